@@ -1,0 +1,1 @@
+"""What flies: frames in, pedestrians out; numpy, OpenCV and ONNX Runtime only."""

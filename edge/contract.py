@@ -1,0 +1,149 @@
+"""The one contract: what a model file says of itself, in the `metadata_props` of its ONNX graph.
+
+Standard library only. `export` writes these fields, `edge` reads them, and nothing keeps a second copy in a side file.
+Every value is JSON text, so that a reader in any language can parse it.
+
+Graph: input `image` (B, H, W, 3) uint8 BGR, sides multiples of the coarsest stride; outputs `boxes_xyxy` (B, 500, 4)
+float32 in input pixels, `scores` (B, 500) float32 descending, `presence` (B,) float32 calibrated. Rows past the last
+peak are zero.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from edge.errors import InvalidValueError, ModelError
+from edge.records import Modality, Precision
+
+MODEL_SCHEMA = 1
+MAX_DETECTIONS = 500
+INPUT_NAME = "image"
+OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")
+PEDESTRIAN = "pedestrian"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Platt scaling of the highest score: presence = sigmoid(slope * logit(top score) + intercept).
+
+    Platt, "Probabilistic outputs for support vector machines", 1999. `error` is the expected calibration error on
+    scenes that the fit did not see.
+    """
+
+    slope: float
+    intercept: float
+    error: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.slope > 0:
+            raise InvalidValueError("calibration.slope", "positive", self.slope)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRule:
+    """Hysteresis of the verdict: presence of at least `enter` for `enter_s` seconds says pedestrian, below `leave` for
+    `leave_s` seconds says clear. A single picture is judged by `enter` alone."""
+
+    enter: float
+    leave: float
+    enter_s: float = 0.0
+    leave_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.leave <= self.enter <= 1.0:
+            raise InvalidValueError("verdict", "0 <= leave <= enter <= 1", (self.leave, self.enter))
+        if self.enter_s < 0 or self.leave_s < 0:
+            raise InvalidValueError("verdict times", "at least 0 s", (self.enter_s, self.leave_s))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """One data set that shaped the weights, and what its licence asks of whoever uses the model."""
+
+    name: str
+    licence: str
+    attribution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """All that is needed to run a model and to trust it. Stored field by field in `metadata_props`."""
+
+    name: str
+    version: str
+    modality: Modality
+    size: str  # small | nano | a user's own word
+    precision: Precision
+    classes: tuple[str, ...]
+    input_layout: str  # always "BHWC uint8 BGR"
+    strides: tuple[int, ...]  # of the detection maps
+    input_multiple: int  # sides of the input are multiples of it: the network's coarsest stride
+    pad_value: int  # grey level 0..255 of the padding right and bottom
+    score_threshold: float
+    nms_iou: float
+    default_long_side: int
+    max_enlarge: float
+    calibration: Calibration
+    verdict: VerdictRule
+    intended_use: str
+    data: tuple[TrainingData, ...]
+    metrics: Mapping[str, Any]  # data set name -> figures printed by `kestrel-train evaluate`
+    commit: str
+    settings: Mapping[str, Any]  # how it was trained and exported
+    schema: int = MODEL_SCHEMA
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("modality", get_args(Modality)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in allowed:
+                raise InvalidValueError(name, f"one of {', '.join(allowed)}", getattr(self, name))
+        if PEDESTRIAN not in self.classes:
+            raise InvalidValueError("classes", f"a list with {PEDESTRIAN!r}", self.classes)
+        if self.input_layout != "BHWC uint8 BGR":
+            raise InvalidValueError("input_layout", "'BHWC uint8 BGR'", self.input_layout)
+        if not self.strides or any(s < 1 or self.input_multiple % s for s in self.strides):
+            raise InvalidValueError("strides", f"divisors of input_multiple {self.input_multiple}", self.strides)
+        for name in ("score_threshold", "nms_iou"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise InvalidValueError(name, "in 0..1", getattr(self, name))
+        if not 0 <= self.pad_value <= 255:
+            raise InvalidValueError("pad_value", "in 0..255", self.pad_value)
+        if self.default_long_side < self.input_multiple:
+            raise InvalidValueError("default_long_side", f"at least {self.input_multiple}", self.default_long_side)
+        if self.max_enlarge < 1.0:
+            raise InvalidValueError("max_enlarge", "at least 1", self.max_enlarge)
+
+    def to_props(self) -> dict[str, str]:
+        """The `metadata_props` of the graph: field name -> JSON text."""
+        return {name: json.dumps(value, sort_keys=True) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str], file: str) -> "ModelMetadata":
+        """Read the `metadata_props` of `file`.
+
+        Raises:
+            ModelError: a field is missing, not JSON, out of its range, or of a newer schema; the text names it.
+        """
+        if "schema" not in props:
+            raise ModelError(f"{file} must carry Kestrel's metadata, got none; export it with kestrel-export")
+        try:
+            values = {f.name: json.loads(props[f.name]) for f in dataclasses.fields(cls)}
+        except KeyError as missing:
+            raise ModelError(f"{file} must carry the metadata field {missing}; export it again") from None
+        except json.JSONDecodeError as error:
+            raise ModelError(f"{file} must carry metadata as JSON ({error}); export it again") from None
+        if values["schema"] != MODEL_SCHEMA:
+            raise ModelError(
+                f"{file} must have metadata schema {MODEL_SCHEMA}, got {values['schema']!r}; "
+                "update kestrel-drone, or export the model again"
+            )
+        try:
+            values["classes"] = tuple(values["classes"])
+            values["strides"] = tuple(values["strides"])
+            values["calibration"] = Calibration(**values["calibration"])
+            values["verdict"] = VerdictRule(**values["verdict"])
+            values["data"] = tuple(TrainingData(**entry) for entry in values["data"])
+            return cls(**values)
+        except (TypeError, InvalidValueError) as error:
+            raise ModelError(f"{file} has unusable metadata: {error}; export it again") from None

@@ -1,0 +1,1 @@
+"""From a trained student to one ONNX file that carries everything it needs."""

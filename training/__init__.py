@@ -1,0 +1,1 @@
+"""Teacher and student: data, networks, distillation, evaluation."""
