@@ -1,0 +1,66 @@
+"""Readers of labelled pictures: one file a format, one result for all.
+
+dataset = read_dataset(Path("flights/train"))
+dataset.pictures[0].boxes_xyxy    # (N, 4) pedestrians in picture pixels
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from training.datasets.coco import find_coco, read_coco
+from training.datasets.records import Dataset, DatasetError, LabelledPicture
+
+__all__ = ["Dataset", "DatasetError", "LabelledPicture", "join_datasets", "read_dataset"]
+
+
+def read_dataset(path: Path, split: str | None = None, *, require_pedestrians: bool = False) -> Dataset:
+    """Read a labelled folder; its layout is recognised. `split` names one of several splits in one folder.
+
+    Raises:
+        DatasetError: no known layout, a broken annotation file (file, line and rule are named), a missing picture,
+            no picture at all, or, where asked for, no pedestrian.
+    """
+    if not path.exists():
+        raise DatasetError(f"dataset must be a folder that exists, got {str(path)!r}")
+    dataset = _read(path, split)
+    if not dataset.pictures:
+        raise DatasetError(f"{path} must hold at least one labelled picture, got none")
+    if require_pedestrians and not dataset.pedestrians:
+        raise DatasetError(
+            f"{path} must hold at least one pedestrian, got none in {len(dataset.pictures)} pictures; "
+            "check the names of its classes"
+        )
+    return dataset
+
+
+def join_datasets(datasets: Iterable[Dataset]) -> Dataset:
+    """Several data sets as one.
+
+    Raises:
+        DatasetError: none given, or thermal and colour mixed: they are different worlds, one network each.
+    """
+    parts = tuple(datasets)
+    if not parts:
+        raise DatasetError("datasets must be at least one, got none")
+    modalities = {part.modality for part in parts} - {None}
+    if len(modalities) > 1:
+        told = ", ".join(f"{part.name}: {part.modality}" for part in parts)
+        raise DatasetError(f"datasets must share one modality, got {told}; train one network for each")
+    return Dataset(
+        name="+".join(part.name for part in parts),
+        modality=next(iter(modalities), None),
+        pictures=tuple(picture for part in parts for picture in part.pictures),
+        warnings=tuple(f"{part.name}: {warning}" for part in parts for warning in part.warnings),
+    )
+
+
+def _read(path: Path, split: str | None) -> Dataset:
+    name = (path.parent if path.is_file() else path).resolve().name
+    coco = find_coco(path, split)
+    if coco is not None:
+        return read_coco(coco, name)
+    if split is not None and (path / split).is_dir():
+        return _read(path / split, None)
+    raise DatasetError(
+        f"{path} must be a labelled folder, got no known layout; known are COCO (annotations.json and images/)"
+    )

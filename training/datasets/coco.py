@@ -1,0 +1,241 @@
+"""COCO-format folders: one JSON file beside its pictures.
+
+Known places: `annotations.json` with `images/`; `_annotations.coco.json` with the pictures beside it (Roboflow);
+`annotations/instances_<split>.json` with `<split>/`, `images/<split>/` or `images/`; or the JSON file itself.
+Classes go by name: pedestrian, person and people are pedestrians; ignore, rider and crowd regions (`iscrowd` = 1) are
+ignored; all else is kept as `others`. `source`, `scene` and `modality` of an image are read where given.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from edge.records import Modality, SizeWH
+from training.datasets.labels import (
+    CheckedPicture,
+    Kind,
+    Label,
+    PictureEntry,
+    check_picture,
+    clipped_warning,
+    kind_of_class,
+    modality_of_words,
+    scene_of_name,
+    size_from_header,
+)
+from training.datasets.records import Dataset, DatasetError
+
+_MODALITY_OF_SOURCE: Mapping[str, Modality] = {"hit-uav": "thermal"}
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFiles:
+    """One annotation file and the folder that its file names are relative to."""
+
+    annotations: Path
+    images: Path
+
+
+def find_coco(path: Path, split: str | None) -> CocoFiles | None:
+    """The annotation file of a COCO-format folder (or the file itself), None where the layout is another."""
+    if path.is_file():
+        return CocoFiles(path, _first_folder(path.parent / "images", path.parent)) if path.suffix == ".json" else None
+    for name, images in (("annotations.json", "images"), ("_annotations.coco.json", ".")):
+        if (path / name).is_file():
+            return CocoFiles(path / name, path / images)
+    if split is not None:
+        annotations = path / "annotations" / f"instances_{split}.json"
+        if annotations.is_file():
+            return CocoFiles(annotations, _first_folder(path / split, path / "images" / split, path / "images"))
+    return None
+
+
+def read_coco(files: CocoFiles, name: str) -> Dataset:
+    """Read one annotation file.
+
+    Raises:
+        DatasetError: not JSON, a missing or ill-typed field, a box outside its picture, a picture that is not there.
+    """
+    document = load_document(files.annotations)
+    kinds = {entry.integer("id"): kind_of_class(entry.text("name")) for entry in document.entries("categories")}
+    if "pedestrian" not in kinds.values():
+        names = [entry.text("name") for entry in document.entries("categories")]
+        raise DatasetError(
+            f"{files.annotations}: categories must name pedestrian, person or people, got {names}; rename the class"
+        )
+    return read_document(document, files, kinds, name)
+
+
+def read_document(document: "Document", files: CocoFiles, kinds: Mapping[int, Kind], name: str) -> Dataset:
+    """Pictures of an annotation file whose category ids mean `kinds`. Errors as for `read_coco`."""
+    if not files.images.is_dir():
+        raise DatasetError(f"{files.images} must be a folder with the pictures of {files.annotations}; it is missing")
+    entries, modalities = _read_images(document, files, name)
+    labels: dict[int, list[Label]] = {image_id: [] for image_id in entries}
+    for entry in document.entries("annotations", "annotation"):
+        image_id = entry.integer("image_id")
+        if image_id not in labels:
+            raise DatasetError(f"{entry.place}: image_id must be the id of an image, got {image_id}")
+        labels[image_id].append(_label(entry, kinds))
+    checked = [check_picture(entry, labels[image_id]) for image_id, entry in entries.items()]
+    return _as_dataset(checked, document, modalities, name)
+
+
+def _as_dataset(
+    checked: list[CheckedPicture], document: "Document", modalities: Counter[Modality], name: str
+) -> Dataset:
+    if len(modalities) > 1:
+        counts = " and ".join(f"{modality} ({count} pictures)" for modality, count in sorted(modalities.items()))
+        raise DatasetError(f"{document.file}: modality must be one for all pictures, got {counts}; split the data set")
+    modality = next(iter(modalities), None) or modality_of_words(name)
+    pictures = tuple(entry.picture for entry in checked)
+    return Dataset(name, modality, pictures, clipped_warning(sum(entry.clipped for entry in checked)))
+
+
+def _read_images(
+    document: "Document", files: CocoFiles, name: str
+) -> tuple[dict[int, PictureEntry], Counter[Modality]]:
+    """Pictures by id in file order, and how many say which modality."""
+    entries: dict[int, PictureEntry] = {}
+    modalities: Counter[Modality] = Counter()
+    for entry in document.entries("images"):
+        image_id = entry.integer("id")
+        if image_id in entries:
+            raise DatasetError(f"{entry.place}: id must be unique, got {image_id} again")
+        file_name = entry.text("file_name", "filename")
+        path = files.images / file_name
+        if not path.is_file():
+            raise DatasetError(f"{entry.place}: file_name must name a picture in {files.images}, got {file_name!r}")
+        source = entry.text("source", default=name)
+        scene = entry.text("scene", "date_captured", default="") or scene_of_name(file_name)
+        entries[image_id] = PictureEntry(path, _size(entry, path), scene, source)
+        modality = _modality(entry, document, source)
+        if modality is not None:
+            modalities[modality] += 1
+    return entries, modalities
+
+
+def _modality(entry: "Entry", document: "Document", source: str) -> Modality | None:
+    said = entry.text("modality", default="") or document.info("modality")
+    if not said:
+        return _MODALITY_OF_SOURCE.get(source)
+    for modality in get_args(Modality):
+        if said == modality:
+            return modality  # type: ignore[no-any-return]  # get_args is untyped
+    raise DatasetError(f"{entry.place}: modality must be one of {', '.join(get_args(Modality))}, got {said!r}")
+
+
+def _size(entry: "Entry", path: Path) -> SizeWH:
+    if "width" not in entry.values or "height" not in entry.values:
+        return size_from_header(path)
+    width, height = entry.integer("width"), entry.integer("height")
+    if width < 1 or height < 1:
+        raise DatasetError(f"{entry.place}: width and height must be at least 1, got {width}x{height}")
+    return SizeWH(width, height)
+
+
+def _label(entry: "Entry", kinds: Mapping[int, Kind]) -> Label:
+    category_id = entry.integer("category_id")
+    if category_id not in kinds:
+        raise DatasetError(f"{entry.place}: category_id must be the id of a category, got {category_id}")
+    kind = kinds[category_id]
+    if kind == "pedestrian" and entry.values.get("iscrowd", 0) == 1:
+        kind = "ignore"
+    x, y, width, height = entry.box()
+    return Label(kind, (x, y, x + width, y + height), f"{entry.place}: bbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a list in the JSON file; `place` names file, list and position."""
+
+    place: str
+    values: Mapping[str, Any]
+
+    def integer(self, name: str) -> int:
+        """A whole number, also where it is written 7.0 or "7"."""
+        value = self._get((name,))
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = 0.5
+        if isinstance(value, bool) or not number.is_integer():
+            raise DatasetError(f"{self.place}: {name} must be a whole number, got {value!r}")
+        return int(number)
+
+    def text(self, *names: str, default: str | None = None) -> str:
+        """The first of `names` that is there; `default` where none is."""
+        value = self._get(names, default)
+        if not isinstance(value, str):
+            raise DatasetError(f"{self.place}: {names[0]} must be text, got {value!r}")
+        return value
+
+    def box(self) -> tuple[float, float, float, float]:
+        """`bbox`: top-left x, y, width, height in pixels, as four numbers."""
+        value = self._get(("bbox",))
+        if not isinstance(value, list) or len(value) != 4 or not all(type(v) in (int, float) for v in value):
+            raise DatasetError(f"{self.place}: bbox must be four numbers x, y, width, height, got {value!r}")
+        x, y, width, height = map(float, value)
+        return x, y, width, height
+
+    def _get(self, names: tuple[str, ...], default: Any = None) -> Any:
+        for name in names:
+            if self.values.get(name) is not None:
+                return self.values[name]
+        if default is not None:
+            return default
+        raise DatasetError(f"{self.place}: {names[0]} must be given, got only {', '.join(self.values) or 'nothing'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed annotation file."""
+
+    file: Path
+    values: Mapping[str, Any]
+
+    def entries(self, *names: str) -> list[Entry]:
+        """The objects of the first list of `names` that is there."""
+        for name in names:
+            rows = self.values.get(name)
+            if rows is None:
+                continue
+            if not isinstance(rows, list):
+                raise DatasetError(f"{self.file}: {name} must be a list, got {type(rows).__name__}")
+            for position, row in enumerate(rows):
+                if not isinstance(row, dict):
+                    raise DatasetError(f"{self.file}: {name}[{position}] must be an object, got {row!r}")
+            return [Entry(f"{self.file}: {name}[{position}]", row) for position, row in enumerate(rows)]
+        raise DatasetError(f"{self.file}: {names[0]} must be given, got only {', '.join(self.values) or 'nothing'}")
+
+    def info(self, name: str) -> str:
+        """A text of the `info` object; empty where it is not there."""
+        info = self.values.get("info")
+        value = info.get(name, "") if isinstance(info, dict) else ""
+        return value if isinstance(value, str) else ""
+
+
+def load_document(file: Path) -> Document:
+    """Parse an annotation file.
+
+    Raises:
+        DatasetError: unreadable, not UTF-8 JSON, or not an object.
+    """
+    try:
+        values = json.loads(file.read_bytes())
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{file}:{error.lineno}: must be JSON; {error.msg} at column {error.colno}") from None
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise DatasetError(f"{file} must be readable JSON; {error}") from None
+    if not isinstance(values, dict):
+        raise DatasetError(
+            f"{file}:1: must be a JSON object with images and annotations, got a {type(values).__name__}"
+        )
+    return Document(file, values)
+
+
+def _first_folder(*candidates: Path) -> Path:
+    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
