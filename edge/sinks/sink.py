@@ -1,0 +1,53 @@
+"""What every kind of sink offers, and the one form of its errors."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from edge.errors import InvalidValueError, ProcessingError
+from edge.records import Frame, Record
+
+
+class Sink(Protocol):
+    """Receives every record of a run in order: header, frames and events, summary.
+
+    `warnings` says what had to be done differently than asked. What was written stays readable if the program dies.
+    """
+
+    warnings: list[str]
+
+    def write(self, record: Record, frame: Frame | None) -> None:
+        """Take one record; `frame` is given exactly with a FrameRecord.
+
+        Raises:
+            ProcessingError: the sink failed half-way, for example on a full disk; the text names the file.
+        """
+
+    def skip(self, frame: Frame) -> None:
+        """Take a frame that was not recognised (`--every`): only videos show it, with the last record's boxes."""
+
+    def close(self) -> None:
+        """Finish the file; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def unwritable(path: Path, error: OSError) -> InvalidValueError:
+    """The error for an output that cannot be created."""
+    return InvalidValueError("output", "a place that can be written to", str(path), reason(error))
+
+
+def broken_off(path: Path, error: Exception) -> ProcessingError:
+    """The error for an output that failed half-way."""
+    return ProcessingError(f"{path} could not be written further: {reason(error)}; what was written stays readable")
+
+
+def reason(error: Exception) -> str:
+    """The system's own words, without its repetition of the path."""
+    return getattr(error, "strerror", None) or type(error).__name__

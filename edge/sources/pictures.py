@@ -1,0 +1,146 @@
+"""Pictures: one file, the pictures of a folder, or those of a glob.
+
+A folder is not searched recursively; a glob such as 'folder/**/*.jpg' is. The EXIF orientation is honoured, as by every
+viewer: boxes are in pixels of the upright picture. Whatever the file holds becomes BGR of 8 bit: grey is repeated,
+alpha is left out, 16 bit and float (thermal) are stretched, each picture by its own percentiles.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.records import Frame, Image, SizeWH, SourceInfo
+from edge.sources.quiet import silence
+from edge.sources.source import Source, unusable
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+STRETCH_PERCENTILES = (0.5, 99.5)
+_TINY_PX = 16
+_STRETCH_SAMPLES = 1_000_000  # percentiles of a large picture are taken from every n-th pixel
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPicture:
+    """A file and the name that its record carries: relative to the folder, with forward slashes."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPicture:
+    """A picture as the network wants it, and what had to be done for that; no image where it cannot be decoded."""
+
+    image: Image | None
+    oddities: tuple[str, ...] = ()
+
+
+class PicturesSource(Source):
+    """Pictures in natural order of their names; one that cannot be decoded becomes a frame without image."""
+
+    def __init__(self, pictures: Sequence[NamedPicture], shown: str) -> None:
+        """Nothing is read yet, except where there is only one picture.
+
+        Raises:
+            SourceError: there is no picture, or the only one cannot be decoded.
+        """
+        silence()
+        if not pictures:
+            raise unusable(shown, "a folder with pictures or videos", "it has none")
+        self.warnings: list[str] = []
+        self._pictures = pictures
+        self._said: set[str] = set()
+        size_wh = None
+        if len(pictures) == 1:
+            only = read_picture(pictures[0].path).image
+            if only is None:
+                raise unusable(shown, "a picture that can be decoded", "the file is empty, damaged, or no picture")
+            size_wh = SizeWH(only.shape[1], only.shape[0])
+        self.info = SourceInfo(uri=shown, size_wh=size_wh, fps=None, frame_count=len(pictures), live=False)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for seq, picture in enumerate(self._pictures):
+            started = time.perf_counter()
+            decoded = read_picture(picture.path)
+            decode_ms = (time.perf_counter() - started) * 1e3
+            for oddity in decoded.oddities:
+                self._say_once(oddity, picture.name)
+            if decoded.image is None:
+                self.warnings.append(f"{picture.name} could not be decoded; its verdict is unknown")
+                yield Frame(seq=seq, image=None, name=picture.name, signal="bad_frame", decode_ms=decode_ms)
+            else:
+                yield Frame(seq=seq, image=decoded.image, name=picture.name, decode_ms=decode_ms)
+
+    def _say_once(self, oddity: str, name: str) -> None:
+        if oddity not in self._said:
+            self._said.add(oddity)
+            self.warnings.append(f"{oddity} (first: {name})")
+
+    def close(self) -> None:
+        """Nothing stays open between two pictures."""
+
+
+def read_picture(path: Path) -> DecodedPicture:
+    """Read and decode one file; without an image where it is missing, unreadable, empty or no picture."""
+    try:
+        return decode_picture(path.read_bytes())
+    except OSError:
+        return DecodedPicture(None)
+
+
+def decode_picture(content: bytes) -> DecodedPicture:
+    """The bytes of a picture file as BGR of 8 bit."""
+    try:
+        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    except cv2.error:  # empty, or larger than OpenCV's limit of pixels
+        return DecodedPicture(None)
+    if array is None:
+        return DecodedPicture(None)
+    oddities = []
+    if array.dtype != np.uint8:
+        low, high = STRETCH_PERCENTILES
+        oddities.append(
+            f"pictures of {array.dtype.itemsize * 8} bit are stretched to 8 bit, "
+            f"each from its own percentile {low} to {high}"
+        )
+        array = stretch(array)
+    if array.ndim == 2:
+        oddities.append("grey pictures are read as three equal channels")
+        array = cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)
+    if has_alpha(content):
+        oddities.append("the alpha channel of pictures is left out")
+    if min(array.shape[:2]) < _TINY_PX:
+        oddities.append(f"pictures with a side below {_TINY_PX} pixels can hardly show a pedestrian")
+    return DecodedPicture(np.asarray(array, np.uint8), tuple(oddities))
+
+
+def stretch(array: npt.NDArray[np.generic]) -> Image:
+    """Any range of numbers to 0..255 by its own percentiles, so that a hot spot does not darken the rest.
+
+    A picture of one single value becomes black. Values that are not finite become black, too.
+    """
+    values = np.asarray(array, np.float32)
+    sample = values.ravel()[:: max(1, values.size // _STRETCH_SAMPLES)]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return np.zeros(values.shape, np.uint8)
+    low, high = np.percentile(sample, STRETCH_PERCENTILES)
+    scale = 255.0 / (high - low) if high > low else 0.0
+    stretched = np.nan_to_num((values - low) * scale, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.asarray(np.clip(np.rint(stretched), 0, 255), np.uint8)
+
+
+def has_alpha(content: bytes) -> bool:
+    """Whether a PNG, WebP or BMP file holds transparency, from its head alone (OpenCV leaves it out silently)."""
+    if content[:8] == b"\x89PNG\r\n\x1a\n":
+        return content[25:26] in (b"\x04", b"\x06")  # colour type: grey or colour, with alpha
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        if content[12:16] == b"VP8X":
+            return bool(content[20:21] and content[20] & 0x10)
+        return content[12:16] == b"VP8L" and bool(content[24:25] and content[24] & 0x10)
+    return content[:2] == b"BM" and content[28:30] == b"\x20\x00"

@@ -1,0 +1,17 @@
+"""OpenCV and FFmpeg print their own chatter to standard error; what matters is said by us in one line."""
+
+import os
+
+# Read by OpenCV when it first opens a video; -8 is FFmpeg's AV_LOG_QUIET. A user's own setting wins.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+import av.logging
+import cv2
+
+
+def silence() -> None:
+    """Turn the libraries' own messages off, also where they were imported before."""
+    if os.environ["OPENCV_LOG_LEVEL"] == "SILENT":
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    av.logging.set_level(av.logging.PANIC)

@@ -1,0 +1,130 @@
+"""A video file: OpenCV reads the pictures, PyAV steps in where OpenCV cannot.
+
+Time stamps are the file's own presentation times. OpenCV's CAP_PROP_POS_MSEC after a read is exactly that (checked on
+files of variable rate, with and without B-frames, in MP4, MOV, Matroska, WebM and MPEG-TS, with OpenCV 4.9 and 5.0);
+where a file has no usable time stamps, as raw H.264 has none, the frame rate stands in.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.records import Frame, SizeWH, SourceInfo
+from edge.sources.quiet import silence
+from edge.sources.source import Source, unusable
+from edge.sources.video_av import Picture, VideoFacts, read_facts, read_with_pyav
+
+_ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame rate
+_SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
+
+
+class VideoSource(Source):
+    """One video file, every frame once, in order of presentation, upright."""
+
+    def __init__(self, path: Path, shown: str) -> None:
+        """Open the file and decode its first frame, so that an unusable file is refused before anything is written.
+
+        Raises:
+            SourceError: the file is empty, is no video, or has no frame that can be decoded.
+        """
+        silence()
+        if path.stat().st_size == 0:
+            raise unusable(shown, "a video with at least one frame", "the file is empty")
+        self._started = time.perf_counter()
+        self._pictures = read_with_opencv(path)
+        first = next(self._pictures, None)
+        if first is None:
+            self._pictures = read_with_pyav(path)
+            first = next(self._pictures, None)
+        facts = read_facts(path)
+        if first is None:
+            raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
+        self._first = first
+        self._facts = facts or VideoFacts(None, None, None)
+        self.warnings: list[str] = []
+        self.info = SourceInfo(
+            uri=shown,
+            size_wh=SizeWH(first.image.shape[1], first.image.shape[0]),
+            fps=self._facts.fps,
+            frame_count=estimated_frames(self._facts),
+            live=False,
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        seq, time_s, started = -1, 0.0, self._started
+        for seq, picture in enumerate(chain([self._first], self._pictures)):
+            time_s = picture.time_s
+            decode_ms = (time.perf_counter() - started) * 1e3
+            yield Frame(seq=seq, image=picture.image, time_s=time_s, decode_ms=decode_ms)
+            started = time.perf_counter()
+        note = early_end(self._facts, seq + 1, time_s)
+        if note:
+            self.warnings.append(note)
+
+    def close(self) -> None:
+        """Close the file."""
+        if close := getattr(self._pictures, "close", None):
+            close()
+
+
+def read_with_opencv(path: Path) -> Iterator[Picture]:
+    """Every frame that OpenCV decodes; nothing where it cannot open the file."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        step_s = 1.0 / fps if 0 < fps < 1000 else 1.0 / _ASSUMED_FPS
+        last_s = -step_s
+        while True:
+            read, image = capture.read()
+            if not read or image is None:
+                return
+            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
+            last_s = time_s if time_s > max(last_s, -1e-9) else last_s + step_s
+            yield Picture(np.asarray(image, np.uint8), max(0.0, last_s))
+    except cv2.error:
+        return
+    finally:
+        capture.release()
+
+
+def estimated_frames(facts: VideoFacts) -> int | None:
+    """How many frames to expect: counted by the container, else its length times its rate."""
+    if facts.frame_count:
+        return facts.frame_count
+    return round(facts.duration_s * facts.fps) if facts.duration_s and facts.fps else None
+
+
+def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None:
+    """What to say of a file that gave fewer frames than it promised; None where it gave all.
+
+    Without a count of frames the length decides, with some slack, since containers round it.
+    """
+    expected = estimated_frames(facts)
+    if facts.frame_count is not None:
+        short = decoded < facts.frame_count
+    elif facts.duration_s is not None and decoded:
+        step_s = max(1.0 / (facts.fps or _ASSUMED_FPS), last_time_s / decoded)
+        short = last_time_s + _SLACK_FRAMES * step_s < facts.duration_s
+    else:
+        short = False
+    if not short:
+        return None
+    about = "" if facts.frame_count is not None else "about "
+    ended_at = facts.duration_s is None or last_time_s < 0.98 * facts.duration_s
+    what = "the file ends early" if ended_at else "the file is damaged"
+    return f"{what}: {decoded} of {about}{expected} frames could be decoded"
+
+
+def _why_unreadable(path: Path, facts: VideoFacts | None) -> str:
+    """The likeliest reason, for a person."""
+    if facts is not None:
+        return "not one frame of it could be decoded"
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp":
+        return "its index (moov) is missing or damaged, as when the recorder lost power; repair it first"
+    return "the file is damaged, or no video"
