@@ -8,9 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from training.datasets.coco import find_coco, read_coco
+from training.datasets.hit_uav import find_hit_uav, read_hit_uav
 from training.datasets.records import Dataset, DatasetError, LabelledPicture
+from training.datasets.visdrone import find_visdrone, read_visdrone
+from training.datasets.yolo import find_yolo, read_yolo
 
 __all__ = ["Dataset", "DatasetError", "LabelledPicture", "join_datasets", "read_dataset"]
+
+_LAYOUTS = (
+    "COCO (annotations.json and images/), VisDrone (annotations/*.txt and images/), YOLO (data.yaml), "
+    "HIT-UAV (normal_json/)"
+)
 
 
 def read_dataset(path: Path, split: str | None = None, *, require_pedestrians: bool = False) -> Dataset:
@@ -59,8 +67,15 @@ def _read(path: Path, split: str | None) -> Dataset:
     coco = find_coco(path, split)
     if coco is not None:
         return read_coco(coco, name)
+    yolo = find_yolo(path)
+    if yolo is not None:
+        return read_yolo(yolo, split)
+    hit_uav = find_hit_uav(path)
+    if hit_uav is not None:
+        return read_hit_uav(hit_uav, split)
+    visdrone = find_visdrone(path, split)
+    if visdrone is not None:
+        return read_visdrone(visdrone)
     if split is not None and (path / split).is_dir():
         return _read(path / split, None)
-    raise DatasetError(
-        f"{path} must be a labelled folder, got no known layout; known are COCO (annotations.json and images/)"
-    )
+    raise DatasetError(f"{path} must be a labelled folder, got no known layout; known are {_LAYOUTS}")

@@ -15,12 +15,11 @@ from typing import Any, get_args
 
 from edge.records import Modality, SizeWH
 from training.datasets.labels import (
-    CheckedPicture,
     Kind,
     Label,
     PictureEntry,
+    as_dataset,
     check_picture,
-    clipped_warning,
     kind_of_class,
     modality_of_words,
     scene_of_name,
@@ -37,6 +36,7 @@ class CocoFiles:
 
     annotations: Path
     images: Path
+    scene_field: str = "scene"  # of an image; where it is missing, the file name has to do
 
 
 def find_coco(path: Path, split: str | None) -> CocoFiles | None:
@@ -81,18 +81,15 @@ def read_document(document: "Document", files: CocoFiles, kinds: Mapping[int, Ki
             raise DatasetError(f"{entry.place}: image_id must be the id of an image, got {image_id}")
         labels[image_id].append(_label(entry, kinds))
     checked = [check_picture(entry, labels[image_id]) for image_id, entry in entries.items()]
-    return _as_dataset(checked, document, modalities, name)
+    return as_dataset(name, _one_modality(document, modalities, name), checked)
 
 
-def _as_dataset(
-    checked: list[CheckedPicture], document: "Document", modalities: Counter[Modality], name: str
-) -> Dataset:
+def _one_modality(document: "Document", modalities: Counter[Modality], name: str) -> Modality | None:
+    """What the pictures say, or else the folder's name."""
     if len(modalities) > 1:
         counts = " and ".join(f"{modality} ({count} pictures)" for modality, count in sorted(modalities.items()))
         raise DatasetError(f"{document.file}: modality must be one for all pictures, got {counts}; split the data set")
-    modality = next(iter(modalities), None) or modality_of_words(name)
-    pictures = tuple(entry.picture for entry in checked)
-    return Dataset(name, modality, pictures, clipped_warning(sum(entry.clipped for entry in checked)))
+    return next(iter(modalities), None) or modality_of_words(name)
 
 
 def _read_images(
@@ -108,9 +105,11 @@ def _read_images(
         file_name = entry.text("file_name", "filename")
         path = files.images / file_name
         if not path.is_file():
+            path = files.annotations.parent / file_name  # some tools write images/name.jpg
+        if not path.is_file():
             raise DatasetError(f"{entry.place}: file_name must name a picture in {files.images}, got {file_name!r}")
         source = entry.text("source", default=name)
-        scene = entry.text("scene", "date_captured", default="") or scene_of_name(file_name)
+        scene = entry.text(files.scene_field, default="") or scene_of_name(file_name)
         entries[image_id] = PictureEntry(path, _size(entry, path), scene, source)
         modality = _modality(entry, document, source)
         if modality is not None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from edge.records import Boxes, Modality, SizeWH
-from training.datasets.records import DatasetError, LabelledPicture
+from training.datasets.records import Dataset, DatasetError, LabelledPicture
 
 Kind = Literal["pedestrian", "ignore", "other"]
 
@@ -57,10 +57,11 @@ class PictureEntry:
 
 @dataclass(frozen=True, slots=True)
 class CheckedPicture:
-    """The picture, and how many of its boxes reached over the border and were clipped."""
+    """The picture, and how many of its boxes were mended."""
 
     picture: LabelledPicture
-    clipped: int
+    clipped: int  # reached over the border
+    empty: int  # had no width or no height and were left out; collections of note hold a few of them
 
 
 def kind_of_class(name: str) -> Kind:
@@ -88,9 +89,15 @@ def scene_of_name(name: str) -> str:
     return (path.parent / scene).as_posix()
 
 
-def clipped_warning(clipped: int) -> tuple[str, ...]:
-    """The line that a data set carries when boxes reached over the border."""
-    return (f"{clipped} boxes reached outside their picture and were clipped",) if clipped else ()
+def as_dataset(name: str, modality: Modality | None, checked: Sequence[CheckedPicture]) -> Dataset:
+    """The pictures as a data set, which warns of mended boxes."""
+    clipped, empty = sum(one.clipped for one in checked), sum(one.empty for one in checked)
+    warnings = []
+    if clipped:
+        warnings.append(f"{clipped} boxes reached outside their picture and were clipped")
+    if empty:
+        warnings.append(f"{empty} boxes without width or height were left out")
+    return Dataset(name, modality, tuple(one.picture for one in checked), tuple(warnings))
 
 
 def size_from_header(path: Path) -> SizeWH:
@@ -112,11 +119,15 @@ def check_picture(entry: PictureEntry, labels: Iterable[Label]) -> CheckedPictur
     """Check every label against the picture, clip, and sort by kind.
 
     Raises:
-        DatasetError: a box that is not finite, has no area, or lies wholly outside the picture.
+        DatasetError: a box that is not finite, has a negative side, or lies wholly outside the picture.
     """
     by_kind: dict[Kind, list[tuple[float, float, float, float]]] = {"pedestrian": [], "ignore": [], "other": []}
-    clipped = 0
+    clipped = empty = 0
     for label in labels:
+        x0, y0, x1, y1 = label.box_xyxy
+        if x0 == x1 or y0 == y1:
+            empty += 1
+            continue
         box, outside_px = _clip(label, entry.size_wh)
         clipped += outside_px > CLIP_TOLERANCE_PX
         by_kind[label.kind].append(box)
@@ -129,7 +140,7 @@ def check_picture(entry: PictureEntry, labels: Iterable[Label]) -> CheckedPictur
         source=entry.source,
         others_xyxy=_as_boxes(by_kind["other"]),
     )
-    return CheckedPicture(picture, clipped)
+    return CheckedPicture(picture, clipped, empty)
 
 
 def _clip(label: Label, size_wh: SizeWH) -> tuple[tuple[float, float, float, float], float]:

@@ -1,0 +1,66 @@
+"""Annotation files of one box a line, as VisDrone and YOLO have them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.datasets.labels import PICTURE_SUFFIXES
+from training.datasets.records import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line that is not blank, cut into its fields."""
+
+    place: str  # file and line, for error messages
+    fields: tuple[str, ...]
+
+    def number(self, position: int, name: str) -> float:
+        """The field as a finite number."""
+        try:
+            value = float(self.fields[position])
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise DatasetError(f"{self.place}: {name} must be a number, got {self.fields[position]!r}")
+        return value
+
+    def choice(self, position: int, name: str, allowed: range) -> int:
+        """The field as a whole number in `allowed`."""
+        value = self.number(position, name)
+        if value not in allowed:
+            raise DatasetError(
+                f"{self.place}: {name} must be a whole number in {allowed.start}..{allowed.stop - 1}, "
+                f"got {self.fields[position]!r}"
+            )
+        return int(value)
+
+
+def read_lines(file: Path, separator: str | None) -> Iterator[Line]:
+    """The lines of a UTF-8 text file; `separator` None means white space.
+
+    Raises:
+        DatasetError: unreadable, or not text.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file} must be a readable text file; {error}") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield Line(f"{file}:{number}", tuple(field.strip() for field in line.strip().split(separator)))
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Picture files below a folder, sorted by path.
+
+    Raises:
+        DatasetError: no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} must be a folder with pictures; it is missing")
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    if not pictures:
+        raise DatasetError(f"{folder} must hold at least one picture ({', '.join(sorted(PICTURE_SUFFIXES))}), got none")
+    return pictures

@@ -1,0 +1,196 @@
+"""YOLO folders: `data.yaml` names the classes and the picture folders, `labels/<name>.txt` has a line a box.
+
+A line is `class cx cy w h`, the last four as shares of the picture's width and height. The label folder is the picture
+folder with its last `images` replaced by `labels`. A picture without a label file holds nobody.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edge.records import SizeWH
+from training.datasets.labels import (
+    Kind,
+    Label,
+    PictureEntry,
+    as_dataset,
+    check_picture,
+    kind_of_class,
+    modality_of_words,
+    scene_of_name,
+    size_from_header,
+)
+from training.datasets.records import Dataset, DatasetError
+from training.datasets.textfile import Line, list_pictures, read_lines
+
+_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_SPLITS = ("train", "val", "valid", "test")
+_COLUMNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class YoloDescription:
+    """What `data.yaml` says."""
+
+    file: Path
+    root: Path  # picture folders are relative to it
+    kinds: Mapping[int, Kind]
+    folders: Mapping[str, tuple[str, ...]]  # split -> folders, or text files that list pictures
+
+
+def find_yolo(path: Path) -> Path | None:
+    """The description file of a YOLO folder (or the file itself), None where the layout is another."""
+    if path.is_file():
+        return path if path.suffix in (".yaml", ".yml") else None
+    return next((path / name for name in _YAML_NAMES if (path / name).is_file()), None)
+
+
+def read_yolo(file: Path, split: str | None) -> Dataset:
+    """Read one split; without a name the only one there is.
+
+    Raises:
+        DatasetError: a broken description or line, polygons, a class without a name, a picture that is not there.
+    """
+    description = _describe(file)
+    chosen = _choose(description, split)
+    checked = []
+    labels_seen = 0
+    for path in _pictures(description, chosen):
+        label_file = _label_file(path)
+        size_wh = size_from_header(path)
+        labels = list(_labels(label_file, description, size_wh)) if label_file.is_file() else []
+        labels_seen += label_file.is_file()
+        scene = scene_of_name(path.name)
+        checked.append(check_picture(PictureEntry(path, size_wh, scene, file.resolve().parent.name), labels))
+    if not labels_seen:
+        expected = _label_file(checked[0].picture.path)
+        raise DatasetError(f"{file}: {chosen} must have label files such as {expected}, got none")
+    name = file.resolve().parent.name
+    return as_dataset(name, modality_of_words(name), checked)
+
+
+def _describe(file: Path) -> YoloDescription:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{file}:{mark.line + 1}" if mark else f"{file}"
+        raise DatasetError(
+            f"{place}: must be YAML; {getattr(error, 'problem', None) or 'it cannot be parsed'}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file} must be readable YAML; {error}") from None
+    if not isinstance(values, dict):
+        raise DatasetError(f"{file}:1: must be a YAML mapping with names and train or val, got {type(values).__name__}")
+    root = file.parent / str(values.get("path") or ".")
+    if not root.is_dir():
+        raise DatasetError(
+            f"{file}: path must be a folder, got {str(root)!r}; correct it, or delete it for {file.parent}"
+        )
+    kinds = {class_id: kind_of_class(name) for class_id, name in _names(file, values.get("names")).items()}
+    if "pedestrian" not in kinds.values():
+        raise DatasetError(
+            f"{file}: names must contain pedestrian, person or people, got {values.get('names')}; rename the class"
+        )
+    folders = {name: _folders(file, name, values[name]) for name in _SPLITS if values.get(name)}
+    return YoloDescription(file, root, kinds, folders)
+
+
+def _names(file: Path, names: Any) -> dict[int, str]:
+    """Class names by number, from a list or a mapping."""
+    rows = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(rows, dict) or not rows:
+        raise DatasetError(f"{file}: names must be a list or a mapping of class names, got {names!r}")
+    for key, value in rows.items():
+        if isinstance(key, bool) or not isinstance(key, int) or not isinstance(value, str):
+            raise DatasetError(f"{file}: names must map whole numbers to text, got {key!r}: {value!r}")
+    return rows
+
+
+def _folders(file: Path, name: str, value: Any) -> tuple[str, ...]:
+    rows = value if isinstance(value, list) else [value]
+    if not all(isinstance(row, str) for row in rows):
+        raise DatasetError(f"{file}: {name} must be a folder or a list of folders, got {value!r}")
+    return tuple(rows)
+
+
+def _choose(description: YoloDescription, split: str | None) -> str:
+    there = tuple(description.folders)
+    if split is None and len(there) == 1:
+        return there[0]
+    wanted = "valid" if split == "val" and "val" not in there else split  # Roboflow writes valid
+    if wanted not in there:
+        raise DatasetError(
+            f"{description.file}: split must be one of {', '.join(there) or 'none at all'}, got {split!r}"
+        )
+    return wanted
+
+
+def _pictures(description: YoloDescription, split: str) -> Iterator[Path]:
+    for folder in description.folders[split]:
+        place = description.root / folder
+        if not place.exists() and folder.startswith("../"):
+            place = description.root / folder.removeprefix("../")  # Roboflow's files are relative to a folder below
+        if place.suffix == ".txt":
+            yield from _listed_pictures(place)
+        else:
+            yield from list_pictures(place)
+
+
+def _listed_pictures(file: Path) -> Iterator[Path]:
+    for line in read_lines(file, "\n"):
+        path = file.parent / line.fields[0]
+        if not path.is_file():
+            raise DatasetError(f"{line.place}: line must name a picture, got {line.fields[0]!r}")
+        yield path
+
+
+def _label_file(picture: Path) -> Path:
+    parts = list(picture.parts)
+    for k in range(len(parts) - 2, -1, -1):
+        if parts[k] == "images":
+            parts[k] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _labels(file: Path, description: YoloDescription, size_wh: SizeWH) -> Iterator[Label]:
+    for line in read_lines(file, None):
+        kind = _kind(line, description)
+        cx, cy = (
+            _share(line, k, name) * side for k, name, side in ((1, "cx", size_wh.width), (2, "cy", size_wh.height))
+        )
+        width = _share(line, 3, "width") * size_wh.width
+        height = _share(line, 4, "height") * size_wh.height
+        box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+        yield Label(kind, box, f"{line.place}: box")
+
+
+def _kind(line: Line, description: YoloDescription) -> Kind:
+    count = len(line.fields)
+    if count > _COLUMNS + 1:
+        raise DatasetError(
+            f"{line.place}: line must be a box (class cx cy width height), got {count} columns: a polygon; "
+            "export the data set as boxes"
+        )
+    if count != _COLUMNS:
+        raise DatasetError(f"{line.place}: line must have {_COLUMNS} columns (class cx cy width height), got {count}")
+    number = line.number(0, "class")
+    if number not in description.kinds:
+        known = ", ".join(map(str, description.kinds))
+        raise DatasetError(
+            f"{line.place}: class must be one of {known} of {description.file.name}, got {line.fields[0]!r}"
+        )
+    return description.kinds[int(number)]
+
+
+def _share(line: Line, position: int, name: str) -> float:
+    value = line.number(position, name)
+    if not 0.0 <= value <= 1.0:
+        raise DatasetError(
+            f"{line.place}: {name} must be in 0..1, got {value:g}; YOLO labels are shares of the picture, not pixels"
+        )
+    return value
