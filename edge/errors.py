@@ -5,8 +5,9 @@ KestrelError
 │   ├── InvalidValueError    an option or a field breaks its rule
 │   ├── SourceError          a source that cannot be opened
 │   └── ModelError           a model file that is no Kestrel model, or contradicts itself
-└── ProcessingError          failed on the way (exit 1); what was written before stays readable
-    └── BrokenStreamError    a source that failed after it had been opened; not its end
+├── ProcessingError          failed on the way (exit 1); what was written before stays readable
+│   └── BrokenStreamError    a source that failed after it had been opened; not its end
+└── OutputClosedError        the reader of our output went away, as `| head` does (exit 0, nothing is printed)
 """
 
 from typing import ClassVar
@@ -45,3 +46,9 @@ class ProcessingError(KestrelError):
 
 class BrokenStreamError(ProcessingError):
     """The source failed after it had been opened. The end of a source is not an error."""
+
+
+class OutputClosedError(KestrelError):
+    """Whoever read standard output wants no more of it: the program ends quietly, and that is no failure."""
+
+    exit_code: ClassVar[int] = 0
