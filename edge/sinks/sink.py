@@ -38,7 +38,7 @@ class Sink(Protocol):
         self.close()
 
 
-def unwritable(path: Path, error: OSError) -> InvalidValueError:
+def unwritable(path: Path, error: Exception) -> InvalidValueError:
     """The error for an output that cannot be created."""
     return InvalidValueError("output", "a place that can be written to", str(path), reason(error))
 

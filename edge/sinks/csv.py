@@ -1,0 +1,51 @@
+"""CSV for spreadsheets: one row a pedestrian, one row with empty boxes for a frame without."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.records import Frame, FrameRecord, Record
+from edge.sinks.sink import Sink
+from edge.sinks.textfile import TextOutput
+
+COLUMNS = ("seq", "name", "time_s", "verdict", "presence", "count", "x0", "y0", "x1", "y1", "score", "track")
+
+
+class CsvSink(Sink):
+    """Frames as rows, with the same rounding as the JSON Lines; other records have none."""
+
+    def __init__(self, path: Path | None, *, append: bool = False) -> None:
+        """Raises InvalidValueError where the file cannot be created. None is standard output."""
+        self.warnings: list[str] = []
+        self._output = TextOutput(path, append=append)
+        if not (append and path is not None and path.stat().st_size):
+            self._output.put(_as_csv([COLUMNS]))
+
+    def write(self, record: Record, frame: Frame | None) -> None:  # noqa: ARG002
+        """The rows of one frame, in one piece."""
+        if isinstance(record, FrameRecord):
+            self._output.put(_as_csv(rows(record)))
+
+    def skip(self, frame: Frame) -> None:
+        """Skipped frames have no row."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._output.close()
+
+
+def rows(record: FrameRecord) -> list[tuple[object, ...]]:
+    """One row a pedestrian in the order of `COLUMNS`; None becomes an empty field."""
+    line = record.to_json()
+    start = tuple(line.get(column) for column in COLUMNS[:6])
+    people = line["pedestrians"]
+    if not people:
+        return [(*start, *[None] * 6)]
+    return [(*start, *person["box_xyxy"], person["score"], person["track"]) for person in people]
+
+
+def _as_csv(lines: Sequence[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()

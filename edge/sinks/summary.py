@@ -1,0 +1,52 @@
+"""`summary.json`: how the run ended, with its source and model, written once the run is over."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edge.records import Frame, Header, Record, Summary
+from edge.sinks.sink import Sink, broken_off, unwritable
+
+
+class SummarySink(Sink):
+    """Writes the summary together with the header's facts. The file exists only where a run came to its summary."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InvalidValueError where the folder cannot be created."""
+        self.warnings: list[str] = []
+        self._path = path
+        self._header: Header | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+    def write(self, record: Record, frame: Frame | None) -> None:  # noqa: ARG002
+        """Keep the header, write the summary: whole or not at all, by renaming."""
+        if isinstance(record, Header):
+            self._header = record
+        if isinstance(record, Summary):
+            part = self._path.with_name(self._path.name + ".part")
+            try:
+                part.write_text(json.dumps(summary_json(self._header, record), indent=2) + "\n", encoding="utf-8")
+                part.replace(self._path)
+            except OSError as error:
+                raise broken_off(self._path, error) from None
+
+    def skip(self, frame: Frame) -> None:
+        """Skipped frames do not count."""
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+def summary_json(header: Header | None, summary: Summary) -> dict[str, Any]:
+    """The summary's fields, then the header's that stay true of the whole run; `source_fps` is the header's `fps`,
+    since the summary's own is the speed of the run. The warnings are those of both, each once."""
+    whole = summary.to_json()
+    if header is not None:
+        facts = header.to_json()
+        kept = ("schema", "source", "started_at", "size_wh", "model", "input_wh", "threshold", "threads")
+        whole |= {name: facts[name] for name in kept} | {"source_fps": facts["fps"]}
+        whole["warnings"] = list(dict.fromkeys((*header.warnings, *summary.warnings)))
+    return whole

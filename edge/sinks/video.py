@@ -1,0 +1,167 @@
+"""The annotated video: H.264 in an MP4 that has the source's time stamps, and survives being killed.
+
+While it grows, the file is a fragmented MP4, flushed four times in a second of video; when it is closed, FFmpeg's
+`hybrid_fragmented` (7.1 and later) turns it into a plain, seekable MP4 in place. The encoder holds no frames back
+(no B-frames, no look-ahead), or a killed run would lose those.
+"""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from edge.drawing import draw
+from edge.records import Frame, FrameRecord, Image, Record, SizeWH
+from edge.sinks.sink import Sink, broken_off, unwritable
+
+TIME_BASE = Fraction(1, 90_000)  # fine enough for 24, 25, 30 and 30000/1001 frames a second, and for milliseconds
+_MUXER = {
+    "movflags": "hybrid_fragmented+frag_keyframe",
+    "frag_duration": "250000",  # microseconds of video that a kill may cost
+    "flush_packets": "1",
+}
+_ASSUMED_FPS = 25.0
+_KEYFRAME_EVERY_S = 2.0  # how exactly a player can seek
+_ENCODER_THREADS = 2
+
+
+class VideoSink(Sink):
+    """All frames of a video source with the boxes drawn in; skipped ones carry the boxes of the last record."""
+
+    def __init__(self, path: Path, size_wh: SizeWH, fps: float | None) -> None:
+        """Create the file. `fps` serves for the length of a single frame, and where frames have no time.
+
+        Raises:
+            InvalidValueError: the file cannot be created.
+        """
+        self.warnings: list[str] = []
+        self._path = path
+        self._size_wh = size_wh
+        self._even_wh = SizeWH(size_wh.width + size_wh.width % 2, size_wh.height + size_wh.height % 2)
+        self._fps = fps or _ASSUMED_FPS
+        self._last: FrameRecord | None = None
+        self._last_pts: int | None = None
+        self._step = max(1, round(1 / (self._fps * TIME_BASE)))  # length of the latest frame, in TIME_BASE
+        self._container: OutputContainer | None = None
+        if self._even_wh != size_wh:
+            self.warnings.append(
+                f"the annotated video is {self._even_wh} instead of {size_wh}: H.264 needs even sides, "
+                "so the last row or column is repeated"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._container = av.open(str(path), "w", format="mp4", options=_MUXER)
+        except (OSError, av.error.FFmpegError) as error:
+            raise unwritable(path, error) from None
+        self._stream = _add_stream(self._container, self._even_wh, self._fps)
+
+    def write(self, record: Record, frame: Frame | None) -> None:
+        """Draw and append the frame of a frame record."""
+        if isinstance(record, FrameRecord) and frame is not None:
+            self._last = record
+            self._append(frame, draw(self._canvas(frame), record))
+
+    def skip(self, frame: Frame) -> None:
+        """Append a frame that was not recognised, with the boxes of the last record."""
+        image = self._canvas(frame)
+        if frame.signal != "ok":
+            lost = FrameRecord(frame.seq, frame.signal, "unknown", None, (), None, None, time_s=frame.time_s)
+            image = draw(image, lost)
+        elif self._last is not None:
+            image = draw(image, replace(self._last, seq=frame.seq, time_s=frame.time_s))
+        self._append(frame, image)
+
+    def close(self) -> None:
+        """Finish the file, so that it can be sought in; a video without a single frame is removed."""
+        container, self._container = self._container, None
+        if container is None:
+            return
+        try:
+            if self._last_pts is not None:
+                self._mux(container, None)
+            container.close()
+            if self._last_pts is None:
+                self._path.unlink(missing_ok=True)
+        except (OSError, av.error.FFmpegError) as error:
+            raise broken_off(self._path, error) from None
+
+    def _canvas(self, frame: Frame) -> Image:
+        """The frame at the video's size; grey where there is no picture, like the screen of a lost link."""
+        width, height = self._size_wh.width, self._size_wh.height
+        if frame.image is None:
+            return np.full((height, width, 3), 40, np.uint8)
+        if frame.image.shape[:2] == (height, width):
+            return frame.image
+        note = f"the size of the source changes on the way; the annotated video stays {self._size_wh}"
+        if note not in self.warnings:
+            self.warnings.append(note)
+        return np.asarray(cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _append(self, frame: Frame, image: Image) -> None:
+        """Encode one picture at its own time.
+
+        Raises:
+            ProcessingError: the file cannot be written further.
+        """
+        if self._container is None:
+            return
+        time_s = frame.time_s if frame.time_s is not None else frame.seq / self._fps
+        pts = round(time_s / TIME_BASE)
+        if self._last_pts is not None:
+            pts = max(pts, self._last_pts + 1)  # two frames at one time would be refused
+            self._step = pts - self._last_pts
+        self._last_pts = pts
+        try:
+            self._mux(self._container, self._encodable(image, pts))
+        except (OSError, av.error.FFmpegError) as error:
+            self._give_up()
+            raise broken_off(self._path, error) from None
+
+    def _encodable(self, image: Image, pts: int) -> av.VideoFrame:
+        """The picture in 4:2:0 (BT.601, as OpenCV converts), padded to even sides."""
+        right, below = self._even_wh.width - self._size_wh.width, self._even_wh.height - self._size_wh.height
+        if right or below:
+            image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)  # (H * 3 / 2, W)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = pts, TIME_BASE
+        return frame
+
+    def _mux(self, container: OutputContainer, frame: av.VideoFrame | None) -> None:
+        """Encode and write; None flushes the encoder. The length matters for the last frame alone."""
+        for packet in self._stream.encode(frame):
+            packet.duration = self._step
+            container.mux(packet)
+
+    def _give_up(self) -> None:
+        """After a failure the file keeps its last whole fragment; finishing it would fail again."""
+        container, self._container = self._container, None
+        if container is not None:
+            try:
+                container.close()
+            except (OSError, av.error.FFmpegError):
+                return
+
+
+def _add_stream(container: OutputContainer, size_wh: SizeWH, fps: float) -> VideoStream:
+    """An H.264 stream for browsers: 4:2:0 of 8 bit, BT.601 and limited range said in the file."""
+    options = {
+        "preset": "veryfast",
+        "tune": "zerolatency",  # every frame leaves the encoder at once
+        "crf": "23",
+        "g": str(max(1, round(fps * _KEYFRAME_EVERY_S))),
+    }
+    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
+    stream.width, stream.height, stream.pix_fmt = size_wh.width, size_wh.height, "yuv420p"
+    context = stream.codec_context
+    context.time_base = TIME_BASE
+    context.thread_count = _ENCODER_THREADS
+    context.colorspace, context.color_range = 6, 1  # SMPTE 170M, limited
+    context.color_primaries, context.color_trc = 6, 6
+    return stream
