@@ -47,13 +47,13 @@ def draw(image: Image, record: FrameRecord) -> Image:
     presence and place. Without signal the picture says so in large letters."""
     canvas = image.copy()
     style = _style(canvas)
-    _draw_banner(canvas, record, style)
-    if record.signal != "ok":
-        _draw_notice(canvas, _SIGNAL_TEXTS[record.signal], style)
-        return canvas
     for pedestrian in reversed(record.pedestrians):  # the surest on top
         _draw_box(canvas, pedestrian, style)
-    _draw_labels(canvas, record.pedestrians, style)
+    _draw_banner(canvas, record, style)  # after the boxes, which show through it
+    if record.signal == "ok":
+        _draw_labels(canvas, record.pedestrians, style)
+    else:
+        _draw_notice(canvas, _SIGNAL_TEXTS[record.signal], style)
     return canvas
 
 
@@ -134,7 +134,7 @@ def _draw_box(canvas: Image, pedestrian: Pedestrian, style: _Style) -> None:
     """A bright line with a dark one around it, both outside of the box, so that they never cover a small person."""
     x0, y0, x1, y1 = (round(v) for v in pedestrian.box_xyxy)
     for grow_px, colour, pen_px in (
-        (style.line_px + 1, _BLACK, style.line_px + 2),
+        (style.line_px * 3 // 2 + 1, _BLACK, max(1, style.line_px // 2)),
         (style.line_px, _colour(pedestrian), style.line_px),
     ):
         cv2.rectangle(canvas, (x0 - grow_px, y0 - grow_px), (x1 + grow_px, y1 + grow_px), colour, pen_px)

@@ -1,6 +1,7 @@
 """`timeline.png`: presence and count over time, so that one look says where in the flight people are."""
 
 import io
+import math
 import warnings
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -71,7 +72,7 @@ def render(spans: list[Span], title: str, presence_threshold: float | None, *, i
     """The chart as the bytes of a PNG, from at least one span. `in_seconds` False: the x axis counts pictures."""
     # Here, since matplotlib takes most of a second to import, and only this file needs it.
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained", facecolor="white")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
@@ -80,7 +81,7 @@ def render(spans: list[Span], title: str, presence_threshold: float | None, *, i
     _draw_count(lower, spans)
     lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
     if in_seconds:
-        lower.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 1.5, 2, 3, 6, 10]))
+        lower.xaxis.set_major_locator(MultipleLocator(tick_step_s(spans[-1].end - spans[0].start)))
         lower.xaxis.set_major_formatter(FuncFormatter(lambda x, _: minutes_seconds(x)))
         lower.set_xlabel("time in the source (min:sec)")
     else:
@@ -102,6 +103,12 @@ def render(spans: list[Span], title: str, presence_threshold: float | None, *, i
         warnings.simplefilter("ignore")  # letters of a file name that the font lacks are drawn as boxes
         figure.savefig(png, format="png")
     return png.getvalue()
+
+
+def tick_step_s(length_s: float) -> float:
+    """Seconds between two marks on the time axis: round numbers of a clock, at most twelve marks."""
+    clock_steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
+    return next((step for step in clock_steps if length_s <= 12 * step), math.ceil(length_s / 12 / 86400) * 86400.0)
 
 
 def minutes_seconds(time_s: float) -> str:
