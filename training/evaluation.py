@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
@@ -21,6 +20,7 @@ from edge.contract import MAX_DETECTIONS
 from edge.errors import InvalidValueError
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Image, Recognition, SizeWH
+from edge.sources.pictures import read_picture
 from training.coco_scoring import BoxScores, DetectedPicture, PictureMatch, match_pictures, score_ap50, score_boxes
 from training.datasets import Dataset, DatasetError, LabelledPicture
 from training.presence_scoring import PresenceScore, score_presence
@@ -176,18 +176,18 @@ def detect(
 
 
 def load_image(picture: LabelledPicture) -> Image:
-    """Decode a picture to (H, W, 3) uint8 BGR.
+    """Decode a picture to (H, W, 3) uint8 BGR as `kestrel watch` does.
 
     Raises:
         DatasetError: it cannot be decoded, or its size differs from the annotation's.
     """
-    image = cv2.imread(str(picture.path), cv2.IMREAD_COLOR)
+    image = read_picture(picture.path).image
     if image is None:
-        raise DatasetError(f"{picture.path} must be a picture that OpenCV can decode; it is broken")
+        raise DatasetError(f"{picture.path} must be a picture that OpenCV can decode; it is damaged or missing")
     size_wh = SizeWH(image.shape[1], image.shape[0])
     if size_wh != picture.size_wh:
         raise DatasetError(f"{picture.path} must be {picture.size_wh} as its annotation says, got {size_wh}")
-    return image.astype(np.uint8, copy=False)
+    return image
 
 
 def judge(
