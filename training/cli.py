@@ -1,0 +1,20 @@
+"""The command `kestrel-train`. Heavy packages are imported by the commands that need them, so `--help` is quick."""
+
+import typer
+
+from training.commands_evaluate import evaluate
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # errors that we foresee end as one line, see edge.startup
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def kestrel_train() -> None:
+    """Train, distil and judge the networks of Kestrel."""
+
+
+app.command()(evaluate)

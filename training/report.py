@@ -1,0 +1,256 @@
+"""An evaluation for people: a printed table, curves, and contact sheets of the worst mistakes.
+
+The contact sheets are made of pictures of the data set, so the data set's licence holds for them: look at them, and
+never commit or publish them where it does not allow that.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from edge.errors import ProcessingError
+from edge.records import Image
+from training.evaluation import Evaluation, JudgedPicture, load_image, precision_recall
+
+TILE_PX = 192
+SHEET_COLUMNS = 6
+SHEET_TILES = 24
+_CONTEXT = 3.0  # a crop is so many times as long as the longer side of its box
+_LEAST_CROP_PX = 48
+_TITLE_PX = 24
+
+# BGR, told apart with any kind of colour vision as well (Okabe and Ito)
+_ORANGE = (0, 159, 230)  # what the tile is about
+_BLUE = (178, 114, 0)  # labelled pedestrians
+_YELLOW = (66, 228, 240)  # detections
+_GREY = (150, 150, 150)  # ignore regions
+
+Box = npt.NDArray[np.float32]  # (4,) x0, y0, x1, y1
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One pedestrian not found, or one detection of nobody."""
+
+    judged: JudgedPicture
+    box_xyxy: Box
+    score: float  # of the detection; for a miss that of the best detection of this person, 0 without any
+
+
+def table(evaluation: Evaluation) -> str:
+    """All figures as plain text, for a terminal."""
+    boxes, presence = evaluation.boxes, evaluation.presence
+    lines = [
+        f"{evaluation.model} on {evaluation.dataset}: {len(evaluation.judged)} pictures, "
+        f"{evaluation.pedestrians} pedestrians",
+        "",
+        f"AP50 {_text(boxes.ap50)}   AP50:95 {_text(boxes.ap50_95)}   centre AP {_text(boxes.centre_ap)}   "
+        f"max recall {_text(boxes.max_recall)}",
+        f"presence: AUROC {_text(presence.auroc)}   calibration error {_text(presence.calibration_error)}   "
+        f"({presence.positives} pictures with and {presence.negatives} without pedestrians)",
+        "",
+        "                   score  precision   recall       F1  count error",
+    ]
+    for name, point in (("model's threshold", evaluation.at_threshold), ("best F1", evaluation.at_best_f1)):
+        lines.append(
+            f"{name:18}{point.threshold:6.3f}{_text(point.precision):>11}{_text(point.recall):>9}{_text(point.f1):>9}"
+            f"{point.count_mae:>13.2f}"
+        )
+    lines += ["", "height in pixels     pedestrians     AP50"]
+    for height in boxes.by_height:
+        lines.append(f"{_height_text(height.low_px, height.high_px):18}{height.pedestrians:>14}{_text(height.ap50):>9}")
+    width = max(16, *(len(source.source) for source in evaluation.sources))
+    lines += ["", f"{'source':{width}}  pictures  pedestrians     AP50   recall  false alarms"]
+    for source in evaluation.sources:
+        lines.append(
+            f"{source.source:{width}}{source.pictures:>10}{source.pedestrians:>13}{_text(source.ap50):>9}"
+            f"{_text(source.recall):>9}{source.false_alarms:>14}"
+        )
+    lines.append("recall and false alarms of a source are those at the model's threshold")
+    return "\n".join(lines)
+
+
+def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
+    """Write the table, three charts and two contact sheets into a folder that exists.
+
+    Raises:
+        ProcessingError: a file cannot be written.
+    """
+    charts = {
+        "precision_recall.png": draw_precision_recall,
+        "reliability.png": draw_reliability,
+        "ap50_by_height.png": draw_heights,
+    }
+    files = [_write_text(table(evaluation) + "\n", folder / "figures.txt")]
+    files += [_write_chart(draw, evaluation, folder / name) for name, draw in charts.items()]
+    for name, mistakes in (
+        ("misses.png", worst_misses(evaluation)),
+        ("false_alarms.png", worst_false_alarms(evaluation)),
+    ):
+        title = f"{evaluation.model} on {evaluation.dataset}: worst {name.removesuffix('.png').replace('_', ' ')}"
+        files.append(_write_image(contact_sheet(mistakes, title, evaluation.at_threshold.threshold), folder / name))
+    return tuple(files)
+
+
+def draw_precision_recall(evaluation: Evaluation, axes: Axes) -> None:
+    """The raw curve at an IoU of 0.5, with both operating points."""
+    curve = precision_recall(evaluation.judged)
+    axes.plot(curve.recall, curve.precision, color="#0072B2", drawstyle="steps-post")
+    for label, point, marker in (
+        ("model's threshold", evaluation.at_threshold, "o"),
+        ("best F1", evaluation.at_best_f1, "^"),
+    ):
+        if point.precision is not None and point.recall is not None:
+            axes.plot(point.recall, point.precision, marker, color="#D55E00", label=f"{label} {point.threshold:.2f}")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.set_title(f"AP50 {_text(evaluation.boxes.ap50)} on {evaluation.dataset}")
+
+
+def draw_reliability(evaluation: Evaluation, axes: Axes) -> None:
+    """What presence says against what is true; the number of pictures above each bin."""
+    axes.plot([0, 1], [0, 1], "--", color="#999999", label="perfectly calibrated")
+    for one in evaluation.presence.bins:
+        if one.pedestrian_share is None or one.mean_presence is None:
+            continue
+        axes.bar(one.low, one.pedestrian_share, one.high - one.low, align="edge", color="#56B4E9", edgecolor="white")
+        axes.plot(one.mean_presence, one.pedestrian_share, "o", color="#D55E00", markersize=4)
+        middle = (one.low + one.high) / 2
+        axes.text(middle, one.pedestrian_share + 0.01, str(one.pictures), ha="center", va="bottom", fontsize=7)
+    axes.legend(loc="upper left")
+    axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="presence", ylabel="share of pictures with a pedestrian")
+    axes.set_title(
+        f"calibration error {_text(evaluation.presence.calibration_error)}; number of pictures above the bars"
+    )
+
+
+def draw_heights(evaluation: Evaluation, axes: Axes) -> None:
+    """AP50 by height, with the number of pedestrians behind each bar."""
+    for k, height in enumerate(evaluation.boxes.by_height):
+        axes.bar(k, height.ap50 or 0.0, color="#0072B2")
+        label = f"{_text(height.ap50)}\nof {height.pedestrians}"
+        axes.text(k, (height.ap50 or 0.0) + 0.01, label, ha="center", va="bottom", fontsize=8)
+    names = [_height_text(height.low_px, height.high_px) for height in evaluation.boxes.by_height]
+    axes.set_xticks(range(len(names)), names)
+    axes.set(ylim=(0, 1.12), xlabel="height of the pedestrian in pixels", ylabel="AP50")
+    axes.set_title(f"AP50 by height on {evaluation.dataset}")
+
+
+def worst_misses(evaluation: Evaluation, count: int = SHEET_TILES) -> tuple[Mistake, ...]:
+    """Pedestrians that the model's threshold loses: the least noticed first, of these the tallest."""
+    threshold = evaluation.at_threshold.threshold
+    missed = [
+        Mistake(one, box, float(score))
+        for one in evaluation.judged
+        for box, score in zip(one.detected.picture.boxes_xyxy, one.match.found_scores, strict=True)
+        if score < threshold
+    ]
+    return tuple(sorted(missed, key=lambda miss: (miss.score, miss.box_xyxy[1] - miss.box_xyxy[3]))[:count])
+
+
+def worst_false_alarms(evaluation: Evaluation, count: int = SHEET_TILES) -> tuple[Mistake, ...]:
+    """Detections of nobody at the model's threshold, the surest first."""
+    threshold = evaluation.at_threshold.threshold
+    alarms = [
+        Mistake(one, box, float(score))
+        for one in evaluation.judged
+        for box, score, hit, ignored in zip(
+            one.detected.boxes_xyxy, one.detected.scores, one.match.hit, one.match.ignored, strict=True
+        )
+        if score >= threshold and not hit and not ignored
+    ]
+    return tuple(sorted(alarms, key=lambda alarm: -alarm.score)[:count])
+
+
+def contact_sheet(mistakes: Sequence[Mistake], title: str, threshold: float) -> Image:
+    """Crops around the mistakes, six in a row; BGR. Their data set's licence holds for the sheet."""
+    rows = max(1, -(-len(mistakes) // SHEET_COLUMNS))
+    sheet = np.full((2 * _TITLE_PX + rows * TILE_PX, SHEET_COLUMNS * TILE_PX, 3), 255, dtype=np.uint8)
+    _write(sheet, title, (6, 17), (0, 0, 0))
+    legend = (("this one", _ORANGE), ("labelled pedestrian", _BLUE), ("detection", _YELLOW), ("ignored", _GREY))
+    for k, (text, colour) in enumerate(legend):
+        cv2.rectangle(sheet, (6 + 180 * k, _TITLE_PX + 4), (20 + 180 * k, _TITLE_PX + 18), colour, -1)
+        _write(sheet, text, (26 + 180 * k, _TITLE_PX + 16), (0, 0, 0))
+    _write(sheet, "pictures of the data set: its licence holds", (730, _TITLE_PX + 16), (0, 0, 0))
+    if not mistakes:
+        _write(sheet, "none", (6, 2 * _TITLE_PX + 20), (0, 0, 0))
+    for k, mistake in enumerate(mistakes):
+        top, left = 2 * _TITLE_PX + k // SHEET_COLUMNS * TILE_PX, k % SHEET_COLUMNS * TILE_PX
+        sheet[top : top + TILE_PX, left : left + TILE_PX] = _tile(mistake, threshold)
+    return sheet
+
+
+def _tile(mistake: Mistake, threshold: float) -> Image:
+    """One square crop, enlarged or shrunk to a tile, with all boxes of the picture that reach into it."""
+    image = load_image(mistake.judged.detected.picture)
+    x0, y0, x1, y1 = mistake.box_xyxy.tolist()
+    side = max(_CONTEXT * max(x1 - x0, y1 - y0), _LEAST_CROP_PX)
+    scale = TILE_PX / side
+    left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
+    to_tile = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    interpolation = cv2.INTER_NEAREST if scale > 1 else cv2.INTER_LINEAR
+    warped = cv2.warpAffine(image, to_tile, (TILE_PX, TILE_PX), flags=interpolation, borderValue=(60, 60, 60))
+    tile = np.asarray(warped, dtype=np.uint8)
+    detected = mistake.judged.detected
+    strong = detected.boxes_xyxy[detected.scores >= threshold]
+    layers = ((detected.picture.ignore_xyxy, _GREY), (detected.picture.boxes_xyxy, _BLUE), (strong, _YELLOW))
+    for boxes_xyxy, colour in (*layers, (mistake.box_xyxy[None], _ORANGE)):
+        for box in (boxes_xyxy - np.array([left, top, left, top])) * scale:
+            a, b, c, d = (int(v) for v in np.clip(np.round(box), -TILE_PX, 2 * TILE_PX))
+            cv2.rectangle(tile, (a, b), (c, d), colour, 2 if colour == _ORANGE else 1)
+    name = detected.picture.path.stem[-24:]
+    _write(tile, f"{mistake.score:.2f} {y1 - y0:.0f} px", (4, 12), (255, 255, 255))
+    _write(tile, name, (4, TILE_PX - 6), (255, 255, 255))
+    tile[-1] = tile[:, -1] = 255
+    return tile
+
+
+def _write(image: Image, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    """Small text; white text gets a dark rim, to be read on any ground."""
+    if colour == (255, 255, 255):
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)
+
+
+def _write_chart(draw: Callable[[Evaluation, Axes], Any], evaluation: Evaluation, file: Path) -> Path:
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    draw(evaluation, figure.add_subplot())
+    try:
+        figure.savefig(file, dpi=120)
+    except OSError as error:
+        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
+    return file
+
+
+def _write_image(image: Image, file: Path) -> Path:
+    encoded, content = cv2.imencode(".png", image)
+    try:
+        if encoded:
+            file.write_bytes(content.tobytes())
+    except OSError as error:
+        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
+    return file
+
+
+def _write_text(text: str, file: Path) -> Path:
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
+    return file
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _height_text(low_px: float, high_px: float | None) -> str:
+    return f"{low_px:.0f} and more" if high_px is None else f"{low_px:.0f} to {high_px:.0f}"
