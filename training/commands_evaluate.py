@@ -36,8 +36,7 @@ def evaluate(
     pictures = read_dataset(dataset, split)
     if limit is not None:
         pictures = dataclasses.replace(pictures, pictures=pictures.pictures[:limit])
-    if report is not None:
-        _make_folder(report)
+    _check_outputs(report, json_file)
     evaluation = evaluate_model(resolve(model), pictures, threads=threads)
     to_stdout = json_file == Path("-")
     if json_file is not None:
@@ -57,13 +56,17 @@ def _write_report(evaluation: "Evaluation", folder: Path) -> None:
         typer.echo(f"wrote {file}", err=True)
 
 
-def _make_folder(folder: Path) -> None:
-    """Before the pictures are judged, so that nobody waits for a report that cannot be written."""
+def _check_outputs(report: Path | None, json_file: Path | None) -> None:
+    """Before the pictures are judged, so that nobody waits for figures that cannot be written."""
+    if json_file is not None and (not json_file.parent.is_dir() or json_file.is_dir()):
+        raise UnusableInputError(f"--json must be a file in a folder that exists, got {str(json_file)!r}")
+    if report is None:
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        report.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnusableInputError(
-            f"--report must be a folder that can be made, got {str(folder)!r}; {error.strerror}"
+            f"--report must be a folder that can be made, got {str(report)!r}; {error.strerror}"
         ) from None
 
 

@@ -25,12 +25,15 @@ SHEET_TILES = 24
 _CONTEXT = 3.0  # a crop is so many times as long as the longer side of its box
 _LEAST_CROP_PX = 48
 _TITLE_PX = 24
+_CAPTION_PX = 16
 
 # BGR, told apart with any kind of colour vision as well (Okabe and Ito)
 _ORANGE = (0, 159, 230)  # what the tile is about
 _BLUE = (178, 114, 0)  # labelled pedestrians
 _YELLOW = (66, 228, 240)  # detections
 _GREY = (150, 150, 150)  # ignore regions
+_BLACK = (0, 0, 0)
+_WHITE = (255, 255, 255)
 
 Box = npt.NDArray[np.float32]  # (4,) x0, y0, x1, y1
 
@@ -174,14 +177,14 @@ def contact_sheet(mistakes: Sequence[Mistake], title: str, threshold: float) -> 
     """Crops around the mistakes, six in a row; BGR. Their data set's licence holds for the sheet."""
     rows = max(1, -(-len(mistakes) // SHEET_COLUMNS))
     sheet = np.full((2 * _TITLE_PX + rows * TILE_PX, SHEET_COLUMNS * TILE_PX, 3), 255, dtype=np.uint8)
-    _write(sheet, title, (6, 17), (0, 0, 0))
+    _write(sheet, title, (6, 17), _BLACK)
     legend = (("this one", _ORANGE), ("labelled pedestrian", _BLUE), ("detection", _YELLOW), ("ignored", _GREY))
     for k, (text, colour) in enumerate(legend):
         cv2.rectangle(sheet, (6 + 180 * k, _TITLE_PX + 4), (20 + 180 * k, _TITLE_PX + 18), colour, -1)
-        _write(sheet, text, (26 + 180 * k, _TITLE_PX + 16), (0, 0, 0))
-    _write(sheet, "pictures of the data set: its licence holds", (730, _TITLE_PX + 16), (0, 0, 0))
+        _write(sheet, text, (26 + 180 * k, _TITLE_PX + 16), _BLACK)
+    _write(sheet, "pictures of the data set: its licence holds", (730, _TITLE_PX + 16), _BLACK)
     if not mistakes:
-        _write(sheet, "none", (6, 2 * _TITLE_PX + 20), (0, 0, 0))
+        _write(sheet, "none", (6, 2 * _TITLE_PX + 20), _BLACK)
     for k, mistake in enumerate(mistakes):
         top, left = 2 * _TITLE_PX + k // SHEET_COLUMNS * TILE_PX, k % SHEET_COLUMNS * TILE_PX
         sheet[top : top + TILE_PX, left : left + TILE_PX] = _tile(mistake, threshold)
@@ -206,17 +209,14 @@ def _tile(mistake: Mistake, threshold: float) -> Image:
         for box in (boxes_xyxy - np.array([left, top, left, top])) * scale:
             a, b, c, d = (int(v) for v in np.clip(np.round(box), -TILE_PX, 2 * TILE_PX))
             cv2.rectangle(tile, (a, b), (c, d), colour, 2 if colour == _ORANGE else 1)
-    name = detected.picture.path.stem[-24:]
-    _write(tile, f"{mistake.score:.2f} {y1 - y0:.0f} px", (4, 12), (255, 255, 255))
-    _write(tile, name, (4, TILE_PX - 6), (255, 255, 255))
+    tile[:_CAPTION_PX] = tile[-_CAPTION_PX:] = 0
+    _write(tile, f"score {mistake.score:.2f}, {y1 - y0:.0f} px", (4, 12), _WHITE)
+    _write(tile, detected.picture.path.stem[-24:], (4, TILE_PX - 5), _WHITE)
     tile[-1] = tile[:, -1] = 255
     return tile
 
 
 def _write(image: Image, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Small text; white text gets a dark rim, to be read on any ground."""
-    if colour == (255, 255, 255):
-        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)
 
 

@@ -40,7 +40,7 @@ def read_hit_uav(folder: Path, split: str | None) -> Dataset:
     there = [name for name in _SPLITS if (folder / "annotations" / f"{name}.json").is_file()]
     chosen = there[0] if split is None and len(there) == 1 else split
     if chosen not in there:
-        raise DatasetError(f"{folder}: split must be one of {', '.join(there)}, got {split!r}")
+        raise DatasetError(f"{folder}: split must be one of {', '.join(there)}, got {split!r}; name one with --split")
     files = CocoFiles(folder / "annotations" / f"{chosen}.json", folder / chosen, scene_field="date_captured")
     document = load_document(files.annotations)
     return read_document(document, files, _KINDS, SOURCE)
