@@ -218,8 +218,8 @@ def _check_graph(session: ort.InferenceSession, model_file: Path) -> None:
         node = outputs.get(name)
         if node is None or node.type != "tensor(float)" or not _matches(node.shape, rest):
             rule = f"have an output {name!r} of float32 and shape {['B', *rest]}"
-            got = None if node is None else f"{node.type} {node.shape}"
-            raise ModelError(f"{model_file} must {rule}, got {got}; export it again")
+            found = None if node is None else f"{node.type} {node.shape}"
+            raise ModelError(f"{model_file} must {rule}, got {found}; export it again")
 
 
 def _matches(shape: list[int | str | None], rest: list[int]) -> bool:

@@ -1,0 +1,212 @@
+"""One source, or several recordings one after another: open, create the outputs, run the loop, say how it went."""
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from edge import outputs
+from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError
+from edge.interruption import Stop
+from edge.outputs import SUMMARY, OutputOptions
+from edge.recognizer import Recognizer
+from edge.records import SourceInfo, Summary
+from edge.sinks import Sink
+from edge.sources import expand_recordings, is_live, open_source
+from edge.terminal import TerminalSink
+from edge.watch import Selection, watch
+
+# What `--resume` need not do again.
+_FINISHED = ("end_of_source", "truncated")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """All that `kestrel watch` was asked for, apart from the model."""
+
+    source: str
+    outputs: OutputOptions = field(default_factory=OutputOptions)
+    selection: Selection = field(default_factory=Selection)
+    resume: bool = False
+    show: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one of several recordings went."""
+
+    source: str
+    folder: Path
+    status: Literal["done", "skipped", "failed", "interrupted"]
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of the combined summary, with the recording's own summary where it has one."""
+        return {
+            "source": self.source,
+            "folder": str(self.folder),
+            "status": self.status,
+            "error": self.error,
+            "summary": _read_summary(self.folder),
+        }
+
+
+def watch_source(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str] = ()) -> int:
+    """Watch what the request names; the exit code is 1 where one of several recordings failed.
+
+    Raises:
+        KestrelError: nothing could be done, or the only source failed on the way.
+    """
+    recordings = expand_recordings(request.source)
+    folder = outputs.choose_folder(request.source, request.outputs.out)
+    if not (request.resume or is_live(request.source)):
+        outputs.refuse_existing(folder, request.outputs)
+    if recordings != [request.source]:
+        return watch_several(recordings, folder, request, recognizer, stop, notes)
+    if request.resume and is_finished(folder, request.selection):
+        print(f"{folder}/ is finished already", file=_words(request.outputs))
+        return 0
+    watch_one(request.source, folder, request, recognizer, stop, notes)
+    return 0
+
+
+def watch_one(
+    uri: str, folder: Path, request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str]
+) -> Summary:
+    """Watch one source into one folder.
+
+    Raises:
+        KestrelError: it cannot be opened, or failed on the way.
+    """
+    outputs.refuse_source(folder, request.outputs, uri)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(uri, still_running=lambda: not stop.requested))
+        if not source.info.live:
+            outputs.clear(folder)
+        sinks: list[Sink] = _shown(request, stop)
+        sinks += outputs.make_sinks(folder, request.outputs, source, recognizer.metadata.verdict.enter)
+        frames = expected_frames(source.info, request.selection)
+        sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
+        for sink in sinks:
+            stack.enter_context(sink)
+        return watch(source, recognizer, sinks, request.selection, stop, notes)
+
+
+def watch_several(
+    recordings: Sequence[str],
+    folder: Path,
+    request: WatchRequest,
+    recognizer: Recognizer,
+    stop: Stop,
+    notes: Sequence[str],
+) -> int:
+    """Watch recordings one after another into folders inside `folder`; a broken one does not stop the rest.
+
+    Raises:
+        InvalidValueError: the outputs that were asked for cannot hold several recordings.
+    """
+    for name, file in (("jsonl", request.outputs.jsonl), ("csv", request.outputs.csv)):
+        if file not in (None, outputs.STDOUT) and len(recordings) > 1:
+            raise InvalidValueError(
+                name, "left out or '-' for several recordings", str(file), "each one's folder has its own records.jsonl"
+            )
+    outcomes: list[Outcome] = []
+    for recording, name in zip(recordings, outputs.folder_names(recordings), strict=True):
+        if stop.requested:
+            break
+        outcomes.append(_attempt(recording, folder / name, request, recognizer, stop, notes))
+        write_combined(folder / SUMMARY, outcomes, len(recordings))
+    return _report(outcomes, len(recordings), folder, request)
+
+
+def _attempt(
+    recording: str, folder: Path, request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str]
+) -> Outcome:
+    if request.resume and is_finished(folder, request.selection):
+        return Outcome(recording, folder, "skipped")
+    try:
+        summary = watch_one(recording, folder, request, recognizer, stop, notes)
+    except OutputClosedError:
+        raise
+    except KestrelError as error:
+        print(f"kestrel: {error}", file=sys.stderr)
+        return Outcome(recording, folder, "failed", str(error))
+    return Outcome(recording, folder, "interrupted" if summary.exit_reason == "interrupted" else "done")
+
+
+def is_finished(folder: Path, selection: Selection) -> bool:
+    """Whether an earlier run came to the end, or as far as the limit of this one."""
+    summary = _read_summary(folder)
+    if summary is None:
+        return False
+    if summary.get("exit_reason") == "limit" and selection.limit is not None:
+        return int(summary.get("frames", 0)) >= selection.limit
+    return summary.get("exit_reason") in _FINISHED
+
+
+def expected_frames(info: SourceInfo, selection: Selection) -> int | None:
+    """How many frames of the source the loop will see, recognised or skipped; None where nobody knows."""
+    counts = [info.frame_count, selection.limit and (selection.limit - 1) * selection.every + 1]
+    return min((count for count in counts if count), default=None)
+
+
+def write_combined(path: Path, outcomes: Sequence[Outcome], recordings: int) -> None:
+    """The summary of several recordings, whole or not at all.
+
+    Raises:
+        ProcessingError: it cannot be written.
+    """
+    combined = {
+        "recordings": recordings,
+        **{
+            status: sum(outcome.status == status for outcome in outcomes)
+            for status in ("done", "skipped", "failed", "interrupted")
+        },
+        "outcomes": [outcome.to_json() for outcome in outcomes],
+    }
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(combined, indent=2) + "\n")
+        part.replace(path)
+    except OSError as error:
+        raise ProcessingError(f"{path} could not be written: {error.strerror}") from None
+
+
+def _report(outcomes: Sequence[Outcome], recordings: int, folder: Path, request: WatchRequest) -> int:
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    skipped = sum(outcome.status == "skipped" for outcome in outcomes)
+    words = f"{len(outcomes) - len(failed)} of {recordings} recordings watched"
+    words += f" ({skipped} of them earlier)" if skipped else ""
+    print(f"{words}; all results: {folder}/", file=_words(request.outputs))
+    for outcome in failed:
+        print(f"failed: {outcome.source}: {outcome.error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _read_summary(folder: Path) -> dict[str, Any] | None:
+    """The summary of an earlier run; None where it has none, or one that is not ours."""
+    with suppress(OSError, ValueError):
+        summary = json.loads((folder / SUMMARY).read_text())
+        return summary if isinstance(summary, dict) else None
+    return None
+
+
+def _shown(request: WatchRequest, stop: Stop) -> list[Sink]:
+    if not request.show:
+        return []
+    from edge.window import WindowSink
+
+    return [WindowSink(stop)]
+
+
+def _words(options: OutputOptions) -> TextIO:
+    """Where words for people go: standard output, unless records go there."""
+    return sys.stderr if outputs.STDOUT in (options.jsonl, options.csv) else sys.stdout
+
+
+def _title(uri: str, info: SourceInfo) -> str:
+    return info.uri if info.live else Path(uri).name

@@ -1,0 +1,73 @@
+"""How the records of a run are made from its parts: the header at the start, one record a frame."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from edge.modality import mismatch
+from edge.recognizer import Recognizer
+from edge.records import FRAME_STAGES, Frame, FrameRecord, Header, Pedestrian, Recognition, SizeWH, SourceInfo, Verdict
+
+
+def make_header(
+    info: SourceInfo, recognizer: Recognizer, first_frames: Sequence[Frame], warnings: Sequence[str]
+) -> Header:
+    """The header; besides `warnings` it warns of footage that looks like another modality than the model's."""
+    images = [frame.image for frame in first_frames if frame.image is not None]
+    wrong_model = mismatch(images, recognizer.info.modality)
+    return Header(
+        source=info.uri,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        size_wh=info.size_wh,
+        fps=info.fps,
+        model=recognizer.info,
+        input_wh=_input_wh(info.size_wh, recognizer),
+        threshold=recognizer.threshold,
+        threads=recognizer.threads,
+        warnings=(*warnings, *([wrong_model] if wrong_model else [])),
+    )
+
+
+def _input_wh(frame_wh: SizeWH | None, recognizer: Recognizer) -> SizeWH | None:
+    """The network's input where it is the same for all frames."""
+    return recognizer.exact_input_wh if frame_wh is None else recognizer.place(frame_wh).input_wh
+
+
+def make_frame_record(frame: Frame, recognition: Recognition | None, verdict: Verdict) -> FrameRecord:
+    """The record of one frame; without a recognition nothing is claimed of people."""
+    return FrameRecord(
+        seq=frame.seq,
+        signal=frame.signal,
+        verdict=verdict,
+        presence=None if recognition is None else recognition.presence,
+        pedestrians=() if recognition is None else pedestrians(recognition),
+        coverage=None if recognition is None else 1.0,
+        stage_ms=None if recognition is None else _stage_ms(frame, recognition),
+        name=frame.name,
+        time_s=frame.time_s,
+        captured_at=frame.captured_at,
+        age_ms=None if frame.captured_at is None else _age_ms(frame.captured_at),
+        dropped=frame.dropped,
+    )
+
+
+def pedestrians(recognition: Recognition) -> tuple[Pedestrian, ...]:
+    """The detections as they are recorded; none has an identity yet."""
+    return tuple(
+        Pedestrian((box[0], box[1], box[2], box[3]), score)
+        for box, score in zip(recognition.boxes_xyxy.tolist(), recognition.scores.tolist(), strict=True)
+    )
+
+
+def _stage_ms(frame: Frame, recognition: Recognition) -> Mapping[str, float | None]:
+    ran = {
+        "decode": frame.decode_ms,
+        "preprocess": recognition.preprocess_ms,
+        "infer": recognition.infer_ms,
+        "postprocess": recognition.postprocess_ms,
+    }
+    return {stage: ran.get(stage) for stage in FRAME_STAGES}
+
+
+def _age_ms(captured_at: str) -> float:
+    """How old the frame is by now; 0 where the clock was set back meanwhile."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(captured_at)).total_seconds() * 1000)

@@ -1,0 +1,47 @@
+"""How a command ends: errors as one line on stderr, with the exit code that they stand for."""
+
+import sys
+from collections.abc import Callable
+
+from edge.errors import KestrelError, OutputClosedError
+
+# An import of cv2 needs these on a bare Debian or Ubuntu image.
+_SYSTEM_LIBRARIES = ("libGL.so", "libgthread", "libglib", "libSM.so", "libXext.so", "libXrender.so", "libxcb")
+
+
+def run(program: str, command: Callable[[], int | None], extra: str | None = None) -> int:
+    """Run `command` and turn what it raises into one line and an exit code.
+
+    `extra` names the extra of kestrel-drone whose packages the command needs; a missing one is then named as the cure.
+    0 done, 1 failed on the way, 2 unusable input or installation, 130 interrupted before the work began.
+    """
+    try:
+        return command() or 0
+    except OutputClosedError as error:
+        return error.exit_code
+    except KestrelError as error:
+        return _end(program, str(error), error.exit_code)
+    except ImportError as error:
+        advice = _cure(error, extra)
+        if advice is None:
+            raise
+        return _end(program, advice, 2)
+    except KeyboardInterrupt:
+        return _end(program, "interrupted", 130)
+
+
+def _cure(error: ImportError, extra: str | None) -> str | None:
+    """What to install; None where the error is a fault of ours and deserves its traceback."""
+    if any(library in str(error) for library in _SYSTEM_LIBRARIES):
+        return (
+            f"OpenCV lacks a system library ({str(error).split(':')[0]}); run `apt-get install libgl1 libglib2.0-0`, "
+            "or replace opencv-python by the opencv-python-headless wheel"
+        )
+    if extra is not None and isinstance(error, ModuleNotFoundError):
+        return f"this command needs {error.name}; run `pip install 'kestrel-drone[{extra}]'`"
+    return None
+
+
+def _end(program: str, text: str, exit_code: int) -> int:
+    print(f"{program}: {text}", file=sys.stderr)
+    return exit_code

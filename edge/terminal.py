@@ -1,0 +1,85 @@
+"""What a person sees of a run: warnings, a progress bar, and the summary in words."""
+
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from edge.records import Event, Frame, Header, Record, Summary
+from edge.sinks.sink import Sink
+
+
+class TerminalSink(Sink):
+    """Warnings and lost signals go to stderr as they come, the summary to `words`.
+
+    The progress bar (frames, time left, frames a second) is drawn only where stderr is a terminal.
+    """
+
+    def __init__(self, title: str, results: Path, frames: int | None, words: TextIO) -> None:
+        """`frames` is how many are expected; None where that is unknown, as for a camera."""
+        self.warnings: list[str] = []
+        self._title = title
+        self._results = results
+        self._words = words
+        self._said: set[str] = set()
+        self._bar = tqdm(total=frames, desc=title, unit=" frames", disable=not sys.stderr.isatty(), leave=False)
+
+    def write(self, record: Record, frame: Frame | None) -> None:
+        """Show what the record says to a person."""
+        if frame is not None:
+            self._bar.update(1)
+        if isinstance(record, Event) and record.event.startswith("signal_"):
+            self._say(f"{self._title}: {record.event.replace('_', ' ')} at {record.captured_at or record.time_s}")
+        if isinstance(record, Header | Summary):
+            for warning in record.warnings:
+                if warning not in self._said:
+                    self._said.add(warning)
+                    self._say(f"warning: {self._title}: {warning}")
+        if isinstance(record, Summary):
+            self.close()
+            print(in_words(self._title, record, self._results), file=self._words, flush=True)
+
+    def skip(self, frame: Frame) -> None:  # noqa: ARG002
+        """A skipped frame is progress, too."""
+        self._bar.update(1)
+
+    def close(self) -> None:
+        """Take the progress bar away."""
+        self._bar.close()
+
+    def _say(self, text: str) -> None:
+        self._bar.clear()
+        print(text, file=sys.stderr, flush=True)
+
+
+def in_words(title: str, summary: Summary, results: Path) -> str:
+    """The summary for a person: how long it took, where people are, and where to look."""
+    speed = "" if summary.fps is None else f" ({summary.fps:.1f} a second)"
+    lines = [f"{title}: {summary.frames} frames in {summary.seconds:.1f} s{speed}, {_ENDS[summary.exit_reason]}"]
+    if summary.pedestrian_share is None:
+        lines.append("  no frame could be judged")
+    elif summary.pedestrian_share == 0:
+        lines.append("  no pedestrian was recognised")
+    else:
+        lines.append(
+            f"  pedestrians in {_percent(summary.pedestrian_share)} of them, at most {summary.max_count} at once"
+        )
+    if summary.dropped:
+        lines.append(f"  {summary.dropped} frames were dropped to keep up")
+    lines.append(f"  results: {results}/")
+    return "\n".join(lines)
+
+
+_ENDS = {
+    "end_of_source": "to the end",
+    "limit": "to the limit",
+    "interrupted": "then interrupted",
+    "signal_lost": "then the signal was lost",
+    "truncated": "to the end of what could be decoded",
+    "failed": "then it failed",
+}
+
+
+def _percent(share: float) -> str:
+    return "less than 1 %" if share < 0.01 else f"{100 * share:.0f} %"

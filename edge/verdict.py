@@ -1,0 +1,91 @@
+"""The verdict: hysteresis over the presence of a video's frames; a picture is judged alone."""
+
+from dataclasses import dataclass
+
+from edge.contract import VerdictRule
+from edge.records import Event, Frame, Recognition, Signal, Verdict
+
+_TIME_STEP_S = 1e-6  # time stamps carry rounding: 0.3 - 0.2 < 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What is said of one frame, and what changed with it."""
+
+    verdict: Verdict
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The verdict that stands, and since when presence has spoken against it without a break."""
+
+    verdict: Verdict = "clear"
+    doubted_since_s: float | None = None
+
+
+def next_standing(standing: Standing, presence: float, time_s: float, rule: VerdictRule) -> Standing:
+    """The standing after one more frame, by the model's rule.
+
+    A verdict falls once presence has spoken against it for the rule's time, at every frame; one frame that does not is
+    enough to keep it. A video begins as clear.
+    """
+    is_clear = standing.verdict == "clear"
+    if not (presence >= rule.enter if is_clear else presence < rule.leave):
+        return Standing(standing.verdict)
+    since_s = time_s if standing.doubted_since_s is None else standing.doubted_since_s
+    if time_s - since_s + _TIME_STEP_S >= (rule.enter_s if is_clear else rule.leave_s):
+        return Standing("pedestrian" if is_clear else "clear")
+    return Standing(standing.verdict, since_s)
+
+
+class Judge:
+    """Judges the frames of one source in their order.
+
+    Without signal the verdict is unknown. The standing outlives the gap: a gap is evidence neither for nor against.
+    """
+
+    def __init__(self, rule: VerdictRule) -> None:
+        self._rule = rule
+        self._standing = Standing()
+        self._signal: Signal = "ok"
+
+    def judge(self, frame: Frame, recognition: Recognition | None) -> Ruling:
+        """Judge the next frame; `recognition` is None exactly where there is no picture."""
+        if frame.name is not None or frame.time_s is None:  # pictures have no order in time
+            return Ruling(_judge_alone(recognition, self._rule))
+        signal_events = _signal_events(frame, self._signal)
+        self._signal = frame.signal
+        if recognition is None:
+            return Ruling("unknown", signal_events)
+        before = self._standing
+        self._standing = next_standing(before, recognition.presence, frame.time_s, self._rule)
+        if self._standing.verdict == before.verdict:
+            return Ruling(self._standing.verdict, signal_events)
+        return Ruling(self._standing.verdict, (*signal_events, _turn(frame, frame.time_s, before)))
+
+
+def _judge_alone(recognition: Recognition | None, rule: VerdictRule) -> Verdict:
+    if recognition is None:
+        return "unknown"
+    return "pedestrian" if recognition.presence >= rule.enter else "clear"
+
+
+def _turn(frame: Frame, time_s: float, before: Standing) -> Event:
+    """The event of a verdict that changed; `before` is what stood until then."""
+    since_s = time_s if before.doubted_since_s is None else before.doubted_since_s
+    sign = "presence rose" if before.verdict == "clear" else "presence fell"
+    return Event(
+        "appeared" if before.verdict == "clear" else "gone",
+        time_s=time_s,
+        captured_at=frame.captured_at,
+        detail=f"{sign} at {since_s:.3f} s; reported {time_s - since_s:.3f} s later",
+    )
+
+
+def _signal_events(frame: Frame, before: Signal) -> tuple[Event, ...]:
+    if (frame.signal == "ok") == (before == "ok"):
+        return ()
+    event = "signal_back" if frame.signal == "ok" else "signal_lost"
+    detail = None if frame.signal == "ok" else frame.signal
+    return (Event(event, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail),)

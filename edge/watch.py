@@ -1,0 +1,124 @@
+"""The loop: every frame goes from the source through the recognizer and the verdict to every sink."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from edge.errors import BrokenStreamError, InvalidValueError, KestrelError, OutputClosedError
+from edge.interruption import Stop
+from edge.modality import look_of
+from edge.recognizer import Recognizer
+from edge.records import Frame, Record, Summary
+from edge.reports import make_frame_record, make_header
+from edge.sinks.sink import Sink
+from edge.sources.source import Source
+from edge.tally import Tally
+from edge.verdict import Judge
+
+_FIRST_LOOK_FRAMES = 3  # before the header is written; one unless the recording begins with blank frames
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which frames are recognised: every n-th of the source, and at most `limit` of them."""
+
+    every: int = 1
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise InvalidValueError("every", "at least 1", self.every)
+        if self.limit is not None and self.limit < 1:
+            raise InvalidValueError("limit", "at least 1", self.limit)
+
+    def takes(self, frame: Frame) -> bool:
+        """Whether the frame is recognised. A lost signal is always reported."""
+        return frame.signal != "ok" or frame.seq % self.every == 0
+
+
+def watch(
+    source: Source,
+    recognizer: Recognizer,
+    sinks: Sequence[Sink],
+    selection: Selection,
+    stop: Stop,
+    notes: Sequence[str] = (),
+) -> Summary:
+    """Watch until the source ends, the limit is reached, or a stop is asked for: header, frames and events, summary.
+
+    `notes` are warnings from before the run.
+
+    Raises:
+        KestrelError: source, recognizer or a sink failed on the way; every sink that still works has its summary.
+    """
+    tally, judge, reason = Tally(), Judge(recognizer.metadata.verdict), "end_of_source"
+    frames = iter(source)
+    first_frames = first_look(frames, 1 if source.info.live else _FIRST_LOOK_FRAMES)
+    header = make_header(source.info, recognizer, first_frames, all_warnings(notes, source, sinks))
+    said = len(source.warnings)
+    try:
+        publish(sinks, header)
+        for frame in chain(first_frames, frames):
+            said = len(source.warnings)
+            if selection.takes(frame):
+                recognition = None if frame.image is None else recognizer.recognise(frame.image)
+                ruling = judge.judge(frame, recognition)
+                record = make_frame_record(frame, recognition, ruling.verdict)
+                publish(sinks, record, frame)
+                for event in ruling.events:
+                    publish(sinks, event)
+                tally.add(record)
+            else:
+                for sink in sinks:
+                    sink.skip(frame)
+            if stop.requested or tally.frames == selection.limit:
+                reason = "interrupted" if stop.requested else "limit"
+                break
+        else:
+            reason = end_of(source, said, stop)
+        summary = tally.summary(reason, all_warnings(header.warnings, source, sinks))
+        publish(sinks, summary)
+    except KestrelError as failure:
+        summary = tally.summary(reason_of(failure), (*all_warnings(header.warnings, source, sinks), str(failure)))
+        for sink in sinks:
+            with suppress(KestrelError):
+                sink.write(summary, None)
+        raise
+    return summary
+
+
+def first_look(frames: Iterator[Frame], at_most: int) -> list[Frame]:
+    """The frames up to the first one that shows something, to see whether it is what the model has learnt."""
+    seen: list[Frame] = []
+    for frame in islice(frames, at_most):
+        seen.append(frame)
+        if frame.image is not None and look_of(frame.image) != "blank":
+            break
+    return seen
+
+
+def publish(sinks: Iterable[Sink], record: Record, frame: Frame | None = None) -> None:
+    """Hand the same record to every sink."""
+    for sink in sinks:
+        sink.write(record, frame)
+
+
+def all_warnings(notes: Sequence[str], source: Source, sinks: Iterable[Sink]) -> tuple[str, ...]:
+    """What there is to warn of so far, each thing once."""
+    said = (*notes, *source.warnings, *(warning for sink in sinks for warning in sink.warnings))
+    return tuple(dict.fromkeys(said))
+
+
+def end_of(source: Source, said: int, stop: Stop) -> str:
+    """Why the frames ended; a warning that came after the last frame is about a recording that is cut short."""
+    if stop.requested:
+        return "interrupted"
+    return "truncated" if len(source.warnings) > said else "end_of_source"
+
+
+def reason_of(failure: KestrelError) -> str:
+    """The summary's word for a failure."""
+    if isinstance(failure, BrokenStreamError):
+        return "signal_lost"
+    return "interrupted" if isinstance(failure, OutputClosedError) else "failed"
