@@ -1,0 +1,88 @@
+"""From labelled pictures on disk to batches: sampled by source, decoded once, augmented on the way."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from edge.errors import InvalidValueError, ProcessingError
+from edge.records import Image
+from training.augment import AugmentSettings, collate, random_view
+from training.datasets import Dataset, LabelledPicture
+from training.targets import Batch
+
+
+class DecodedPictures:
+    """Pictures by path, kept in memory up to a limit; a training run sees each of them hundreds of times."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._kept: dict[Path, Image] = {}
+        self._room = limit_bytes
+
+    def __getitem__(self, path: Path) -> Image:
+        """(H, W, 3) uint8 BGR.
+
+        Raises:
+            ProcessingError: the picture cannot be decoded.
+        """
+        kept = self._kept.get(path)
+        if kept is not None:
+            return kept
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise ProcessingError(f"{path} must be a picture that OpenCV decodes; replace or remove it")
+        image = np.asarray(image, np.uint8)
+        if image.nbytes <= self._room:
+            self._room -= image.nbytes
+            self._kept[path] = image
+        return image
+
+
+class TrainingBatches:
+    """Endless batches; batch number n is the same in every run with the same seed, so a resumed run goes on as it was.
+
+    Small sources are drawn more often than their share: a source of n pictures weighs n ** balance.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: AugmentSettings,
+        batch_size: int,
+        seed: int,
+        balance: float = 0.7,
+        cache_bytes: int = 6 << 30,
+    ) -> None:
+        if not dataset.pictures:
+            raise InvalidValueError("dataset", "one with pictures", dataset.name)
+        if not any(len(p.boxes_xyxy) for p in dataset.pictures):
+            raise InvalidValueError("dataset", "one with at least one pedestrian", dataset.name)
+        self.dataset, self.settings, self.batch_size, self.seed = dataset, settings, batch_size, seed
+        counts = Counter(p.source for p in dataset.pictures)
+        weights = np.array([counts[p.source] ** (balance - 1) for p in dataset.pictures])
+        self._shares = weights / weights.sum()
+        self._empty = [p for p in dataset.pictures if not len(p.boxes_xyxy) and not len(p.ignore_xyxy)]
+        self._decoded = DecodedPictures(cache_bytes)
+
+    def batch(self, number: int) -> Batch:
+        """Batch `number`."""
+        rng = np.random.default_rng((self.seed, number))
+        chosen = rng.choice(len(self._shares), self.batch_size, p=self._shares)
+        views = [self._view(self.dataset.pictures[i], rng) for i in chosen]
+        images, targets = collate(views)
+        return Batch(torch.from_numpy(images), targets)
+
+    def _view(self, picture: LabelledPicture, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+        background = None
+        if self._empty:
+            background = lambda: self._decoded[self._empty[rng.integers(len(self._empty))].path]  # noqa: E731
+        return random_view(picture, self._decoded[picture.path], background, self.settings, rng)
+
+    def starting_at(self, number: int) -> Iterator[Batch]:
+        """Batches `number`, `number` + 1, ... without end."""
+        while True:
+            yield self.batch(number)
+            number += 1

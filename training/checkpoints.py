@@ -1,0 +1,99 @@
+"""Checkpoints: tensors and plain values only, so that loading one runs no code; written aside, then renamed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from edge.errors import ProcessingError, UnusableInputError
+from edge.records import Modality
+from training.networks.student import Student, StudentSpec
+from training.networks.teacher import Teacher, TeacherSpec
+
+CHECKPOINT_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A network in the middle or at the end of its training."""
+
+    kind: str  # student | teacher
+    spec: Mapping[str, Any]
+    modality: Modality
+    averaged: Mapping[str, torch.Tensor]  # exponential moving average of the weights: what is exported and what teaches
+    settings: Mapping[str, Any]  # how it was trained
+    progress: Mapping[str, Any]  # step, seconds; empty once finished
+    current: Mapping[str, torch.Tensor]  # weights of the optimiser; empty once finished
+    optimizer: Mapping[str, Any]  # empty once finished
+
+    def network(self) -> Student | Teacher:
+        """The network with its averaged weights, in evaluation mode.
+
+        Raises:
+            UnusableInputError: weights and architecture do not fit.
+        """
+        network = build_network(self.kind, self.spec)
+        try:
+            network.load_state_dict(dict(self.averaged))
+        except RuntimeError as error:
+            first = str(error).splitlines()[-1].strip()
+            raise UnusableInputError(f"checkpoint must hold the weights of its own architecture, got {first}") from None
+        return network.eval()
+
+
+def build_network(kind: str, spec: Mapping[str, Any]) -> Student | Teacher:
+    """An untrained network of that architecture."""
+    if kind == "student":
+        return Student(StudentSpec.from_json(spec))
+    if kind == "teacher":
+        return Teacher(TeacherSpec.from_json(spec))
+    raise UnusableInputError(f"checkpoint must be of a student or a teacher, got {kind!r}; name another file")
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write aside, then rename: a kill or a full disk leaves the previous checkpoint whole.
+
+    Raises:
+        ProcessingError: the disk is full or the folder cannot be written.
+    """
+    aside = path.with_name(path.name + ".partial")
+    values = {f: getattr(checkpoint, f) for f in Checkpoint.__dataclass_fields__}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"kestrel_checkpoint": CHECKPOINT_SCHEMA, **values}, aside)
+        aside.replace(path)
+    except (OSError, RuntimeError) as error:
+        aside.unlink(missing_ok=True)
+        raise ProcessingError(f"{path} must be writable, got {error}; free some space, then resume") from None
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        UnusableInputError: missing, not a checkpoint, or of a newer schema.
+    """
+    if not path.is_file():
+        raise UnusableInputError(f"checkpoint must be an existing file, got {str(path)!r}; name the file that training wrote")
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch raises whatever unpickling raises, from KeyError to UnpicklingError
+        raise UnusableInputError(
+            f"checkpoint must be a file that kestrel-train wrote, got {path.name} (not one, or with code in it, which is never run)"
+        ) from None
+    if not isinstance(values, dict) or "kestrel_checkpoint" not in values:
+        raise UnusableInputError(f"checkpoint must be a file that kestrel-train wrote, got {path.name}; name another file")
+    if values.pop("kestrel_checkpoint") != CHECKPOINT_SCHEMA:
+        raise UnusableInputError(f"checkpoint must have schema {CHECKPOINT_SCHEMA}, got another; update kestrel-drone")
+    checkpoint = Checkpoint(**values)
+    if checkpoint.modality not in get_args(Modality):
+        raise UnusableInputError(f"checkpoint must say its modality, got {checkpoint.modality!r}; train it again")
+    return checkpoint
+
+
+def strip(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the module's state, detached."""
+    return {k: v.detach().clone() for k, v in module.state_dict().items()}

@@ -1,0 +1,1 @@
+"""One loss a file, each a pure function of tensors with its paper."""

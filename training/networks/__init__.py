@@ -1,0 +1,1 @@
+"""Teacher and student: a pre-trained trunk, a feature pyramid, and one dense head a stride."""

@@ -1,0 +1,87 @@
+"""The student: the front of a pre-trained mobile trunk, a light pyramid, one dense head."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edge.errors import InvalidValueError, UnusableInputError
+from training.networks.dense import DenseHead, Predictions, Pyramid
+from training.networks.trunk import PIP_MEAN, PIP_STD, Trunk, TrunkSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StudentSpec:
+    """The architecture of a student; stored in every checkpoint."""
+
+    size: str = "small"
+    backbone: str = "efficientnet_lite0"
+    stride: int = 4  # of the detection map
+    coarsest: int = 16  # the trunk is cut after it; sides of the input are multiples of it
+    width: int = 48
+    class_depth: int = 2
+    box_depth: int = 2
+    frozen_stages: int = 2
+    mean: tuple[float, float, float] = PIP_MEAN
+    std: tuple[float, float, float] = PIP_STD
+
+    def __post_init__(self) -> None:
+        if self.stride not in (4, 8):
+            raise InvalidValueError("stride", "4 or 8", self.stride)
+        if self.coarsest not in (16, 32):
+            raise InvalidValueError("coarsest", "16 or 32", self.coarsest)
+
+    def trunk(self) -> TrunkSpec:
+        """The trunk that this student stands on."""
+        strides = tuple(s for s in (4, 8, 16, 32) if self.stride <= s <= self.coarsest)
+        return TrunkSpec(self.backbone, strides, self.mean, self.std, self.frozen_stages)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a checkpoint stores it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "StudentSpec":
+        """Back from a checkpoint.
+
+        Raises:
+            UnusableInputError: it describes another architecture.
+        """
+        try:
+            return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        except (TypeError, KeyError) as error:
+            raise UnusableInputError(f"checkpoint must describe a Kestrel student, got {error}; train it again") from None
+
+
+class Student(nn.Module):
+    """One pass: is each cell a pedestrian's centre, and where are that pedestrian's sides."""
+
+    def __init__(self, spec: StudentSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.trunk = Trunk(spec.trunk())
+        self.pyramid = Pyramid(self.trunk.channels, spec.width)
+        self.head = DenseHead(spec.width, spec.stride, spec.class_depth, spec.box_depth)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides that this network predicts at."""
+        return (self.spec.stride,)
+
+    def forward(self, images: Tensor) -> dict[int, Predictions]:
+        """(B, 3, H, W) BGR 0..255, sides multiples of `coarsest` -> predictions by stride."""
+        return {self.spec.stride: self.head(self.pyramid(self.trunk(images))[0])}
+
+
+def inherit_trunk(student: Student, teacher: nn.Module) -> int:
+    """Start the student's trunk from the teacher's, where the backbone is the same; returns how many tensors it took."""
+    theirs = teacher.state_dict()
+    taken = {
+        k: v for k, v in theirs.items() if k.startswith("trunk.") and k in student.state_dict()
+        and student.state_dict()[k].shape == v.shape
+    }
+    with torch.no_grad():
+        student.load_state_dict(taken, strict=False)
+    return len(taken)
