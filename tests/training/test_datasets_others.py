@@ -127,7 +127,7 @@ def test_a_broken_yolo_line_is_named_with_file_line_and_rule(line: str, message:
         ("train: images/train\n", "names must be a list or a mapping of class names, got None"),
         ("train: images/train\nnames: [car]\n", r"names must contain pedestrian, person or people, got \['car'\]"),
         ("train: images/train\nnames: {person: 0}\n", "names must map whole numbers to text"),
-        ("names: [person]\n", "split must be one of none at all, got None"),
+        ("names: [person]\n", "one of train, val, valid, test must name a folder of pictures, got none"),
         ("train: a\nval: b\nnames: [person]\n", "split must be one of train, val, got None"),
         ("train: 5\nnames: [person]\n", "train must be a folder or a list of folders, got 5"),
         ("path: gone\ntrain: a\nnames: [person]\n", "path must be a folder"),

@@ -119,13 +119,14 @@ def _folders(file: Path, name: str, value: Any) -> tuple[str, ...]:
 
 def _choose(description: YoloDescription, split: str | None) -> str:
     there = tuple(description.folders)
+    if not there:
+        raise DatasetError(f"{description.file}: one of {', '.join(_SPLITS)} must name a folder of pictures, got none")
     if split is None and len(there) == 1:
         return there[0]
     wanted = "valid" if split == "val" and "val" not in there else split  # Roboflow writes valid
     if wanted not in there:
-        raise DatasetError(
-            f"{description.file}: split must be one of {', '.join(there) or 'none at all'}, got {split!r}"
-        )
+        expected = ", ".join(there)
+        raise DatasetError(f"{description.file}: split must be one of {expected}, got {split!r}; name one with --split")
     return wanted
 
 
