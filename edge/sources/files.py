@@ -1,6 +1,7 @@
 """What a path, folder or glob holds: videos or pictures, never a mixture."""
 
 import glob
+import math
 import os
 import re
 import stat
@@ -51,10 +52,10 @@ def find_recordings(uri: str) -> Found:
     raise unusable(uri, "an existing file, a folder, a glob, a camera index or a URL", "there is no such file")
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sorts `frame2` before `frame10`: runs of digits compare as numbers, all else as lower-case text."""
+def natural_key(name: str) -> list[tuple[float, str]]:
+    """Sorts `frame2` before `frame10`: runs of digits compare as numbers, before all else as lower-case text."""
     parts = re.split(r"(\d+)", name.lower())
-    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts if part]
+    return [(int(part), part) if part.isdecimal() else (math.inf, part) for part in parts if part]
 
 
 def _kind(path: Path) -> int | None:

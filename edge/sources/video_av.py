@@ -42,7 +42,7 @@ def read_facts(path: Path) -> VideoFacts | None:
             stream = container.streams.video[0]
             rate = stream.average_rate
             fps = float(rate) if rate and 0 < rate < 1000 else None
-            return VideoFacts(_shown_frames(stream), _duration_s(container, stream), fps)
+            return VideoFacts(_shown_frames(container, stream), _duration_s(container, stream), fps)
     except (av.error.FFmpegError, OSError, ValueError):
         return None
 
@@ -82,12 +82,11 @@ def _upright(frame: VideoFrame) -> Image:
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
-def _shown_frames(stream: VideoStream) -> int | None:
-    """Exact for containers with a table of all frames (MP4, MOV, AVI); None elsewhere."""
-    entries = stream.index_entries
-    if not stream.frames or len(entries) < stream.frames:
+def _shown_frames(container: InputContainer, stream: VideoStream) -> int | None:
+    """Exact for MP4 and MOV, whose index lists every frame, also those of a fragmented file; None elsewhere."""
+    if "mov" not in container.format.name.split(",") or not len(stream.index_entries):
         return None
-    return sum(1 for entry in entries if not entry.flags & _INDEX_DISCARD)
+    return sum(1 for entry in stream.index_entries if not entry.flags & _INDEX_DISCARD)
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:

@@ -1,0 +1,179 @@
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import BrokenStreamError, SourceError
+from edge.records import Frame
+from edge.sources import expand_recordings, is_live, open_source
+from tests.edge.videos import make_video, number_of
+
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("uri", "live"),
+    [
+        ("0", True),
+        ("12", True),
+        ("/dev/video0", True),
+        ("rtsp://cam/live", True),
+        ("./0", False),
+        ("a.mp4", False),
+        ("", False),
+    ],
+)
+def test_live_sources_are_known_by_their_name(uri: str, live: bool) -> None:
+    assert is_live(uri) is live
+
+
+def test_a_folder_or_glob_of_videos_becomes_a_list_and_all_else_stays_one(tmp_path: Path) -> None:
+    for name in ("v10.MP4", "v9.mp4"):
+        make_video(tmp_path / name.lower(), 2)
+        (tmp_path / name.lower()).rename(tmp_path / name)
+    (tmp_path / "v9.srt").write_text("telemetry beside the video")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "a.png"), PICTURE)
+    videos = [str(tmp_path / "v9.mp4"), str(tmp_path / "v10.MP4")]
+    assert expand_recordings(str(tmp_path)) == videos
+    assert expand_recordings(str(tmp_path / "v*")) == videos
+    for single in (videos[0], str(pictures), str(pictures / "*.png"), "0", "rtsp://a:b@cam/live"):
+        assert expand_recordings(single) == [single]
+    with pytest.raises(SourceError, match="it holds 2 videos"):
+        open_source(str(tmp_path))
+
+
+def test_a_mixture_asks_for_a_glob(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4", 2)
+    cv2.imwrite(str(tmp_path / "b.png"), PICTURE)
+    for look in (expand_recordings, open_source):
+        with pytest.raises(SourceError, match=r"it holds 1 videos and 1 pictures; name one kind by a glob"):
+            look(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing.mp4", "there is no such file"),
+        ("a.mp4/b.mp4", "there is no such file"),
+        ("", "it holds none"),  # the folder itself
+        ("*.jpg", "no file matches"),
+        ("**.jpg", "no file matches"),
+        ("x" * 300, "File name too long"),
+        ("zero\0byte.mp4", "there is no such file"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_line(tmp_path: Path, name: str, reason: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for look in (expand_recordings, open_source):
+        with pytest.raises(SourceError, match=r"^source must be .*, got ") as refused:
+            look(f"{folder}/{name}")
+        assert reason in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_an_empty_name_is_not_the_working_directory() -> None:
+    with pytest.raises(SourceError):
+        open_source("")
+
+
+@contextlib.contextmanager
+def as_an_ordinary_user() -> Iterator[None]:
+    """Root may read everything; without root there is nothing to do."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_an_unreadable_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    try:
+        for look in (expand_recordings, open_source):
+            with as_an_ordinary_user(), pytest.raises(SourceError, match="Permission denied"):
+                look(str(folder))
+    finally:
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "foo://cam/live", "://cam", "rtsp://", "rtsp:///live", "rtsp://u:secret@", "http://cam:99999/", "http://cam:x/",
+        "rtsp://[fe80::1/live", "http://a cam/live", "file:///flight.mp4",
+    ],
+)  # fmt: skip
+def test_a_malformed_url_is_refused_without_its_credentials(url: str) -> None:
+    with pytest.raises(SourceError, match=r"^source must be a URL ") as refused:
+        open_source(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_stream_that_nobody_serves_is_refused_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(SourceError, match=r"a stream that can be opened, got 'rtsp://\*\*\*@127") as refused:
+        open_source(f"rtsp://admin:secret@127.0.0.1:{port}/live")
+    assert "secret" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_camera_that_is_not_there_is_refused_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SourceError, match="a camera that can be opened, got '987'"):
+        open_source("987")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[str]:
+    """A real server that sends one short MPEG-TS stream over TCP and hangs up."""
+    path = tmp_path / "stream.ts"
+    make_video(path, 60)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(path.read_bytes())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_stream_that_breaks_off_says_so_after_a_frame_without_signal(stream: str) -> None:
+    frames: list[Frame] = []
+    with open_source(stream) as source:
+        assert source.info.live
+        with pytest.raises(BrokenStreamError, match="was lost after 60 frames"):
+            frames.extend(source)
+    assert [number_of(f.image) for f in frames if f.image is not None] == list(range(60))
+    assert frames[-1].signal == "no_signal"
+    assert [f.seq for f in frames] == list(range(61))
+    assert all(f.captured_at is not None and f.captured_at.endswith("+00:00") for f in frames)
+
+
+def test_a_stream_ends_when_it_is_asked_to(stream: str) -> None:
+    frames: list[Frame] = []
+    with open_source(stream, still_running=lambda: len(frames) < 3) as source:
+        for frame in source:
+            frames.append(frame)
+    assert [f.signal for f in frames] == ["ok"] * 3

@@ -1,0 +1,195 @@
+import struct
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import SourceError
+from edge.records import Frame
+from edge.sources import Source, open_source
+from edge.sources.video import early_end, read_with_opencv
+from edge.sources.video_av import VideoFacts, read_with_pyav
+from tests.edge.videos import VARIABLE_STEPS, Recipe, make_video, number_of
+
+B_FRAMES = {"bf": "3", "b-pyramid": "normal"}
+QUIET_HEVC = {"x265-params": "log-level=none"}
+AV1 = next((codec for codec in ("libsvtav1", "libaom-av1") if codec in av.codecs_available), None)
+
+
+def read(path: Path) -> tuple[Source, list[Frame]]:
+    with open_source(str(path)) as source:
+        return source, list(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "tolerance_s"),
+    [
+        ("plain.mp4", Recipe(), 1e-6),
+        ("b_frames.mp4", Recipe(options=B_FRAMES, steps=VARIABLE_STEPS), 1e-6),
+        ("b_frames.mov", Recipe(options=B_FRAMES, steps=VARIABLE_STEPS), 1e-6),
+        ("b_frames.ts", Recipe(options=B_FRAMES, steps=VARIABLE_STEPS), 1e-6),
+        ("b_frames.mkv", Recipe(options=B_FRAMES, steps=VARIABLE_STEPS), 0.001),  # Matroska counts milliseconds
+        ("ten_bit.mp4", Recipe(pixel_format="yuv420p10le", steps=VARIABLE_STEPS), 1e-6),
+        ("hevc.mp4", Recipe("libx265", options=QUIET_HEVC, steps=VARIABLE_STEPS), 1e-6),
+        ("hevc_ten_bit.mp4", Recipe("libx265", "yuv420p10le", QUIET_HEVC, steps=VARIABLE_STEPS), 1e-6),
+        ("sixteen_bit_grey.mkv", Recipe("ffv1", "gray16le", steps=VARIABLE_STEPS), 0.001),
+        ("motion_jpeg.avi", Recipe("mjpeg", "yuvj420p", {"time_base": "1/30"}), 0.02),
+        ("raw.h264", Recipe(), 1.0),  # without time stamps: the frame rate stands in
+    ],
+)
+def test_every_frame_comes_once_in_order_at_its_true_time(
+    tmp_path: Path, name: str, recipe: Recipe, tolerance_s: float
+) -> None:
+    times_s = make_video(tmp_path / name, 40, recipe)
+    source, frames = read(tmp_path / name)
+    assert [number_of(f.image) for f in frames if f.image is not None] == list(range(40))
+    assert [f.seq for f in frames] == list(range(40))
+    read_s = [f.time_s for f in frames if f.time_s is not None]
+    assert np.abs(np.subtract(read_s, times_s)).max() <= tolerance_s
+    assert all(np.diff(read_s) > 0)
+    assert source.warnings == []
+    assert source.info.size_wh is not None
+    assert str(source.info.size_wh) == "128x64"
+
+
+def test_facts_of_a_plain_video_are_known_when_it_opens(tmp_path: Path) -> None:
+    make_video(tmp_path / "plain.mp4", 30)
+    with open_source(str(tmp_path / "plain.mp4")) as source:
+        assert (source.info.fps, source.info.frame_count, source.info.live) == (30.0, 30, False)
+
+
+@pytest.mark.skipif(AV1 is None, reason="this PyAV has no AV1 encoder")
+def test_pyav_steps_in_where_opencv_cannot_decode(tmp_path: Path) -> None:
+    path = tmp_path / "av1.mp4"
+    times_s = make_video(path, 12, Recipe(AV1 or "", steps=VARIABLE_STEPS))
+    source, frames = read(path)
+    assert [number_of(f.image) for f in frames if f.image is not None] == list(range(12))
+    assert np.allclose([f.time_s for f in frames if f.time_s is not None], times_s)
+    assert source.warnings == []
+
+
+def turn(path: Path, degrees: int) -> None:
+    """Write a rotation into the file's display matrix, as telephones and drones do."""
+    a, b = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    content = bytearray(path.read_bytes())
+    matrix_at = content.index(b"tkhd") + 4 + 40
+    fixed = [value << 16 for value in (a, b, 0, -b, a, 0, 0, 0)]
+    content[matrix_at : matrix_at + 36] = struct.pack(">9i", *fixed, 1 << 30)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("degrees", "size"), [(90, "64x128"), (180, "128x64"), (270, "64x128")])
+def test_a_rotation_flag_is_obeyed_alike_by_both_readers(tmp_path: Path, degrees: int, size: str) -> None:
+    path = tmp_path / "turned.mp4"
+    make_video(path, 5)
+    turn(path, degrees)
+    source, frames = read(path)
+    assert str(source.info.size_wh) == size
+    pyav = list(read_with_pyav(path))
+    opencv = list(read_with_opencv(path))
+    assert len(frames) == len(pyav) == len(opencv) == 5
+    for one, other in zip(opencv, pyav, strict=True):
+        assert one.time_s == pytest.approx(other.time_s)
+        assert np.abs(one.image.astype(int) - other.image).max() <= 2
+    upright = np.rot90(opencv[3].image, degrees // 90)  # the flag turns clockwise, rot90 back
+    assert number_of(np.ascontiguousarray(upright)) == 3
+
+
+def test_frames_cut_away_by_an_edit_list_are_not_missed(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    make_video(path, 60, Recipe(options={**B_FRAMES, "g": "10"}))
+    content = bytearray(path.read_bytes())
+    media_time_at = content.index(b"elst") + 16
+    (start,) = struct.unpack(">i", content[media_time_at : media_time_at + 4])
+    content[media_time_at : media_time_at + 4] = struct.pack(">i", start + 60_000)
+    path.write_bytes(content)
+    source, frames = read(path)
+    assert 0 < len(frames) < 60
+    assert frames[0].time_s == pytest.approx(0.0, abs=0.04)
+    assert source.warnings == []
+
+
+@pytest.mark.parametrize(("name", "muxer"), [("cut.mp4", {"movflags": "faststart"}), ("cut.mkv", {})])
+def test_a_truncated_video_gives_what_decodes_and_says_so(tmp_path: Path, name: str, muxer: dict[str, str]) -> None:
+    path = tmp_path / name
+    make_video(path, 100, Recipe(muxer=muxer))
+    content = path.read_bytes()
+    start = max(0, content.find(b"mdat"))
+    path.write_bytes(content[: start + (len(content) - start) * 7 // 10])
+    source, frames = read(path)
+    assert 5 < len(frames) < 100
+    assert [number_of(f.image) for f in frames[:-1] if f.image is not None] == list(range(len(frames) - 1))
+    (warning,) = source.warnings
+    assert warning.startswith(f"the file ends early: {len(frames)} of ")
+
+
+@pytest.mark.parametrize(
+    ("facts", "decoded", "last_time_s", "said"),
+    [
+        (VideoFacts(None, None, None), 0, 0.0, None),
+        (VideoFacts(300, 10.0, 30.0), 300, 9.97, None),
+        (VideoFacts(300, 10.0, 30.0), 120, 3.97, "the file ends early: 120 of 300 frames could be decoded"),
+        (VideoFacts(300, 10.0, 30.0), 290, 9.97, "the file is damaged: 290 of 300 frames could be decoded"),
+        (VideoFacts(None, 10.0, 30.0), 299, 9.93, None),
+        (VideoFacts(None, 10.0, 30.0), 120, 3.97, "the file ends early: 120 of about 300 frames could be decoded"),
+        (VideoFacts(None, 10.0, 30.0), 20, 9.5, None),  # of variable rate: 20 frames fill the ten seconds
+    ],
+)
+def test_an_early_end_is_told_from_a_true_one(
+    facts: VideoFacts, decoded: int, last_time_s: float, said: str | None
+) -> None:
+    assert early_end(facts, decoded, last_time_s) == said
+
+
+def without_index(path: Path) -> None:
+    make_video(path, 10)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"moov") - 4])
+
+
+def without_frames(path: Path) -> None:
+    """Only the moov of a video, as a recorder leaves it that was stopped at once."""
+    with av.open(str(path), "w", options={"movflags": "empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        container.start_encoding()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.write_bytes(b""), "the file is empty"),
+        (lambda path: path.write_text("not a video at all\n" * 40), "the file is damaged, or no video"),
+        (without_index, "its index (moov) is missing"),
+        (without_frames, "not one frame of it could be decoded"),
+    ],
+)
+def test_an_unusable_video_is_refused_in_one_line_and_quietly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], make: object, reason: str
+) -> None:
+    assert callable(make)
+    path = tmp_path / "flight.mp4"
+    make(path)
+    capfd.readouterr()
+    with pytest.raises(SourceError, match=r"^source must be .*, got '.*flight\.mp4'; .*") as refused:
+        open_source(str(path))
+    assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_closed_video_can_be_closed_again(tmp_path: Path) -> None:
+    make_video(tmp_path / "plain.mp4", 5)
+    source = open_source(str(tmp_path / "plain.mp4"))
+    assert next(iter(source)).seq == 0
+    source.close()
+    source.close()
+
+
+def test_opencv_itself_reads_the_test_videos(tmp_path: Path) -> None:
+    make_video(tmp_path / "plain.mp4", 3)
+    capture = cv2.VideoCapture(str(tmp_path / "plain.mp4"), cv2.CAP_FFMPEG)
+    assert capture.read()[0]
+    capture.release()
