@@ -1,11 +1,12 @@
 """One text file or standard output, flushed after each piece, with its failures said in our words."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
-from edge.errors import OutputClosedError
+from edge.errors import KestrelError, OutputClosedError
 from edge.sinks.sink import broken_off, unwritable
 
 
@@ -19,6 +20,7 @@ class TextOutput:
             InvalidValueError: the file cannot be created.
         """
         self._path = path or Path("standard output")
+        self._failure: KestrelError | None = None
         self._file: TextIO
         if path is None:
             self._file = sys.stdout
@@ -36,14 +38,15 @@ class TextOutput:
             OutputClosedError: the reader of standard output went away.
             ProcessingError: the disk is full, or the file cannot be written for another reason.
         """
+        if self._failure is not None:
+            raise self._failure
         try:
             self._file.write(text)
             self._file.flush()
         except BrokenPipeError:
-            self._let_go_of_stdout()
-            raise OutputClosedError("the reader of the output went away") from None
+            self._fail(OutputClosedError("the reader of the output went away"))
         except OSError as error:
-            raise broken_off(self._path, error) from None
+            self._fail(broken_off(self._path, error))
 
     def close(self) -> None:
         """Close the file; standard output stays open."""
@@ -54,9 +57,14 @@ class TextOutput:
         except OSError as error:
             raise broken_off(self._path, error) from None
 
-    def _let_go_of_stdout(self) -> None:
-        """Point standard output nowhere, else Python complains of the broken pipe once more when it exits."""
+    def _fail(self, failure: KestrelError) -> NoReturn:
+        """Let go of the output and say why; what Python still holds for it is lost, or it would complain at exit."""
+        self._failure = failure
         if self._file is sys.stdout:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
+        else:
+            with contextlib.suppress(OSError):
+                self._file.close()
+        raise failure from None

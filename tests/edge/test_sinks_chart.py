@@ -1,0 +1,98 @@
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import pytest
+
+from edge.records import FrameRecord, Pedestrian
+from edge.sinks import ChartSink
+from edge.sinks.chart import minutes_seconds, tick_step_s
+from edge.sinks.timeline import MAX_SPANS, Span, Timeline, runs
+from tests.edge.recordings import HEADER, lost, seen
+
+PERSON = Pedestrian((0.0, 0.0, 1.0, 1.0), 0.9)
+
+
+def chart(path: Path, records: list[FrameRecord]) -> None:
+    with ChartSink(path, 0.5) as sink:
+        sink.write(HEADER, None)
+        for record in records:
+            sink.write(record, None)
+    sink.close()
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [seen(0)],
+        [seen(0, PERSON)],
+        [lost(0)],
+        [seen(0), lost(1), seen(2, PERSON, PERSON), seen(3)],
+        [FrameRecord(i, "ok", "clear", 0.1, (), 1.0, None, name=f"{i}.jpg") for i in range(5)],
+        [seen(0, time_s=1.0), seen(1, time_s=1.0)],
+    ],
+)
+def test_runs_of_any_kind_have_a_chart(tmp_path: Path, records: list[FrameRecord]) -> None:
+    chart(tmp_path / "timeline.png", records)
+    picture = cv2.imread(str(tmp_path / "timeline.png"))
+    assert picture is not None
+    assert picture.shape[1] > picture.shape[0] > 400
+
+
+def test_a_run_without_frames_has_no_chart(tmp_path: Path) -> None:
+    chart(tmp_path / "timeline.png", [])
+    assert not (tmp_path / "timeline.png").exists()
+
+
+def test_a_name_that_the_font_lacks_is_no_obstacle(tmp_path: Path) -> None:
+    with ChartSink(tmp_path / "timeline.png") as sink:
+        sink.write(replace(HEADER, source="航拍 $x^{.mp4"), None)
+        sink.write(seen(0), None)
+    assert (tmp_path / "timeline.png").stat().st_size > 1000
+
+
+def test_a_hundred_thousand_frames_keep_their_peak_in_bounded_memory() -> None:
+    timeline = Timeline()
+    for seq in range(100_000):
+        timeline.add(seen(seq, *([PERSON] * 9 if seq == 54_321 else []), presence=1.0 if seq == 54_321 else 0.1))
+    spans = timeline.spans()
+    assert len(spans) < MAX_SPANS
+    assert max(s.count or 0 for s in spans) == 9
+    assert [s.presence for s in spans if s.pedestrian] == [1.0]
+    assert (spans[0].start, spans[-1].end) == (0.0, pytest.approx(99_999 / 30))
+    assert all(a.end < b.start for a, b in pairwise(spans))
+
+
+def test_an_empty_timeline_has_no_spans() -> None:
+    assert Timeline().spans() == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ([], []),
+        ([False, False], []),
+        ([True, True], [(0.0, 1.5)]),
+        ([True, False, True, True], [(0.0, 1.0), (2.0, 3.5)]),
+        ([False, True, False], [(1.0, 2.0)]),
+    ],
+)
+def test_runs(chosen: list[bool], expected: list[tuple[float, float]]) -> None:
+    spans = [Span(float(i), i + 0.5, None, None, False, False) for i in range(len(chosen))]
+    assert runs(spans, chosen) == expected
+
+
+@pytest.mark.parametrize(
+    ("time_s", "text"),
+    [(0, "0:00"), (1.5, "0:01.5"), (75, "1:15"), (3600, "1:00:00"), (-5, "-0:05"), (90_000, "25:00:00")],
+)
+def test_marks_of_the_time_axis(time_s: float, text: str) -> None:
+    assert minutes_seconds(time_s) == text
+
+
+@pytest.mark.parametrize(
+    ("length_s", "step_s"), [(0.0, 0.1), (1.0, 0.1), (16.4, 2), (600, 60), (7200, 600), (86_400 * 30, 86_400 * 3)]
+)
+def test_steps_of_the_time_axis_are_those_of_a_clock(length_s: float, step_s: float) -> None:
+    assert tick_step_s(length_s) == step_s

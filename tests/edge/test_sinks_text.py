@@ -1,0 +1,147 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.errors import OutputClosedError, ProcessingError, UnusableInputError
+from edge.records import Event, FrameRecord, Pedestrian, Record, SizeWH
+from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, SummarySink, VideoSink
+from edge.sinks.csv import COLUMNS, rows
+from tests.edge.recordings import HEADER, SUMMARY, lost, seen
+
+NEAR = Pedestrian((1.234, 2.0, 30.0, 40.0), 0.912342, 7)
+FAR = Pedestrian((5.0, 6.0, 7.0, 8.0), 0.3)
+RECORDS: tuple[Record, ...] = (HEADER, seen(0), seen(1, NEAR, FAR), Event("appeared", 1 / 30), lost(2), SUMMARY)
+
+
+def test_each_record_is_one_line_that_is_there_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "deeper" / "records.jsonl"
+    with JsonLinesSink(path) as sink:
+        for written, record in enumerate(RECORDS, 1):
+            sink.write(record, None)
+            lines = path.read_text().splitlines()
+            assert len(lines) == written
+            assert json.loads(lines[-1]) == json.loads(json.dumps(record.to_json()))
+    sink.close()
+    assert [json.loads(line)["record"] for line in lines] == ["header", "frame", "frame", "event", "frame", "summary"]
+
+
+def test_a_name_that_is_no_text_still_makes_a_line(tmp_path: Path) -> None:
+    record = FrameRecord(0, "ok", "clear", 0.1, (), 1.0, None, name="caf\udce9.png")
+    with JsonLinesSink(tmp_path / "r.jsonl") as sink:
+        sink.write(record, None)
+    assert json.loads((tmp_path / "r.jsonl").read_text())["name"] == "caf\udce9.png"
+
+
+def test_live_runs_append_and_recordings_start_afresh(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    for append, lines in ((False, 2), (True, 3), (True, 4), (False, 2)):
+        with CsvSink(path, append=append) as sink:
+            sink.write(seen(0), None)
+        assert len(path.read_text().splitlines()) == lines
+    for append, lines in ((False, 1), (True, 2), (False, 1)):
+        with JsonLinesSink(path, append=append) as sink:
+            sink.write(HEADER, None)
+        assert len(path.read_text().splitlines()) == lines
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (seen(3, time_s=0.1), [(3, None, 0.1, "clear", 0.75, 0, None, None, None, None, None, None)]),
+        (lost(0), [(0, None, 0.0, "unknown", None, None, None, None, None, None, None, None)]),
+        (
+            seen(1, NEAR, FAR, time_s=0.5),
+            [
+                (1, None, 0.5, "pedestrian", 0.75, 2, 1.23, 2.0, 30.0, 40.0, 0.91234, 7),
+                (1, None, 0.5, "pedestrian", 0.75, 2, 5.0, 6.0, 7.0, 8.0, 0.3, None),
+            ],
+        ),
+    ],
+)
+def test_rows_of_a_frame(record: FrameRecord, expected: list[tuple[object, ...]]) -> None:
+    assert rows(record) == expected
+
+
+def test_the_csv_holds_frames_alone(tmp_path: Path) -> None:
+    with CsvSink(tmp_path / "r.csv") as sink:
+        for record in RECORDS:
+            sink.write(record, None)
+    lines = (tmp_path / "r.csv").read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert [line.split(",")[0] for line in lines[1:]] == ["0", "1", "1", "2"]
+
+
+def test_the_summary_file_holds_the_summary_and_the_headers_facts(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    with SummarySink(path) as sink:
+        for record in RECORDS[:-1]:
+            sink.write(record, None)
+        assert not path.exists()
+        sink.write(SUMMARY, None)
+    summary = json.loads(path.read_text())
+    assert (summary["record"], summary["frames"], summary["fps"], summary["source_fps"]) == ("summary", 3, 2.0, 30.0)
+    assert (summary["model"]["name"], summary["source"]) == ("kestrel-rgb-small", HEADER.source)
+    assert summary["warnings"] == ["odd source", "odd end"]
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_run_that_never_began_has_a_summary_all_the_same(tmp_path: Path) -> None:
+    with SummarySink(tmp_path / "summary.json") as sink:
+        sink.write(SUMMARY, None)
+    assert json.loads((tmp_path / "summary.json").read_text())["exit_reason"] == "end_of_source"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        JsonLinesSink,
+        CsvSink,
+        SummarySink,
+        ChartSink,
+        AnnotatedPicturesSink,
+        lambda path: VideoSink(path, SizeWH(64, 48), 30.0),
+    ],
+)
+def test_an_output_that_cannot_be_created_is_refused_in_one_line(tmp_path: Path, make: object) -> None:
+    assert callable(make)
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(UnusableInputError, match=r"^output must be a place that can be written to, got '.*'; \w+"):
+        make(tmp_path / "file" / "output")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_said_with_the_name_of_the_file() -> None:
+    sink = JsonLinesSink(Path("/dev/full"))
+    with pytest.raises(ProcessingError, match=r"^/dev/full could not be written further: No space left on device"):
+        sink.write(HEADER, None)
+    with pytest.raises(ProcessingError):  # and it stays failed
+        sink.write(HEADER, None)
+    sink.close()
+
+
+READER_LEAVES = """
+from edge.errors import OutputClosedError
+from edge.sinks import JsonLinesSink
+from tests.edge.recordings import HEADER
+sink = JsonLinesSink(None)
+try:
+    while True:
+        sink.write(HEADER, None)
+except OutputClosedError as closed:
+    raise SystemExit(closed.exit_code)
+"""
+
+
+def test_a_reader_that_leaves_ends_the_program_quietly() -> None:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", READER_LEAVES]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        assert json.loads(program.stdout.readline())["record"] == "header"
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait(timeout=30) == OutputClosedError.exit_code == 0
