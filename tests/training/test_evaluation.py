@@ -298,7 +298,7 @@ def test_a_model_file_is_judged_through_the_runtime_that_flies(tmp_path: Path) -
 
 
 def test_a_thermal_data_set_given_to_a_colour_model_is_judged_with_a_warning(tmp_path: Path) -> None:
-    model = write_spot_model(tmp_path / "spots.onnx")
+    model = write_spot_model(tmp_path / "spots.onnx", modality="rgb")
     (warning,) = evaluate_model(model, spot_dataset(tmp_path, "thermal"), threads=1).warnings
     assert warning == "spots is thermal footage, the model is for rgb"
 
