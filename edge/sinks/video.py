@@ -152,7 +152,7 @@ class VideoSink(Sink):
 def _add_stream(container: OutputContainer, size_wh: SizeWH, fps: float) -> VideoStream:
     """An H.264 stream for browsers: 4:2:0 of 8 bit, BT.601 and limited range said in the file."""
     options = {
-        "preset": "veryfast",
+        "preset": "superfast",  # two thirds of the time of veryfast for the same size; ultrafast looks blocky
         "tune": "zerolatency",  # every frame leaves the encoder at once
         "crf": "23",
         "g": str(max(1, round(fps * _KEYFRAME_EVERY_S))),

@@ -13,5 +13,7 @@ import cv2
 def silence() -> None:
     """Turn the libraries' own messages off, also where they were imported before."""
     if os.environ["OPENCV_LOG_LEVEL"] == "SILENT":
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # OpenCV 5 moved the setter; the level 0 is silence in both.
+        holder = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+        holder.setLogLevel(0)
     av.logging.set_level(av.logging.PANIC)

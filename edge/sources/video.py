@@ -35,9 +35,12 @@ class VideoSource(Source):
         if path.stat().st_size == 0:
             raise unusable(shown, "a video with at least one frame", "the file is empty")
         self._started = time.perf_counter()
+        self._path = path
+        self._by_opencv = True
         self._pictures = read_with_opencv(path)
         first = next(self._pictures, None)
         if first is None:
+            self._by_opencv = False
             self._pictures = read_with_pyav(path)
             first = next(self._pictures, None)
         facts = read_facts(path)
@@ -56,7 +59,7 @@ class VideoSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         seq, time_s, started = -1, 0.0, self._started
-        for seq, picture in enumerate(chain([self._first], self._pictures)):
+        for seq, picture in enumerate(self._every_picture()):
             time_s = picture.time_s
             decode_ms = (time.perf_counter() - started) * 1e3
             yield Frame(seq=seq, image=picture.image, time_s=time_s, decode_ms=decode_ms)
@@ -64,6 +67,15 @@ class VideoSource(Source):
         note = early_end(self._facts, seq + 1, time_s)
         if note:
             self.warnings.append(note)
+
+    def _every_picture(self) -> Iterator[Picture]:
+        """What OpenCV reads, and what PyAV still finds where OpenCV gave up before the end of a damaged file."""
+        decoded, last_s = 0, 0.0
+        for picture in chain([self._first], self._pictures):
+            decoded, last_s = decoded + 1, picture.time_s
+            yield picture
+        if self._by_opencv and early_end(self._facts, decoded, last_s):
+            yield from read_with_pyav(self._path, after_s=last_s)
 
     def close(self) -> None:
         """Close the file."""

@@ -15,6 +15,8 @@ from edge.records import Image
 
 _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list, never shown
 
+_SAME_TIME_S = 5e-4  # OpenCV's and PyAV's time of one frame differ by less
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -47,8 +49,8 @@ def read_facts(path: Path) -> VideoFacts | None:
         return None
 
 
-def read_with_pyav(path: Path) -> Iterator[Picture]:
-    """Every frame that decodes, in order of presentation, rotated as the file asks.
+def read_with_pyav(path: Path, after_s: float | None = None) -> Iterator[Picture]:
+    """Every frame that decodes, in order of presentation, rotated as the file asks; with `after_s` only later ones.
 
     Frames that FFmpeg itself calls corrupt are left out. Ends quietly where nothing more can be read: whether that
     was the end of the file is judged by the caller, from `VideoFacts`.
@@ -58,10 +60,14 @@ def read_with_pyav(path: Path) -> Iterator[Picture]:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             start = (stream.start_time or 0) if stream.time_base else 0
+            if after_s is not None and stream.time_base:
+                container.seek(start + int(after_s / stream.time_base), stream=stream)  # to the keyframe before it
             for frame in _decode(container, stream):
                 if frame.is_corrupt or frame.pts is None or frame.time_base is None:
                     continue
-                yield Picture(_upright(frame), max(0.0, float((frame.pts - start) * frame.time_base)))
+                time_s = max(0.0, float((frame.pts - start) * frame.time_base))
+                if after_s is None or time_s > after_s + _SAME_TIME_S:
+                    yield Picture(_upright(frame), time_s)
     except (av.error.FFmpegError, OSError, IndexError):
         return
 

@@ -70,6 +70,14 @@ def test_pyav_steps_in_where_opencv_cannot_decode(tmp_path: Path) -> None:
     assert source.warnings == []
 
 
+def test_pyav_goes_on_after_any_frame(tmp_path: Path) -> None:
+    path = tmp_path / "plain.mp4"
+    times_s = make_video(path, 40, Recipe(options={**B_FRAMES, "g": "12"}, steps=VARIABLE_STEPS))
+    for stopped_at in (0, 11, 12, 30, 39):
+        rest = list(read_with_pyav(path, after_s=times_s[stopped_at]))
+        assert [number_of(p.image) for p in rest] == list(range(stopped_at + 1, 40))
+
+
 def turn(path: Path, degrees: int) -> None:
     """Write a rotation into the file's display matrix, as telephones and drones do."""
     a, b = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
