@@ -48,4 +48,5 @@ def rows(record: FrameRecord) -> list[tuple[object, ...]]:
 def _as_csv(lines: Sequence[tuple[object, ...]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
+    # A file name that is no text would stop the run when it is encoded.
+    return text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")

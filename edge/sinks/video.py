@@ -157,7 +157,8 @@ def _add_stream(container: OutputContainer, size_wh: SizeWH, fps: float) -> Vide
         "crf": "23",
         "g": str(max(1, round(fps * _KEYFRAME_EVERY_S))),
     }
-    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
+    rate = max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001))
+    stream = container.add_stream("libx264", rate=rate, options=options)
     stream.width, stream.height, stream.pix_fmt = size_wh.width, size_wh.height, "yuv420p"
     context = stream.codec_context
     context.time_base = TIME_BASE

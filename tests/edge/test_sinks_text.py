@@ -30,9 +30,11 @@ def test_each_record_is_one_line_that_is_there_at_once(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_still_makes_a_line(tmp_path: Path) -> None:
     record = FrameRecord(0, "ok", "clear", 0.1, (), 1.0, None, name="caf\udce9.png")
-    with JsonLinesSink(tmp_path / "r.jsonl") as sink:
+    for sink in (JsonLinesSink(tmp_path / "r.jsonl"), CsvSink(tmp_path / "r.csv")):
         sink.write(record, None)
+        sink.close()
     assert json.loads((tmp_path / "r.jsonl").read_text())["name"] == "caf\udce9.png"
+    assert (tmp_path / "r.csv").read_text().splitlines()[1].startswith("0,caf\\udce9.png,,clear,")
 
 
 def test_live_runs_append_and_recordings_start_afresh(tmp_path: Path) -> None:
