@@ -2,7 +2,7 @@
 
 import sys
 
-from edge.startup import run
+from edge.startup import run, run_app
 
 
 def main() -> None:
@@ -10,10 +10,10 @@ def main() -> None:
     sys.exit(run("kestrel", _command))
 
 
-def _command() -> None:
+def _command() -> int:
     from edge.cli import app
 
-    app(prog_name="kestrel")
+    return run_app("kestrel", app)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge.errors import InvalidValueError
+from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import SizeWH
 
 app = typer.Typer(
@@ -47,17 +47,17 @@ def kestrel(
     Example: kestrel watch flight.mp4
     """
     if version:
-        from importlib.metadata import version as version_of
-
-        print(f"kestrel {version_of('kestrel-drone')}")
+        print(f"kestrel {installed_version()}")
         raise typer.Exit
 
 
-@app.command()
+@app.command(short_help="Find the pedestrians in a recording, pictures, or a live stream.")
 def watch(
     source: Annotated[
         str,
-        typer.Argument(help="A video, a picture, a folder or 'glob' of either, a camera index, or a stream URL."),
+        typer.Argument(
+            metavar="SOURCE", help="A video, a picture, a folder or 'glob' of either, a camera index, or a stream URL."
+        ),
     ],
     model: ModelOption = "rgb",
     precision: PrecisionOption = Precision.auto,
@@ -85,7 +85,9 @@ def watch(
     limit: Annotated[int | None, typer.Option(metavar="N", help="Stop after N recognised frames.")] = None,
     every: Annotated[int, typer.Option(metavar="N", help="Recognise every N-th frame only.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip recordings that are finished already.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip recordings that are finished already, redo the rest.")
+    ] = False,
 ) -> None:
     """Find the pedestrians in SOURCE: records, annotated video, chart and summary.
 
@@ -113,7 +115,7 @@ def watch(
         raise typer.Exit(watch_source(request, recognizer, stop, notes))
 
 
-@app.command()
+@app.command(short_help="Try it on the two clips that ship with Kestrel.")
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("kestrel-demo"),
     precision: PrecisionOption = Precision.auto,
@@ -131,7 +133,7 @@ def demo(
         run_demo(out, precision.value, RecognizerSettings(threads), stop)
 
 
-@app.command()
+@app.command(short_help="List and verify models.")
 def models(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="Model files.  [default: the shipped ones]")
@@ -144,8 +146,20 @@ def models(
     from edge.listing import describe_model
     from edge.model_files import shipped_files
 
-    for file in files or shipped_files():
-        print(describe_model(file))
+    chosen = files or shipped_files()
+    if not chosen:
+        raise UnusableInputError("no models are shipped with this version; name a FILE")
+    print("\n\n".join(describe_model(file) for file in chosen))
+
+
+def installed_version() -> str:
+    """The version of the installed package; run from a source tree there is none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kestrel-drone")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def parse_size(text: str | None) -> SizeWH | None:

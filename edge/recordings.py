@@ -67,7 +67,7 @@ def watch_source(request: WatchRequest, recognizer: Recognizer, stop: Stop, note
     if recordings != [request.source]:
         return watch_several(recordings, folder, request, recognizer, stop, notes)
     if request.resume and is_finished(folder, request.selection):
-        print(f"{folder}/ is finished already", file=_words(request.outputs))
+        _say_finished(folder, recognizer, _words(request.outputs))
         return 0
     watch_one(request.source, folder, request, recognizer, stop, notes)
     return 0
@@ -126,6 +126,7 @@ def _attempt(
     recording: str, folder: Path, request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str]
 ) -> Outcome:
     if request.resume and is_finished(folder, request.selection):
+        _say_finished(folder, recognizer, _words(request.outputs))
         return Outcome(recording, folder, "skipped")
     try:
         summary = watch_one(recording, folder, request, recognizer, stop, notes)
@@ -145,6 +146,13 @@ def is_finished(folder: Path, selection: Selection) -> bool:
     if summary.get("exit_reason") == "limit" and selection.limit is not None:
         return int(summary.get("frames", 0)) >= selection.limit
     return summary.get("exit_reason") in _FINISHED
+
+
+def _say_finished(folder: Path, recognizer: Recognizer, words: TextIO) -> None:
+    earlier = (_read_summary(folder) or {}).get("model", {})
+    other = earlier.get("sha256") not in (None, recognizer.info.sha256)
+    model = f" with another model ({earlier.get('name')} {earlier.get('version')})" if other else ""
+    print(f"{folder}/ is finished already{model}", file=words)
 
 
 def expected_frames(info: SourceInfo, selection: Selection) -> int | None:

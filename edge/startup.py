@@ -2,8 +2,12 @@
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from edge.errors import KestrelError, OutputClosedError
+from edge.errors import KestrelError, OutputClosedError, UnusableInputError
+
+if TYPE_CHECKING:
+    import typer
 
 # An import of cv2 needs these on a bare Debian or Ubuntu image.
 _SYSTEM_LIBRARIES = ("libGL.so", "libgthread", "libglib", "libSM.so", "libXext.so", "libXrender.so", "libxcb")
@@ -28,6 +32,26 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
         return _end(program, advice, 2)
     except KeyboardInterrupt:
         return _end(program, "interrupted", 130)
+
+
+def run_app(program: str, app: "typer.Typer") -> int:
+    """Run a typer app so that a wrong option ends as one line, too; for use within `run`.
+
+    Raises:
+        UnusableInputError: the command line is not as --help says.
+    """
+    try:
+        result = app(prog_name=program, standalone_mode=False)
+    except Exception as error:
+        # Typer of late brings its own copy of click: its errors are known by what they offer, not by their class.
+        if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
+            raise
+        message = str(error.format_message()).strip()
+        if "\n" in message:  # no command at all: the message is the help
+            print(message, file=sys.stderr)
+            return int(error.exit_code)
+        raise UnusableInputError(f"{message.rstrip('.')}; see `{program} --help`") from None
+    return result if isinstance(result, int) else 0
 
 
 def _cure(error: ImportError, extra: str | None) -> str | None:

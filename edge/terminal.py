@@ -32,7 +32,7 @@ class TerminalSink(Sink):
         if isinstance(record, Event) and record.event.startswith("signal_"):
             self._say(f"{self._title}: {record.event.replace('_', ' ')} at {record.captured_at or record.time_s}")
         if isinstance(record, Header | Summary):
-            for warning in record.warnings:
+            for warning in _news(record):
                 if warning not in self._said:
                     self._said.add(warning)
                     self._say(f"warning: {self._title}: {warning}")
@@ -53,10 +53,17 @@ class TerminalSink(Sink):
         print(text, file=sys.stderr, flush=True)
 
 
+def _news(record: Header | Summary) -> tuple[str, ...]:
+    """The warnings; the last one of a failed run is its error, which ends the program and is shown then."""
+    failed = isinstance(record, Summary) and record.exit_reason in ("failed", "signal_lost")
+    return record.warnings[:-1] if failed else record.warnings
+
+
 def in_words(title: str, summary: Summary, results: Path) -> str:
     """The summary for a person: how long it took, where people are, and where to look."""
     speed = "" if summary.fps is None else f" ({summary.fps:.1f} a second)"
-    lines = [f"{title}: {summary.frames} frames in {summary.seconds:.1f} s{speed}, {_ENDS[summary.exit_reason]}"]
+    frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
+    lines = [f"{title}: {frames} in {summary.seconds:.1f} s{speed}, {_ENDS[summary.exit_reason]}"]
     if summary.pedestrian_share is None:
         lines.append("  no frame could be judged")
     elif summary.pedestrian_share == 0:
@@ -71,6 +78,7 @@ def in_words(title: str, summary: Summary, results: Path) -> str:
     return "\n".join(lines)
 
 
+# The words for a summary's exit_reason.
 _ENDS = {
     "end_of_source": "to the end",
     "limit": "to the limit",

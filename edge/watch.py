@@ -9,7 +9,7 @@ from edge.errors import BrokenStreamError, InvalidValueError, KestrelError, Outp
 from edge.interruption import Stop
 from edge.modality import look_of
 from edge.recognizer import Recognizer
-from edge.records import Frame, Record, Summary
+from edge.records import Event, Frame, Record, Summary
 from edge.reports import make_frame_record, make_header
 from edge.sinks.sink import Sink
 from edge.sources.source import Source
@@ -52,38 +52,34 @@ def watch(
     Raises:
         KestrelError: source, recognizer or a sink failed on the way; every sink that still works has its summary.
     """
-    tally, judge, reason = Tally(), Judge(recognizer.metadata.verdict), "end_of_source"
+    tally, judge = Tally(), Judge(recognizer.metadata.verdict)
     frames = iter(source)
     first_frames = first_look(frames, 1 if source.info.live else _FIRST_LOOK_FRAMES)
     header = make_header(source.info, recognizer, first_frames, all_warnings(notes, source, sinks))
-    said = len(source.warnings)
     try:
         publish(sinks, header)
+        said = len(source.warnings)
         for frame in chain(first_frames, frames):
-            said = len(source.warnings)
-            if selection.takes(frame):
-                recognition = None if frame.image is None else recognizer.recognise(frame.image)
-                ruling = judge.judge(frame, recognition)
-                record = make_frame_record(frame, recognition, ruling.verdict)
-                publish(sinks, record, frame)
-                for event in ruling.events:
-                    publish(sinks, event)
-                tally.add(record)
-            else:
-                for sink in sinks:
-                    sink.skip(frame)
-            if stop.requested or tally.frames == selection.limit:
-                reason = "interrupted" if stop.requested else "limit"
+            if stop.requested:
                 break
-        else:
-            reason = end_of(source, said, stop)
+            said = len(source.warnings)
+            if not selection.takes(frame):
+                skip(sinks, frame)
+                continue
+            recognition = None if frame.image is None else recognizer.recognise(frame.image)
+            ruling = judge.judge(frame, recognition)
+            record = make_frame_record(frame, recognition, ruling.verdict)
+            publish(sinks, record, frame)
+            publish_events(sinks, ruling.events)
+            tally.add(record)
+            if tally.frames == selection.limit:
+                break
+        reason = exit_reason(stop.requested, tally.frames == selection.limit, len(source.warnings) > said)
         summary = tally.summary(reason, all_warnings(header.warnings, source, sinks))
         publish(sinks, summary)
     except KestrelError as failure:
-        summary = tally.summary(reason_of(failure), (*all_warnings(header.warnings, source, sinks), str(failure)))
-        for sink in sinks:
-            with suppress(KestrelError):
-                sink.write(summary, None)
+        warnings = (*all_warnings(header.warnings, source, sinks), *failure_note(failure))
+        publish_last(sinks, tally.summary(reason_of(failure), warnings))
         raise
     return summary
 
@@ -104,17 +100,38 @@ def publish(sinks: Iterable[Sink], record: Record, frame: Frame | None = None) -
         sink.write(record, frame)
 
 
+def publish_events(sinks: Iterable[Sink], events: Iterable[Event]) -> None:
+    """Hand on what changed with a frame, after its record."""
+    for event in events:
+        publish(sinks, event)
+
+
+def publish_last(sinks: Iterable[Sink], summary: Summary) -> None:
+    """Hand the summary of a failed run to the sinks that still work."""
+    for sink in sinks:
+        with suppress(KestrelError):
+            sink.write(summary, None)
+
+
+def skip(sinks: Iterable[Sink], frame: Frame) -> None:
+    """Show a frame that is not recognised to every sink."""
+    for sink in sinks:
+        sink.skip(frame)
+
+
 def all_warnings(notes: Sequence[str], source: Source, sinks: Iterable[Sink]) -> tuple[str, ...]:
     """What there is to warn of so far, each thing once."""
     said = (*notes, *source.warnings, *(warning for sink in sinks for warning in sink.warnings))
     return tuple(dict.fromkeys(said))
 
 
-def end_of(source: Source, said: int, stop: Stop) -> str:
-    """Why the frames ended; a warning that came after the last frame is about a recording that is cut short."""
-    if stop.requested:
+def exit_reason(stopped: bool, limited: bool, warned_at_the_end: bool) -> str:
+    """Why the frames ended; a warning that comes after the last frame is about a recording that is cut short."""
+    if stopped:
         return "interrupted"
-    return "truncated" if len(source.warnings) > said else "end_of_source"
+    if limited:
+        return "limit"
+    return "truncated" if warned_at_the_end else "end_of_source"
 
 
 def reason_of(failure: KestrelError) -> str:
@@ -122,3 +139,8 @@ def reason_of(failure: KestrelError) -> str:
     if isinstance(failure, BrokenStreamError):
         return "signal_lost"
     return "interrupted" if isinstance(failure, OutputClosedError) else "failed"
+
+
+def failure_note(failure: KestrelError) -> tuple[str, ...]:
+    """What the summary says of a failure; that nobody reads the output any more is none."""
+    return () if isinstance(failure, OutputClosedError) else (str(failure),)

@@ -141,7 +141,7 @@ def test_strong_shrinking_averages_instead_of_skipping(shrink, interpolation):
 
 def test_the_model_is_named_with_the_hash_of_its_file(recognizer, model_file):
     assert recognizer.info.sha256 == hashlib.sha256(model_file.read_bytes()).hexdigest()
-    assert (recognizer.info.name, recognizer.info.modality) == ("bright-spots", "rgb")
+    assert (recognizer.info.name, recognizer.info.modality) == ("bright-spots", "thermal")
 
 
 def test_threads_are_the_usable_cores_and_at_most_four():
