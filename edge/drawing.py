@@ -1,5 +1,6 @@
 """Boxes, labels and a banner onto a copy of a frame. OpenCV only, one copy, no blending of whole pictures."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -84,7 +85,7 @@ def _style(image: Image) -> _Style:
     font_scale = max(0.36, short_side / 1200)
     pen_px = max(1, round(short_side / 700))
     (_, text_px), _ = cv2.getTextSize("PEDESTRIAN", _FONT, font_scale, pen_px)
-    return _Style(max(1, round(short_side / 540)), font_scale, pen_px, text_px, max(3, text_px // 2))
+    return _Style(math.ceil(short_side / 500), font_scale, pen_px, text_px, max(3, text_px // 2))
 
 
 def _text_width(text: str, style: _Style) -> int:
