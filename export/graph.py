@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxslim
+import onnxslim  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -138,7 +138,7 @@ def to_onnx(student: Student, calibration: Calibration) -> onnx.ModelProto:
             )
         except Exception as error:  # torch.export raises many kinds
             raise ProcessingError(f"export failed: {str(error).strip().splitlines()[0]}") from error
-        model = onnxslim.slim(onnx.load(file))
+        model: onnx.ModelProto = onnxslim.slim(onnx.load(file))
     onnx.checker.check_model(model, full_check=True)
     return model
 

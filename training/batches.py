@@ -31,10 +31,10 @@ class DecodedPictures:
         kept = self._kept.get(path)
         if kept is not None:
             return kept
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
+        decoded = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if decoded is None:
             raise ProcessingError(f"{path} must be a picture that OpenCV decodes; replace or remove it")
-        image = np.asarray(image, np.uint8)
+        image = np.asarray(decoded, np.uint8)
         if image.nbytes <= self._room:
             self._room -= image.nbytes
             self._kept[path] = image

@@ -77,15 +77,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
         UnusableInputError: missing, not a checkpoint, or of a newer schema.
     """
     if not path.is_file():
-        raise UnusableInputError(f"checkpoint must be an existing file, got {str(path)!r}; name the file that training wrote")
+        raise UnusableInputError(
+            f"checkpoint must be an existing file, got {str(path)!r}; name the file that training wrote"
+        )
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch raises whatever unpickling raises, from KeyError to UnpicklingError
         raise UnusableInputError(
-            f"checkpoint must be a file that kestrel-train wrote, got {path.name} (not one, or with code in it, which is never run)"
+            f"checkpoint must be a file that kestrel-train wrote, got {path.name} "
+            "(something else, or with code in it, which is never run)"
         ) from None
     if not isinstance(values, dict) or "kestrel_checkpoint" not in values:
-        raise UnusableInputError(f"checkpoint must be a file that kestrel-train wrote, got {path.name}; name another file")
+        raise UnusableInputError(
+            f"checkpoint must be a file that kestrel-train wrote, got {path.name}; name another file"
+        )
     if values.pop("kestrel_checkpoint") != CHECKPOINT_SCHEMA:
         raise UnusableInputError(f"checkpoint must have schema {CHECKPOINT_SCHEMA}, got another; update kestrel-drone")
     checkpoint = Checkpoint(**values)

@@ -3,6 +3,7 @@
 import typer
 
 from training.commands_evaluate import evaluate
+from training.commands_train import distil, teacher
 
 app = typer.Typer(
     add_completion=False,
@@ -17,4 +18,6 @@ def kestrel_train() -> None:
     """Train, distil and judge the networks of Kestrel."""
 
 
+app.command()(teacher)
+app.command()(distil)
 app.command()(evaluate)

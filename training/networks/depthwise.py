@@ -53,13 +53,13 @@ def _input_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int, paddin
 class DepthwiseConv2d(nn.Conv2d):
     """A depthwise `nn.Conv2d` (same parameters, same names) with the fast backward pass where it applies."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that nn.Conv2d uses
+    def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H/stride, W/stride)."""
         if not (self.training and input.device.type == "cpu" and torch.is_autocast_enabled("cpu")):
             return super().forward(input)
         lowered = torch.get_autocast_dtype("cpu")
         with torch.autocast("cpu", enabled=False):
-            result: Tensor = _DepthwiseFunction.apply(  # type: ignore[no-untyped-call]
+            result: Tensor = _DepthwiseFunction.apply(
                 input.to(lowered), self.weight.to(lowered), self.stride[0], int(self.padding[0])
             )
         return result

@@ -52,7 +52,9 @@ class StudentSpec:
         try:
             return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
         except (TypeError, KeyError) as error:
-            raise UnusableInputError(f"checkpoint must describe a Kestrel student, got {error}; train it again") from None
+            raise UnusableInputError(
+                f"checkpoint must describe a Kestrel student, got {error}; train it again"
+            ) from None
 
 
 class Student(nn.Module):
@@ -76,11 +78,12 @@ class Student(nn.Module):
 
 
 def inherit_trunk(student: Student, teacher: nn.Module) -> int:
-    """Start the student's trunk from the teacher's, where the backbone is the same; returns how many tensors it took."""
+    """Start the student's trunk from the teacher's, where the backbone is the same; returns the number of tensors."""
     theirs = teacher.state_dict()
     taken = {
-        k: v for k, v in theirs.items() if k.startswith("trunk.") and k in student.state_dict()
-        and student.state_dict()[k].shape == v.shape
+        k: v
+        for k, v in theirs.items()
+        if k.startswith("trunk.") and k in student.state_dict() and student.state_dict()[k].shape == v.shape
     }
     with torch.no_grad():
         student.load_state_dict(taken, strict=False)

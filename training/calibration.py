@@ -1,0 +1,132 @@
+"""Threshold and presence of a model, fitted on validation pictures and judged on scenes that the fit did not see.
+
+The final values are fitted on all pictures; every figure that is reported of them comes from five fits, each on the
+scenes of the other four parts. Platt scaling: Platt 1999; with the priors of Lin, Lin & Weng, "A note on Platt's
+probabilistic outputs", 2007, which keep a perfectly separable set from an infinite slope.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.contract import Calibration, VerdictRule
+from training.evaluation import JudgedPicture, OperatingPoint, best_f1_threshold, operating_point
+from training.presence_scoring import PresenceScore, score_presence
+
+FOLDS = 5
+LEAST_PROBABILITY = 1e-6  # a picture without any peak has a top score of 0
+LEAVE_LOGITS = 1.0  # the verdict leaves `pedestrian` this far below where it enters
+
+Vector = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a model file stores, and how well it did on scenes that it was not fitted to."""
+
+    calibration: Calibration
+    threshold: float
+    verdict: VerdictRule
+    presence: PresenceScore  # cross-fitted
+    at_threshold: OperatingPoint  # cross-fitted; its threshold is the mean over the folds
+
+
+def logit(probabilities: Vector) -> Vector:
+    """log(p / (1 - p)), kept finite."""
+    p = np.clip(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def sigmoid(logits: Vector) -> Vector:
+    """1 / (1 + exp(-x))."""
+    return np.asarray(1 / (1 + np.exp(-logits)))
+
+
+def fit_platt(top_scores: Vector, positive: Mask) -> Calibration:
+    """Slope and intercept that make sigmoid(slope * logit(top score) + intercept) a probability.
+
+    Newton's method on the cross-entropy with Platt's smoothed targets; (N,) scores in 0..1 and (N,) truths. Without
+    both kinds of pictures there is nothing to fit: the identity.
+    """
+    ups, downs = int(positive.sum()), int((~positive).sum())
+    if not ups or not downs:
+        return Calibration(1.0, 0.0)
+    targets = np.where(positive, (ups + 1) / (ups + 2), 1 / (downs + 2))
+    features = np.stack((logit(top_scores), np.ones(len(top_scores))), 1)  # (N, 2)
+    weights = np.array([1.0, 0.0])
+    for _ in range(50):
+        p = sigmoid(features @ weights)
+        gradient = features.T @ (p - targets)
+        curvature = features.T @ (features * (p * (1 - p))[:, None]) + 1e-6 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        weights = weights - np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-8:
+            break
+    return Calibration(max(float(weights[0]), 1e-3), float(weights[1]))
+
+
+def presence_of(top_scores: Vector, calibration: Calibration) -> Vector:
+    """What the graph computes for pictures with these highest scores."""
+    return sigmoid(calibration.slope * logit(top_scores) + calibration.intercept)
+
+
+def folds_by_scene(scenes: Sequence[str], folds: int = FOLDS) -> npt.NDArray[np.int64]:
+    """(N,) fold of each picture; a scene lies in one fold, the folds are about equally large."""
+    counts: dict[str, int] = {}
+    for scene in scenes:
+        counts[scene] = counts.get(scene, 0) + 1
+    sizes, fold_of = [0] * folds, {}
+    for scene in sorted(counts, key=lambda s: (-counts[s], s)):
+        smallest = sizes.index(min(sizes))
+        fold_of[scene] = smallest
+        sizes[smallest] += counts[scene]
+    return np.array([fold_of[scene] for scene in scenes], dtype=np.int64)
+
+
+def fit(judged: Sequence[JudgedPicture], top_scores: Sequence[float]) -> Fit:
+    """Fit on all pictures, judge by cross-fitting over scenes."""
+    tops = np.asarray(top_scores, dtype=np.float64)
+    pictures = [one.detected.picture for one in judged]
+    positive = np.array([len(p.boxes_xyxy) > 0 for p in pictures])
+    known = positive | np.array(
+        [not len(p.ignore_xyxy) for p in pictures]
+    )  # others: nobody knows whether anyone is there
+    fold = folds_by_scene([p.scene for p in pictures])
+    presences, points = np.zeros(len(tops)), []
+    for k in sorted(set(fold.tolist())):
+        rest, held = fold != k, fold == k
+        rest_judged = [one for one, there in zip(judged, rest, strict=True) if there] or list(judged)
+        calibration = fit_platt(tops[rest & known], positive[rest & known])
+        presences[held] = presence_of(tops[held], calibration)
+        threshold = best_f1_threshold(rest_judged)
+        held_judged = [one for one, there in zip(judged, held, strict=True) if there]
+        points.append(operating_point(held_judged, threshold))
+    presence = score_presence(presences[known], positive[known])
+    final = fit_platt(tops[known], positive[known])
+    threshold = best_f1_threshold(judged)
+    calibration = Calibration(final.slope, final.intercept, presence.calibration_error)
+    sizes = [int((fold == k).sum()) for k in sorted(set(fold.tolist()))]
+    return Fit(calibration, threshold, verdict_rule(threshold, final), presence, _pooled(points, sizes))
+
+
+def verdict_rule(threshold: float, calibration: Calibration) -> VerdictRule:
+    """Enter where the best detection reaches the threshold, so that verdict and count agree; leave a little below."""
+    at = calibration.slope * logit(np.array([threshold]))[0] + calibration.intercept
+    low = at - calibration.slope * LEAVE_LOGITS
+    enter, leave = (float(v) for v in sigmoid(np.array([at, low])))
+    return VerdictRule(enter=enter, leave=leave)
+
+
+def _pooled(points: Sequence[OperatingPoint], sizes: Sequence[int]) -> OperatingPoint:
+    """Mean over the folds, weighted by their pictures; undefined figures are left out."""
+
+    def mean(name: str) -> float | None:
+        pairs = [(getattr(p, name), n) for p, n in zip(points, sizes, strict=True) if getattr(p, name) is not None]
+        return float(np.average([v for v, _ in pairs], weights=[n for _, n in pairs])) if pairs else None
+
+    return OperatingPoint(
+        mean("threshold") or 0.0, mean("precision"), mean("recall"), mean("f1"), mean("count_mae") or 0.0
+    )
