@@ -1,54 +1,25 @@
 """The whole recognition as one graph: uint8 picture in, boxes, scores and presence out (see edge/contract.py).
 
 Normalisation, the dense student, the peaks of its score map and the decoding of their boxes are all inside, so that no
-reader of the file can get them wrong. Peaks by 3x3 max pooling: CenterNet, arXiv 1904.07850.
+reader of the file can get them wrong.
 """
 
 import copy
 import tempfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxslim  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, Calibration
+from edge.contract import INPUT_NAME, OUTPUT_NAMES, Calibration
 from edge.errors import ProcessingError
-from training.networks.dense import LONGEST_LOG
+from training.networks.peaks import NOWHERE, boxes_at, find_peaks
 from training.networks.student import Student
 
 OPSET = 18  # the lowest that torch's exporter writes without converting down, and that ONNX Runtime >= 1.14 reads
-NOWHERE = -1e9  # logit of a cell that cannot win
-
-
-@dataclass(frozen=True, slots=True)
-class Peaks:
-    """The highest local maxima of a batch of score maps."""
-
-    logits: Tensor  # (B, 500) descending, NOWHERE past the last peak
-    cells: Tensor  # (B, 500) int64 index into the flattened map
-
-
-def find_peaks(logits: Tensor) -> Peaks:
-    """(B, h, w) -> the 500 highest cells that beat their 8 neighbours; between equals the lower index wins.
-
-    500 losing cells are appended first: ONNX Runtime's TopK fails on fewer cells than it is asked for.
-    """
-    flat = logits.flatten(1)  # (B, h*w)
-    highest = functional.max_pool2d(logits[:, None], 3, 1, 1)[:, 0]
-    candidate = logits >= highest
-    rank = torch.arange(flat.shape[1], device=logits.device, dtype=torch.float32).view(1, *logits.shape[1:])
-    rank = torch.where(candidate, -rank, NOWHERE)
-    first = candidate & (rank >= functional.max_pool2d(rank[:, None], 3, 1, 1)[:, 0])
-    kept = torch.where(first, logits, NOWHERE).flatten(1)
-    padded = functional.pad(kept, (0, MAX_DETECTIONS), value=NOWHERE)  # (B, h*w + 500)
-    top, cells = torch.topk(padded, MAX_DETECTIONS, dim=1, sorted=True)
-    return Peaks(top, cells.minimum(torch.tensor(flat.shape[1] - 1)))
 
 
 class RecognitionGraph(nn.Module):
@@ -67,21 +38,9 @@ class RecognitionGraph(nn.Module):
         peaks = find_peaks(predictions.logits)
         real = peaks.logits > NOWHERE / 2
         scores = torch.where(real, peaks.logits.sigmoid(), 0.0)
-        boxes = self._boxes_at(predictions.log_distances, peaks.cells) * real[..., None]
+        boxes = boxes_at(predictions.log_distances, peaks.cells, self.stride) * real[..., None]
         presence = torch.sigmoid(self.calibration.slope * peaks.logits[:, 0] + self.calibration.intercept)
         return boxes, scores, presence
-
-    def _boxes_at(self, log_distances: Tensor, cells: Tensor) -> Tensor:
-        """(B, 4, h, w) maps read at (B, 500) cells -> (B, 500, 4) corners in input pixels."""
-        height, width = log_distances.shape[-2:]
-        picked = log_distances.flatten(2).gather(2, cells[:, None].expand(-1, 4, -1))  # (B, 4, 500)
-        left, top, right, bottom = (self.stride * picked.clamp(max=LONGEST_LOG).exp()).unbind(1)
-        # Read off maps of the cells' centres: the exporter cannot divide by a width that it does not know.
-        columns = torch.arange(width, dtype=left.dtype) + 0.5
-        rows = torch.arange(height, dtype=left.dtype) + 0.5
-        x = self.stride * columns.expand(height, width).flatten()[cells]  # (B, 500)
-        y = self.stride * rows[:, None].expand(height, width).flatten()[cells]
-        return torch.stack((x - left, y - top, x + right, y + bottom), -1)
 
 
 class _SubtractMean(nn.Module):
@@ -141,10 +100,3 @@ def to_onnx(student: Student, calibration: Calibration) -> onnx.ModelProto:
         model: onnx.ModelProto = onnxslim.slim(onnx.load(file))
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def run_in_torch(student: Student, calibration: Calibration, image: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The same outputs from PyTorch, for one (H, W, 3) uint8 image: the authority for parity."""
-    with torch.inference_mode():
-        outputs = RecognitionGraph(student, calibration).eval()(torch.from_numpy(image)[None])
-    return tuple(o.numpy() for o in outputs)

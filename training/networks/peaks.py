@@ -1,0 +1,53 @@
+"""From dense maps to the list of people: local maxima, and the boxes that are read off at them.
+
+Peaks by 3x3 max pooling: CenterNet, arXiv 1904.07850. Written so that the ONNX exporter keeps every side dynamic.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edge.contract import MAX_DETECTIONS
+from training.networks.dense import LONGEST_LOG
+
+NOWHERE = -1e9  # logit of a cell that cannot win
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The highest local maxima of a batch of score maps."""
+
+    logits: Tensor  # (B, 500) descending, NOWHERE past the last peak
+    cells: Tensor  # (B, 500) int64 index into the flattened map
+
+
+def find_peaks(logits: Tensor) -> Peaks:
+    """(B, h, w) -> the 500 highest cells that beat their 8 neighbours; between equals the lower index wins.
+
+    500 losing cells are appended first: ONNX Runtime's TopK fails on fewer cells than it is asked for.
+    """
+    flat = logits.flatten(1)  # (B, h*w)
+    highest = functional.max_pool2d(logits[:, None], 3, 1, 1)[:, 0]
+    candidate = logits >= highest
+    rank = torch.arange(flat.shape[1], device=logits.device, dtype=torch.float32).view(1, *logits.shape[1:])
+    rank = torch.where(candidate, -rank, NOWHERE)
+    first = candidate & (rank >= functional.max_pool2d(rank[:, None], 3, 1, 1)[:, 0])
+    kept = torch.where(first, logits, NOWHERE).flatten(1)
+    padded = functional.pad(kept, (0, MAX_DETECTIONS), value=NOWHERE)  # (B, h*w + 500)
+    top, cells = torch.topk(padded, MAX_DETECTIONS, dim=1, sorted=True)
+    return Peaks(top, cells.minimum(torch.tensor(flat.shape[1] - 1, device=logits.device)))
+
+
+def boxes_at(log_distances: Tensor, cells: Tensor, stride: int) -> Tensor:
+    """(B, 4, h, w) log distances read at (B, K) cells -> (B, K, 4) corners in input pixels."""
+    height, width = log_distances.shape[-2:]
+    picked = log_distances.flatten(2).gather(2, cells[:, None].expand(-1, 4, -1))  # (B, 4, K)
+    left, top, right, bottom = (stride * picked.clamp(max=LONGEST_LOG).exp()).unbind(1)
+    # Read off maps of the cells' centres: the exporter cannot divide by a width that it does not know.
+    columns = torch.arange(width, dtype=left.dtype, device=left.device) + 0.5
+    rows = torch.arange(height, dtype=left.dtype, device=left.device) + 0.5
+    x = stride * columns.expand(height, width).flatten()[cells]  # (B, K)
+    y = stride * rows[:, None].expand(height, width).flatten()[cells]
+    return torch.stack((x - left, y - top, x + right, y + bottom), -1)
