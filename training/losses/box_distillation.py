@@ -7,7 +7,7 @@ from training.losses.giou import giou, giou_loss
 
 
 def box_distillation_loss(student_xyxy: Tensor, teacher_xyxy: Tensor, target_xyxy: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of 1 - GIoU(student, teacher) over the cells where the teacher's box beats the student's.
+    """Weighted sum of 1 - GIoU(student, teacher) over the cells where the teacher's box beats the student's.
 
     Args:
         student_xyxy, teacher_xyxy, target_xyxy: (B, 4, h, w) in input pixels.

@@ -3,9 +3,11 @@
 from torch import Tensor
 from torch.nn import functional
 
+from training.losses.per_picture import mean_over_pictures
+
 
 def heatmap_focal_loss(logits: Tensor, heat: Tensor, counted: Tensor, alpha: float = 2.0, beta: float = 4.0) -> Tensor:
-    """Mean over pedestrians of -(1-p)^alpha log p at centres and -(1-heat)^beta p^alpha log(1-p) elsewhere.
+    """Sum of -(1-p)^alpha log p at centres and -(1-heat)^beta p^alpha log(1-p) elsewhere, see mean_over_pictures.
 
     Args:
         logits: (B, h, w) pedestrian against background.
@@ -13,11 +15,11 @@ def heatmap_focal_loss(logits: Tensor, heat: Tensor, counted: Tensor, alpha: flo
         counted: (B, h, w) 1 where the loss counts, 0 in regions that neither reward nor punish.
 
     Returns:
-        A scalar, divided by the number of centres in the batch (at least 1).
+        A scalar.
     """
     logits = logits.float()
     p = logits.sigmoid()
     centre = (heat == 1).float()
     towards = (1 - p) ** alpha * functional.logsigmoid(logits) * centre
     away = (1 - heat) ** beta * p**alpha * functional.logsigmoid(-logits) * (1 - centre) * counted
-    return -(towards + away).sum() / centre.sum().clamp(min=1)
+    return mean_over_pictures(-(towards + away).sum((1, 2)), centre.sum((1, 2)))

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from training.losses.per_picture import mean_over_pictures
+
 
 def giou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
     """(..., 4, h, w) twice -> (..., h, w) generalised IoU in -1..1."""
@@ -17,5 +19,9 @@ def giou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
 
 
 def giou_loss(boxes_xyxy: Tensor, target_xyxy: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of 1 - GIoU over the cells of (B, 4, h, w) maps; `weight` is (B, h, w), 0 where no box is due."""
-    return ((1 - giou(boxes_xyxy, target_xyxy)) * weight).sum() / weight.sum().clamp(min=1e-6)
+    """Weighted sum of 1 - GIoU over the cells of (B, 4, h, w) maps, see mean_over_pictures.
+
+    `weight` (B, h, w) is 0 where no box is due and sums to 1 for each pedestrian.
+    """
+    lost = (1 - giou(boxes_xyxy, target_xyxy)) * weight
+    return mean_over_pictures(lost.sum((1, 2)), weight.sum((1, 2)))

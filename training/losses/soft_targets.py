@@ -3,13 +3,15 @@
 from torch import Tensor
 from torch.nn import functional
 
+from training.losses.per_picture import mean_over_pictures
+
 
 def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, counted: Tensor, temperature: float) -> Tensor:
     """T^2 x KL(teacher || student) over {pedestrian, background} at temperature T, weighted towards people.
 
     Nearly all cells are background and agree about it; they would swamp the rest. A cell weighs as much as teacher or
-    student believe in a pedestrian there (max of both probabilities at T = 1), and the sum is divided by the teacher's
-    total belief, so that the loss does not depend on how much empty ground a picture shows.
+    student believe in a pedestrian there (max of both probabilities at T = 1); the teacher's total belief in a picture
+    stands for its number of people in mean_over_pictures.
 
     Args:
         student_logits: (B, h, w).
@@ -24,4 +26,4 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, counted: Te
     divergence = pt * (log_pt - log_ps) + (1 - pt) * (log_qt - log_qs)
     belief = teacher_logits.sigmoid()
     weight = belief.maximum(student_logits.detach().sigmoid()) * counted
-    return temperature**2 * (divergence * weight).sum() / (belief * counted).sum().clamp(min=1)
+    return temperature**2 * mean_over_pictures((divergence * weight).sum((1, 2)), (belief * counted).sum((1, 2)))
