@@ -11,7 +11,6 @@ from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import SizeWH
 
 app = typer.Typer(
-    help="Kestrel finds pedestrians in drone footage: colour by day, thermal by night.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

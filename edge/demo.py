@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge.errors import UnusableInputError
 from edge.interruption import Stop
-from edge.model_files import PrecisionChoice, resolve
+from edge.model_files import MODELS_FOLDER, PrecisionChoice, resolve
 from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.recordings import WatchRequest, watch_source
@@ -22,7 +22,7 @@ class Clip:
     model: str
 
 
-def shipped_clips(folder: Path = CLIPS_FOLDER) -> list[Clip]:
+def find_clips(folder: Path) -> list[Clip]:
     """The clips `colour-*.mp4` and `thermal-*.mp4` in the order of their names.
 
     Raises:
@@ -38,17 +38,24 @@ def shipped_clips(folder: Path = CLIPS_FOLDER) -> list[Clip]:
     return clips
 
 
-def run_demo(out: Path, precision: PrecisionChoice, settings: RecognizerSettings, stop: Stop) -> None:
+def run_demo(
+    out: Path,
+    precision: PrecisionChoice,
+    settings: RecognizerSettings,
+    stop: Stop,
+    clips_folder: Path = CLIPS_FOLDER,
+    models_folder: Path = MODELS_FOLDER,
+) -> None:
     """Watch every clip into `out`/<clip>/, replacing the results of an earlier demo.
 
     Raises:
         KestrelError: a model or clip is missing, or the results cannot be written.
     """
-    clips = shipped_clips()
+    clips = find_clips(clips_folder)
     for clip in clips:
-        recognizer = Recognizer(resolve(clip.model, precision), settings)
+        recognizer = Recognizer(resolve(clip.model, precision, models_folder), settings)
         folder = out / clip.path.stem
         watch_source(WatchRequest(str(clip.path), OutputOptions(out=folder, overwrite=True)), recognizer, stop)
         if stop.requested:
             return
-    print(f"\nLook at annotated.mp4 and timeline.png in {out}/{clips[0].path.stem}/ and the folders beside it.")
+    print(f"Look at annotated.mp4 and timeline.png in {' and '.join(f'{out / clip.path.stem}/' for clip in clips)}")

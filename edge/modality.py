@@ -3,7 +3,8 @@
 What is measured, on the picture shrunk to a long side of 160 px: the chroma of a pixel is the largest minus the
 smallest of its three channels, 0..255.
 - blank: hardly any contrast, as in a black first frame; it says nothing;
-- grey: nine pixels in ten have a chroma below 3 (a coloured overlay in a corner does not change that);
+- grey: 95 % of the pixels have a chroma below 5 (a small coloured overlay does not change that; the encoder of a grey
+  video may make 3 of 0 by rounding);
 - palette: thermal in false colours lies on a curve through colour space. Either the picture is saturated all over
   (jet, rainbow), or brightness alone tells its hue (inferno, hot, magma);
 - colour: everything else.
@@ -25,8 +26,8 @@ Look = Literal["blank", "colour", "grey", "palette"]
 
 _LONG_SIDE_PX = 160
 _BLANK_DEVIATION = 3.0
-_GREY_PERCENTILE = 90
-_GREY_CHROMA = 3.0
+_GREY_PERCENTILE = 95
+_GREY_CHROMA = 5.0
 _SATURATED_CHROMA = 160.0
 _PALETTE_CHROMA = 80.0
 _PALETTE_SPREAD = 0.2

@@ -67,7 +67,7 @@ def choose_folder(uri: str, out: Path | None) -> Path:
         InvalidValueError: `out` is the folder that is watched.
     """
     watched = None if is_live(uri) else _without_wildcards(Path(uri).expanduser()).resolve()
-    if out is not None and out.resolve() == watched:
+    if out is not None and out.is_dir() and out.resolve() == watched:
         raise InvalidValueError("out", "another folder than the one that is watched", str(out))
     folder = out or Path(stem_of(uri))
     if out is None and folder.resolve() == watched:

@@ -38,7 +38,7 @@ def test_a_file_is_taken_as_it_is(folder):
 
 
 def test_an_unknown_name_lists_the_known_ones(folder):
-    with pytest.raises(InvalidValueError, match="model must be one of rgb, rgb-nano, thermal.*, got 'yolo'"):
+    with pytest.raises(InvalidValueError, match=r"model must be one of rgb, rgb-nano, thermal.*, got 'yolo'"):
         resolve("yolo", "auto", folder)
 
 

@@ -1,0 +1,313 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+
+from edge import __main__
+from tests.edge.spots import HEIGHT, WIDTH, crossing, spots, write_pictures, write_video
+from tests.models import save, spot_model, write_spot_model
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_spot_model(tmp_path / "spots.onnx")
+    return tmp_path
+
+
+@pytest.fixture
+def kestrel(capsys, monkeypatch):
+    """Runs the command as a user does, within this process: exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["kestrel", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            __main__.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def watch(kestrel):
+    return lambda *arguments: kestrel("watch", *arguments, "--model", "spots.onnx", "--threads", 1)
+
+
+def read_lines(path: str) -> list[dict]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def names(folder: str) -> set[str]:
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def frames_of(video: str) -> int:
+    with av.open(video) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_a_video_gives_records_an_annotated_video_a_chart_and_a_summary(watch):
+    write_video(Path("flight.mp4"), crossing())
+    done = watch("flight.mp4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names("flight") == {"records.jsonl", "annotated.mp4", "timeline.png", "summary.json"}
+    lines = read_lines("flight/records.jsonl")
+    assert [line["record"] for line in lines].count("frame") == 20
+    assert (lines[0]["record"], lines[-1]["record"]) == ("header", "summary")
+    assert json.loads(Path("flight/summary.json").read_text())["exit_reason"] == "end_of_source"
+    assert frames_of("flight/annotated.mp4") == 20
+    assert "flight.mp4: 20 frames" in done.stdout
+    assert "at most 1 at once" in done.stdout
+    assert "results: flight/" in done.stdout
+
+
+def test_a_folder_of_pictures_gives_annotated_pictures(watch):
+    write_pictures(Path("pictures"), [spots((40, 80)), spots()])
+    assert watch("pictures", "--out", "results").returncode == 0
+    assert names("results") == {"records.jsonl", "annotated", "timeline.png", "summary.json"}
+    assert names("results/annotated") == {"000.png.jpg", "001.png.jpg"}
+    assert [line["name"] for line in read_lines("results/records.jsonl")[1:-1]] == ["000.png", "001.png"]
+
+
+def test_records_go_to_a_file_instead_of_the_folder_as_csv_too_and_without_video(watch):
+    write_video(Path("flight.mp4"), crossing())
+    assert watch("flight.mp4", "--jsonl", "deep/er.jsonl", "--csv", "all.csv", "--no-video").returncode == 0
+    assert names("flight") == {"timeline.png", "summary.json"}
+    assert len(read_lines("deep/er.jsonl")) == 24
+    assert len(Path("all.csv").read_text().splitlines()) == 21
+
+
+def test_records_on_standard_output_stand_alone(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    done = watch("flight.mp4", "--jsonl", "-", "--no-video")
+    assert [json.loads(line)["record"] for line in done.stdout.splitlines()] == ["header", *["frame"] * 3, "summary"]
+    assert "flight.mp4: 3 frames" in done.stderr
+
+
+def test_options_reach_the_network(watch):
+    write_video(Path("flight.mp4"), crossing())
+    done = watch("flight.mp4", "--size", "640x384", "--threshold", "0.3", "--limit", 4, "--every", 2)
+    header, *frames, summary = read_lines("flight/records.jsonl")
+    assert (header["input_wh"], header["threshold"], header["threads"]) == ([640, 384], 0.3, 1)
+    assert [line["seq"] for line in frames if line["record"] == "frame"] == [0, 2, 4, 6]
+    assert summary["exit_reason"] == "limit"
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_video_keeps_every_frame_when_only_some_are_recognised(watch):
+    write_video(Path("flight.mp4"), crossing())
+    watch("flight.mp4", "--every", 7)
+    assert frames_of("flight/annotated.mp4") == 20
+
+
+def test_a_size_that_is_rounded_to_the_stride_is_a_warning(watch):
+    write_video(Path("flight.mp4"), crossing(2))
+    done = watch("flight.mp4", "--size", "500x300", "--no-video")
+    header, *_, summary = read_lines("flight/records.jsonl")
+    assert done.returncode == 0
+    assert header["input_wh"] == [512, 304]
+    for warnings in (header["warnings"], summary["warnings"], [done.stderr]):
+        assert any("size 500x300 is rounded up to 512x304" in warning for warning in warnings)
+    assert done.stderr.count("rounded up") == 1
+
+
+def test_a_truncated_video_is_a_warning(watch):
+    whole = write_video(Path("whole.mp4"), crossing(30)).read_bytes()
+    Path("cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    done = watch("cut.mp4", "--no-video")
+    assert done.returncode == 0
+    assert "the file ends early" in done.stderr
+    assert json.loads(Path("cut/summary.json").read_text())["exit_reason"] == "truncated"
+
+
+def test_thermal_footage_for_the_colour_model_is_a_warning(kestrel):
+    write_spot_model(Path("colour.onnx"), modality="rgb")
+    write_video(Path("night.mp4"), crossing(4, first=0))
+    done = kestrel("watch", "night.mp4", "--model", "colour.onnx", "--no-video", "--threads", 1)
+    assert done.returncode == 0
+    assert "try --model thermal" in done.stderr
+
+
+def test_results_are_not_overwritten_unasked(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    assert watch("flight.mp4").returncode == 0
+    before = Path("flight/records.jsonl").read_text()
+    refused = watch("flight.mp4")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("kestrel: output must be a new or empty folder, got 'flight'; add --overwrite")
+    assert Path("flight/records.jsonl").read_text() == before
+    assert watch("flight.mp4", "--overwrite", "--no-video").returncode == 0
+    assert names("flight") == {"records.jsonl", "timeline.png", "summary.json"}
+
+
+@pytest.fixture
+def flights():
+    Path("flights").mkdir()
+    write_video(Path("flights/a.mp4"), crossing())
+    write_video(Path("flights/c.mp4"), crossing(4))
+    Path("flights/b.mp4").write_text("this is no video")
+
+
+def test_a_broken_recording_does_not_stop_the_rest(watch, flights):
+    done = watch("flights", "--no-video", "--out", "results")
+    assert done.returncode == 1
+    assert names("results") == {"a", "c", "summary.json"}
+    combined = json.loads(Path("results/summary.json").read_text())
+    assert [combined[key] for key in ("recordings", "done", "skipped", "failed", "interrupted")] == [3, 2, 0, 1, 0]
+    assert [outcome["status"] for outcome in combined["outcomes"]] == ["done", "failed", "done"]
+    assert combined["outcomes"][0]["summary"]["frames"] == 20
+    assert done.stderr.splitlines()[-1].startswith("failed: flights/b.mp4: source must be")
+    assert "2 of 3 recordings watched" in done.stdout
+
+
+def test_resume_skips_what_is_finished_and_does_the_rest_again(watch, flights):
+    watch("flights", "--no-video", "--out", "results")
+    unfinished = json.loads(Path("results/c/summary.json").read_text()) | {"exit_reason": "interrupted"}
+    Path("results/c/summary.json").write_text(json.dumps(unfinished))
+    write_video(Path("flights/b.mp4"), crossing(2))
+    before = Path("results/a/records.jsonl").stat().st_mtime_ns
+    done = watch("flights", "--no-video", "--out", "results", "--resume")
+    assert done.returncode == 0
+    assert "3 of 3 recordings watched (1 of them earlier)" in done.stdout
+    assert Path("results/a/records.jsonl").stat().st_mtime_ns == before
+    assert json.loads(Path("results/c/summary.json").read_text())["exit_reason"] == "end_of_source"
+    assert json.loads(Path("results/summary.json").read_text())["skipped"] == 1
+
+
+def test_resume_of_one_finished_recording_does_nothing(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    watch("flight.mp4", "--no-video")
+    before = Path("flight/records.jsonl").stat().st_mtime_ns
+    done = watch("flight.mp4", "--no-video", "--resume")
+    assert (done.returncode, done.stdout) == (0, "flight/ is finished already\n")
+    assert Path("flight/records.jsonl").stat().st_mtime_ns == before
+
+
+def test_a_run_that_came_only_to_an_earlier_limit_is_not_finished(watch):
+    write_video(Path("flight.mp4"), crossing(9))
+    watch("flight.mp4", "--no-video", "--limit", 3)
+    assert "finished already" in watch("flight.mp4", "--no-video", "--limit", 3, "--resume").stdout
+    assert watch("flight.mp4", "--no-video", "--limit", 5, "--resume").returncode == 0
+    assert watch("flight.mp4", "--no-video", "--resume").returncode == 0
+    assert json.loads(Path("flight/summary.json").read_text())["frames"] == 9
+
+
+def test_skipping_says_when_the_earlier_run_used_another_model(kestrel, watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    watch("flight.mp4", "--no-video")
+    write_spot_model(Path("other.onnx"), version="2.0")
+    done = kestrel("watch", "flight.mp4", "--model", "other.onnx", "--resume")
+    assert "finished already with another model (bright-spots 1.0)" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--jsonl", "--csv"])
+def test_several_recordings_cannot_share_one_file(watch, flights, option):
+    refused = watch("flights", option, "all.txt")
+    assert refused.returncode == 2
+    assert "several recordings" in refused.stderr
+    assert not Path("flights-watched").exists()
+
+
+def bad_inputs() -> list[tuple[list[str], str]]:
+    return [
+        (["nothing.mp4"], "source must be an existing file"),
+        (["flight.mp4", "--model", "yolo"], "model must be one of rgb, rgb-nano, thermal, thermal-nano or an existing"),
+        (["flight.mp4", "--model", "flight.mp4"], "must be an ONNX model"),
+        (["flight.mp4", "--model", "bare.onnx"], "must carry Kestrel's metadata"),
+        (["flight.mp4", "--size", "big"], "size must be WxH with sides of 1 to 8192 px, got 'big'"),
+        (["flight.mp4", "--size", "0x64"], "size must be WxH"),
+        (["flight.mp4", "--size", "99999x64"], "size must be WxH"),
+        (["flight.mp4", "--threshold", "0"], "threshold must be above 0 and at most 1, got 0.0"),
+        (["flight.mp4", "--threshold", "nan"], "threshold must be above 0 and at most 1, got nan"),
+        (["flight.mp4", "--threshold", "low"], "--threshold"),
+        (["flight.mp4", "--every", "0"], "every must be at least 1, got 0"),
+        (["flight.mp4", "--every", "x"], "--every"),
+        (["flight.mp4", "--limit", "-1"], "limit must be at least 1, got -1"),
+        (["flight.mp4", "--threads", "0"], "threads must be at least 1, got 0"),
+        (["flight.mp4", "--precision", "fp16"], "--precision"),
+        (["flight.mp4", "--out", "flight.mp4"], "output must be a folder"),
+        (["flight.mp4", "--out", "flight.mp4/below"], "output must be"),
+        (["flight.mp4", "--jsonl", "/proc/nowhere/a.jsonl"], "output must be a place that can be written to"),
+        (["flight.mp4", "--jsonl", "-", "--csv", "-"], "csv must be a file"),
+        (["flight.mp4", "--nonsense"], "--nonsense"),
+        ([], "SOURCE"),
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "message"), bad_inputs())
+def test_bad_input_ends_with_one_line_and_exit_code_2(kestrel, arguments, message):
+    write_video(Path("flight.mp4"), crossing(2))
+    save(Path("bare.onnx"), spot_model(), None)
+    model = [] if "--model" in arguments else ["--model", "spots.onnx"]
+    done = kestrel("watch", *arguments, *model)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("kestrel: ")
+    assert message in line
+
+
+def test_a_window_without_a_display_is_refused_before_anything_is_written(watch, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    write_video(Path("flight.mp4"), crossing(2))
+    done = watch("flight.mp4", "--show")
+    assert done.returncode == 2
+    assert "--show needs a display" in done.stderr
+    assert not Path("flight").exists()
+
+
+def test_models_are_listed_with_what_one_needs_to_know(kestrel):
+    done = kestrel("models", "spots.onnx")
+    assert done.returncode == 0
+    for part in ("spots.onnx", "thermal, small, fp32, version 1.0", "spots-val: ap50 0.990", "none (CC0)", "sha256: "):
+        assert part in done.stdout
+
+
+def test_every_help_text_has_an_example(kestrel):
+    for command in ([], ["watch"], ["demo"], ["models"]):
+        done = kestrel(*command, "--help")
+        assert done.returncode == 0
+        assert "Example: kestrel" in done.stdout
+
+
+def test_without_a_command_the_help_is_shown(kestrel):
+    done = kestrel()
+    assert done.returncode == 2
+    assert "watch" in done.stderr
+
+
+def test_the_version_is_printed(kestrel):
+    done = kestrel("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("kestrel ")
+
+
+def test_an_interrupted_command_finishes_its_files(here):
+    write_video(Path("flight.mp4"), [spots((40, 80), (200, 40))] * 600)
+    root = Path(__main__.__file__).parents[1]
+    arguments = ["watch", "flight.mp4", "--model", "spots.onnx", "--threads", "1", "--jsonl", "-"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge", *arguments],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.terminate()
+        rest, errors = process.communicate(timeout=60)
+    lines = [json.loads(line) for line in (*lines, *rest.splitlines())]
+    assert process.returncode == 0, errors
+    assert (lines[-1]["record"], lines[-1]["exit_reason"]) == ("summary", "interrupted")
+    assert 1 <= lines[-1]["frames"] < 600
+    assert frames_of("flight/annotated.mp4") == lines[-1]["frames"]
+    assert json.loads(Path("flight/summary.json").read_text())["exit_reason"] == "interrupted"
+    with av.open("flight/annotated.mp4") as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (WIDTH, HEIGHT)

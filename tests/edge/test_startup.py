@@ -1,0 +1,73 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edge
+from edge.errors import BrokenStreamError, OutputClosedError, SourceError
+from edge.startup import run
+
+ROOT = Path(edge.__file__).parents[1]
+
+
+def raising(error: BaseException):
+    def command() -> int:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (SourceError("no such file"), 2, "kestrel: no such file\n"),
+        (BrokenStreamError("lost"), 1, "kestrel: lost\n"),
+        (OutputClosedError("nobody reads"), 0, ""),
+        (KeyboardInterrupt(), 130, "kestrel: interrupted\n"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(capsys, error, code, line):
+    assert run("kestrel", raising(error)) == code
+    assert capsys.readouterr().err == line
+
+
+def test_a_command_that_ends_well_is_0_and_may_choose_its_code():
+    assert run("kestrel", lambda: None) == 0
+    assert run("kestrel", lambda: 1) == 1
+
+
+def test_a_missing_extra_is_named(capsys):
+    assert run("kestrel-train", raising(ModuleNotFoundError("No module", name="torch")), extra="train") == 2
+    assert capsys.readouterr().err == (
+        "kestrel-train: this command needs torch; run `pip install 'kestrel-drone[train]'`\n"
+    )
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(ImportError):
+        run("kestrel", raising(ImportError("cannot import name 'x' from 'edge'")))
+    with pytest.raises(ZeroDivisionError):
+        run("kestrel", raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("library", ["libGL.so.1", "libgthread-2.0.so.0", "libglib-2.0.so.0"])
+def test_missing_system_libraries_are_named_in_one_line(tmp_path, library):
+    (tmp_path / "cv2.py").write_text(
+        f"raise ImportError('{library}: cannot open shared object file: No such file or directory')"
+    )
+    for arguments in (["watch", "a.mp4"], ["demo"], ["models", "x.onnx"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "edge", *arguments],
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        [line] = done.stderr.splitlines()
+        assert f"({library})" in line
+        assert "apt-get install libgl1 libglib2.0-0" in line
+        assert "opencv-python-headless" in line
