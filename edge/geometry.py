@@ -86,27 +86,32 @@ def not_empty(boxes_xyxy: Boxes) -> Mask:
 
 def pairwise_iou(boxes_xyxy: Boxes) -> npt.NDArray[np.float32]:
     """Intersection over union of every pair, (N, N). NaN where both boxes have no area."""
-    near, far = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    sides = np.minimum(far[:, None], far[None]) - np.maximum(near[:, None], near[None])  # (N, N, 2)
-    intersection = np.maximum(sides[..., 0], np.float32(0)) * np.maximum(sides[..., 1], np.float32(0))
-    areas = (far[:, 0] - near[:, 0]) * (far[:, 1] - near[:, 1])  # (N,)
-    union = areas[:, None] + areas[None] - intersection
+    x0, y0, x1, y1 = np.ascontiguousarray(boxes_xyxy.T)  # each (N,)
+    intersection = _overlaps(x0, x1) * _overlaps(y0, y1)  # (N, N)
+    areas = (x1 - x0) * (y1 - y0)
+    union = np.add.outer(areas, areas) - intersection
     with np.errstate(invalid="ignore", divide="ignore"):
         iou: npt.NDArray[np.float32] = intersection / union
     return iou
+
+
+def _overlaps(starts: Scores, ends: Scores) -> npt.NDArray[np.float32]:
+    """How far every pair of spans overlaps along one axis, (N, N)."""
+    lengths: npt.NDArray[np.float32] = np.minimum.outer(ends, ends) - np.maximum.outer(starts, starts)
+    return np.maximum(lengths, np.float32(0), out=lengths)
 
 
 def nms(boxes_xyxy: Boxes, scores: Scores, max_iou: float) -> Indices:
     """Greedy non-maximum suppression: the indices that stay, by descending score; equal scores keep their order.
 
     A box goes when its IoU with a better one that stays is greater than `max_iou`. Same result as torchvision.ops.nms.
-    Memory grows with the square of N: 1 MB for the 500 boxes of one pass.
+    Memory grows with the square of N: 1 MB a matrix for the 500 boxes of one pass.
     """
     order = np.argsort(-scores, kind="stable")
-    # IoU is float32 and the limit a double, as in torchvision; a numpy comparison would round the limit first.
-    suppresses = pairwise_iou(boxes_xyxy[order]).astype(np.float64) > max_iou
+    # IoU is float32 and the limit a double, as in torchvision; numpy would round the limit to float32 first.
+    suppresses = np.greater(pairwise_iou(boxes_xyxy[order]), max_iou, signature="dd->?")
     stays = np.ones(len(order), np.bool_)
-    for i in range(len(order)):
+    for i in np.flatnonzero(np.count_nonzero(suppresses, axis=1) > 1):  # every box suppresses itself
         if stays[i]:
             stays[i + 1 :] &= ~suppresses[i, i + 1 :]
     return order[stays]
