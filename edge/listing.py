@@ -6,7 +6,7 @@ from typing import Any
 
 from edge.recognizer import Recognizer, RecognizerSettings
 
-_HEADLINE_FIGURES = 4
+_HEADLINE_FIGURES = 5
 
 
 def describe_model(file: Path) -> str:

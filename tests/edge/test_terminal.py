@@ -1,0 +1,87 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge.listing import headline
+from edge.recordings import expected_frames
+from edge.records import Event, SourceInfo
+from edge.terminal import TerminalSink, in_words
+from edge.watch import Selection
+from tests.edge.recordings import HEADER, SUMMARY, seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "a.mp4: 3 frames in 1.5 s (2.0 a second), to the end|pedestrians in 50 % of them, at most 2 at once"),
+        ({"pedestrian_share": 0.0}, "no pedestrian was recognised"),
+        ({"pedestrian_share": 0.001}, "pedestrians in less than 1 % of them"),
+        ({"pedestrian_share": None, "max_count": None}, "no frame could be judged"),
+        ({"frames": 1, "fps": None}, "a.mp4: 1 frame in 1.5 s, to the end"),
+        ({"exit_reason": "limit"}, "to the limit"),
+        ({"exit_reason": "interrupted"}, "then interrupted"),
+        ({"exit_reason": "truncated"}, "to the end of what could be decoded"),
+        ({"exit_reason": "signal_lost"}, "then the signal was lost"),
+        ({"exit_reason": "failed"}, "then it failed"),
+        ({"dropped": 7}, "7 frames were dropped to keep up"),
+    ],
+)
+def test_the_summary_is_said_in_words(changes, words):
+    said = in_words("a.mp4", replace(SUMMARY, **changes), Path("results"))
+    for part in words.split("|"):
+        assert part in said
+    assert said.endswith("results: results/")
+
+
+def test_warnings_are_said_once_and_nothing_moves_where_stderr_is_no_terminal(capsys):
+    words = io.StringIO()
+    with TerminalSink("a.mp4", Path("results"), 3, words) as sink:
+        sink.write(HEADER, None)
+        for seq in range(3):
+            sink.write(seen(seq), None)
+        sink.write(Event("signal_lost", time_s=1.5), None)
+        sink.write(Event("appeared", time_s=1.5), None)
+        sink.write(SUMMARY, None)
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "warning: a.mp4: odd source",
+        "a.mp4: signal lost at 1.5",
+        "warning: a.mp4: odd end",
+    ]
+    assert said.out == ""
+    assert words.getvalue().startswith("a.mp4: 3 frames")
+
+
+def test_the_error_of_a_failed_run_is_left_to_the_end_of_the_program(capsys):
+    with TerminalSink("a.mp4", Path("results"), None, io.StringIO()) as sink:
+        sink.write(replace(SUMMARY, exit_reason="failed", warnings=("odd", "the disk is full")), None)
+    assert capsys.readouterr().err == "warning: a.mp4: odd\n"
+
+
+@pytest.mark.parametrize(
+    ("frame_count", "selection", "expected"),
+    [
+        (None, Selection(), None),
+        (100, Selection(), 100),
+        (100, Selection(limit=10), 10),
+        (100, Selection(every=5, limit=10), 46),
+        (30, Selection(every=5, limit=10), 30),
+        (None, Selection(limit=10), 10),
+    ],
+)
+def test_the_progress_bar_knows_how_many_frames_come(frame_count, selection, expected):
+    assert expected_frames(SourceInfo("a", None, None, frame_count, live=False), selection) == expected
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({}, ""),
+        ({"model": "x", "pictures": 249, "AP50": 0.61234, "presence": {"auroc": 0.9}}, "pictures 249, AP50 0.612"),
+        ("not measured", "not measured"),
+    ],
+)
+def test_figures_are_listed_without_their_details(figures, words):
+    assert headline(figures) == words
