@@ -3,9 +3,11 @@
 Nothing is left behind that has not passed: the file is written aside and renamed at the end.
 """
 
+import contextlib
 import dataclasses
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +58,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
 
     Raises:
         UnusableInputError: no student's checkpoint, an output that exists or cannot be written, wrong data.
-        ProcessingError: ONNX Runtime and PyTorch disagree; nothing was written.
+        ProcessingError: ONNX Runtime and PyTorch disagree, or the disk is full; nothing was written.
     """
     _check_output(settings)
     checkpoint = load_checkpoint(settings.checkpoint)
@@ -64,10 +66,10 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
     if not isinstance(student, Student):
         raise UnusableInputError(f"CHECKPOINT must be a student's, got a {checkpoint.kind}'s; distil one first")
     card = read_data_card(settings.data_card)
-    datasets = [_read(path, checkpoint.modality) for path in (settings.validate, *settings.also) if path]
+    datasets = _read_all(settings, checkpoint.modality)
     metadata = _metadata(settings, checkpoint, student, card)
-    with tempfile.TemporaryDirectory(dir=settings.out.parent, prefix=".kestrel-export-") as scratch:
-        draft = Path(scratch) / settings.out.name
+    with _scratch(settings.out.parent) as scratch:
+        draft = scratch / settings.out.name
         write_model(to_onnx(student, IDENTITY), metadata, draft)
         if settings.validate:
             yield f"measuring on {', '.join(d.name for d in datasets)}"
@@ -76,15 +78,15 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {_text(fitted.calibration.error)}"
         else:
             yield "warning: without --validate the threshold and the presence are guesses"
-        images = _frames(datasets)
-        parity = compare(student, metadata.calibration, draft, images, metadata.score_threshold)
+        parity = compare(student, metadata.calibration, draft, _frames(datasets), metadata.score_threshold)
         parity.require()
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
         write_model(onnx.load(draft), metadata, draft)
         size_mb = draft.stat().st_size / 1e6
-        draft.replace(settings.out)
-    settings.out.with_suffix(".md").write_text(model_card(metadata, settings.out.name, size_mb))
+        _write(draft.with_suffix(".md"), model_card(metadata, settings.out.name, size_mb).encode())
+        for suffix in (".md", ".onnx"):
+            draft.with_suffix(suffix).replace(settings.out.with_suffix(suffix))
     for name, figures in metadata.metrics.items():
         yield f"{name}: AP50 {_text(figures['AP50'])}, presence AUROC {_text(figures['presence']['AUROC'])}"
     yield f"wrote {settings.out} ({size_mb:.1f} MB) and {settings.out.with_suffix('.md').name}"
@@ -95,26 +97,55 @@ def write_model(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> 
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, metadata.to_props())
     model.producer_name = "kestrel-export"
+    _write(path, model.SerializeToString())
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(content)
     except OSError as error:
         raise ProcessingError(f"{path.name} must be writable, got {error}; free some space and try again") from None
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder beside the output, so that a rename is all that is left to do; gone afterwards."""
+    try:
+        scratch = tempfile.TemporaryDirectory(dir=folder, prefix=".kestrel-export-")
+    except OSError as error:
+        raise UnusableInputError(
+            f"OUT.onnx must lie in a folder that can be written, got {str(folder)!r}; {error.strerror}"
+        ) from None
+    with scratch as name:
+        yield Path(name)
 
 
 def _check_output(settings: ExportSettings) -> None:
     if settings.out.suffix != ".onnx":
         raise UnusableInputError(f"OUT.onnx must end in .onnx, got {settings.out.name!r}; name a file like model.onnx")
-    if settings.out.exists() and not settings.overwrite:
-        raise UnusableInputError(f"OUT.onnx must be a new file, got {str(settings.out)!r}; add --overwrite")
+    for file in (settings.out, settings.out.with_suffix(".md")):
+        if file.is_dir() or (file.exists() and not settings.overwrite):
+            raise UnusableInputError(
+                f"OUT.onnx and its card must be new files, got {str(file)!r}; add --overwrite, or name another"
+            )
     if not settings.out.parent.is_dir():
         raise UnusableInputError(f"OUT.onnx must lie in a folder that exists, got {str(settings.out)!r}; make it first")
 
 
-def _read(path: Path, modality: Modality) -> Dataset:
-    dataset = read_dataset(path)
-    if dataset.modality not in (None, modality):
-        raise UnusableInputError(f"{path} must be {modality} as the checkpoint is, got {dataset.modality}")
-    return dataset
+def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:
+    """The data set to fit to, if any, then the further ones."""
+    if settings.also and settings.validate is None:
+        raise UnusableInputError("--also must come with --validate, got none; the first data set goes there")
+    datasets = [read_dataset(path) for path in (settings.validate, *settings.also) if path is not None]
+    for dataset in datasets:
+        if dataset.modality not in (None, modality):
+            raise UnusableInputError(
+                f"data must be {modality} as the checkpoint is, got the {dataset.modality} {dataset.name}"
+            )
+    name, times = Counter(d.name for d in datasets).most_common(1)[0] if datasets else ("", 0)
+    if times > 1:  # the figures are stored under these names
+        raise UnusableInputError(f"data sets must have names of their own, got {times} named {name!r}; rename a folder")
+    return datasets
 
 
 def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student, card: DataCard) -> ModelMetadata:
@@ -186,15 +217,20 @@ def _frames(datasets: list[Dataset]) -> list[Image]:
 
 
 def _commit() -> str:
-    """The commit that exports, or `unknown` outside a checkout."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
+    """The commit of this program; `unknown` where it does not run from its own checkout."""
+    here = Path(__file__)
+    if not _git("ls-files", here.name, folder=here.parent):  # installed into a checkout of something else
+        return "unknown"
+    return _git("describe", "--always", "--dirty", folder=here.parent) or "unknown"
+
+
+def _git(*words: str, folder: Path) -> str:
+    """What git answers; nothing where it fails or is not installed."""
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def _text(value: float | None) -> str:

@@ -46,7 +46,9 @@ def model_card(metadata: ModelMetadata, file_name: str, file_mb: float) -> str:
         else "Not stated.",
         "## Metrics",
         "Measured through the edge runtime on scenes that training never saw. Threshold and calibration are fitted on "
-        "them; every figure that depends on either is cross-fitted by scene.",
+        "the first; every figure that depends on either is cross-fitted by scene."
+        if metadata.metrics
+        else "Not measured: threshold and presence are guesses.",
         *(_metrics(name, figures) for name, figures in metadata.metrics.items()),
         "## Known failures",
         _bullets(KNOWN_FAILURES),
@@ -84,7 +86,7 @@ def _reproduce(metadata: ModelMetadata) -> str:
     taught = metadata.settings.get("teacher")
     learnt = f"distilled from the teacher `{taught}`" if taught else "learnt from labels alone"
     return (
-        f"A student {learnt}, {train.get('steps', 0) or metadata.settings.get('step', '?')} steps of "
+        f"A student {learnt}, {metadata.settings.get('step', '?')} steps of "
         f"{train.get('batch_size', '?')} crops, seed {train.get('seed', '?')}, at commit `{metadata.commit}`. "
         "All settings are in the file's metadata: `kestrel models FILE`."
     )

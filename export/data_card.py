@@ -8,6 +8,7 @@ attribution = "Suo et al., Scientific Data 10, 227 (2023)"
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,21 @@ def read_data_card(path: Path | None) -> DataCard:
     if path is None:
         return DataCard(UNSTATED, ())
     try:
-        values = tomllib.loads(path.read_text())
-        return DataCard(str(values["intended_use"]), tuple(TrainingData(**entry) for entry in values["data"]))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return DataCard(_text(values["intended_use"]), tuple(_training_data(entry) for entry in values["data"]))
     except OSError as error:
         raise UnusableInputError(f"--data-card must be a readable file, got {str(path)!r}; {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # no text, no TOML, a field that is missing or of another kind
         raise UnusableInputError(
             f"--data-card must hold intended_use and [[data]] with name and licence, got {path.name}: {error}"
         ) from None
+
+
+def _training_data(entry: Mapping[str, object]) -> TrainingData:
+    return TrainingData(**{name: _text(value) for name, value in entry.items()})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where text is due")
+    return value

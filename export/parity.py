@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from edge.contract import Calibration
 from edge.errors import ProcessingError
-from edge.geometry import Placement
 from edge.recognizer import Predictions, Recognizer, RecognizerSettings
 from edge.records import Image
 from export.graph import RecognitionGraph
 from training.networks.student import Student
 
+LARGEST_DIFFERENCE = 1e-3  # of scores and of the presence
+LARGEST_DIFFERENCE_PX = 0.5  # of a side of a box
 CLOSE = 1e-4  # scores nearer to the threshold than this may fall on either side
 JUDGED_SCORE = 0.05  # boxes of fainter peaks are nobody's business
 
@@ -29,6 +31,7 @@ class Parity:
     largest_score_difference: float
     mean_score_difference: float
     largest_box_difference_px: float
+    largest_presence_difference: float
     flipped: int
 
     def to_json(self) -> dict[str, Any]:
@@ -39,12 +42,14 @@ class Parity:
             "largest_score_difference": float(f"{self.largest_score_difference:.3g}"),
             "mean_score_difference": float(f"{self.mean_score_difference:.3g}"),
             "largest_box_difference_px": float(f"{self.largest_box_difference_px:.3g}"),
+            "largest_presence_difference": float(f"{self.largest_presence_difference:.3g}"),
             "flipped_decisions": self.flipped,
         }
 
     def require(self) -> None:
         """Raises ProcessingError where the two disagree more than rounding explains."""
-        if self.flipped or self.largest_score_difference > 1e-3 or self.largest_box_difference_px > 0.5:
+        apart = max(self.largest_score_difference, self.largest_presence_difference)
+        if self.flipped or apart > LARGEST_DIFFERENCE or self.largest_box_difference_px > LARGEST_DIFFERENCE_PX:
             raise ProcessingError(f"ONNX Runtime must agree with PyTorch, got {self.to_json()}; no file was written")
 
 
@@ -54,24 +59,35 @@ def compare(
     """Run both on the very same network inputs."""
     graph = RecognitionGraph(student, calibration).eval()
     recognizer = Recognizer(model_file, RecognizerSettings(threshold=threshold))
-    scores, boxes, sizes, flipped, frames = [0.0], [0.0], set(), 0, 0
+    scores, boxes, presences, sizes, flipped, frames = [0.0], [0.0], [0.0], set(), 0, 0
     for image in images:
         network_input = recognizer.preprocess(image)
         ours = recognizer.infer(network_input)
         theirs = _in_torch(graph, network_input.tensor)
-        difference = np.abs(ours.scores - theirs.scores)
-        scores.extend(difference)
+        scores.extend(np.abs(ours.scores - theirs.scores))
         boxes.append(_box_difference(ours, theirs))
-        clear = np.minimum(np.abs(ours.scores - threshold), np.abs(theirs.scores - threshold)) > CLOSE
-        flipped += int((((ours.scores >= threshold) != (theirs.scores >= threshold)) & clear).sum())
-        sizes.add(_size_of(network_input.placement))
+        presences.append(abs(ours.presence - theirs.presence))
+        flipped += _flipped(ours, theirs, threshold)
+        sizes.add(str(network_input.placement.input_wh))
         frames += 1
-    return Parity(frames, tuple(sorted(sizes)), float(max(scores)), float(np.mean(scores)), max(boxes), flipped)
+    return Parity(
+        frames=frames,
+        sizes=tuple(sorted(sizes)),
+        largest_score_difference=float(max(scores)),
+        mean_score_difference=float(np.mean(scores)),
+        largest_box_difference_px=max(boxes),
+        largest_presence_difference=max(presences),
+        flipped=flipped,
+    )
+
+
+def _flipped(ours: Predictions, theirs: Predictions, threshold: float) -> int:
+    """Peaks that only one of the two would report, and not for being so close to the threshold."""
+    clear = np.minimum(np.abs(ours.scores - threshold), np.abs(theirs.scores - threshold)) > CLOSE
+    return int((((ours.scores >= threshold) != (theirs.scores >= threshold)) & clear).sum())
 
 
 def _in_torch(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> Predictions:
-    import torch
-
     with torch.inference_mode():
         boxes_xyxy, scores, presence = (o.numpy() for o in graph(torch.from_numpy(tensor)))
     return Predictions(boxes_xyxy[0], scores[0], float(presence[0]))
@@ -84,7 +100,3 @@ def _box_difference(ours: Predictions, theirs: Predictions) -> float:
         return 0.0
     apart = np.abs(mine[:, None] - other[None]).max(2)  # (N, M)
     return float(apart.min(1).max())
-
-
-def _size_of(placement: Placement) -> str:
-    return str(placement.input_wh)

@@ -2,7 +2,7 @@
 
 import sys
 
-from edge.startup import run
+from edge.startup import run, run_app
 
 
 def main() -> None:
@@ -10,10 +10,10 @@ def main() -> None:
     sys.exit(run("kestrel-train", _command, extra="train"))
 
 
-def _command() -> None:
+def _command() -> int:
     from training.cli import app
 
-    app(prog_name="kestrel-train")
+    return run_app("kestrel-train", app)
 
 
 if __name__ == "__main__":

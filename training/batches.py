@@ -4,40 +4,37 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
-from edge.errors import InvalidValueError, ProcessingError
+from edge.errors import InvalidValueError
 from edge.records import Image
-from training.augment import AugmentSettings, collate, random_view
+from training.augment import AugmentSettings, View, collate, random_view
 from training.datasets import Dataset, LabelledPicture
+from training.evaluation import load_image
 from training.targets import Batch
 
 
 class DecodedPictures:
-    """Pictures by path, kept in memory up to a limit; a training run sees each of them hundreds of times."""
+    """Decoded pictures, kept in memory up to a limit; a training run sees each of them hundreds of times."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._kept: dict[Path, Image] = {}
         self._room = limit_bytes
 
-    def __getitem__(self, path: Path) -> Image:
+    def __getitem__(self, picture: LabelledPicture) -> Image:
         """(H, W, 3) uint8 BGR.
 
         Raises:
-            ProcessingError: the picture cannot be decoded.
+            DatasetError: the picture cannot be decoded, or its size differs from its annotation's.
         """
-        kept = self._kept.get(path)
+        kept = self._kept.get(picture.path)
         if kept is not None:
             return kept
-        decoded = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if decoded is None:
-            raise ProcessingError(f"{path} must be a picture that OpenCV decodes; replace or remove it")
-        image = np.asarray(decoded, np.uint8)
+        image = load_image(picture)
         if image.nbytes <= self._room:
             self._room -= image.nbytes
-            self._kept[path] = image
+            self._kept[picture.path] = image
         return image
 
 
@@ -45,6 +42,9 @@ class TrainingBatches:
     """Endless batches; batch number n is the same in every run with the same seed, so a resumed run goes on as it was.
 
     Small sources are drawn more often than their share: a source of n pictures weighs n ** balance.
+
+    Raises:
+        InvalidValueError: there is no picture, or no pedestrian in any.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class TrainingBatches:
     ) -> None:
         if not dataset.pictures:
             raise InvalidValueError("dataset", "one with pictures", dataset.name)
-        if not any(len(p.boxes_xyxy) for p in dataset.pictures):
+        if not dataset.pedestrians:
             raise InvalidValueError("dataset", "one with at least one pedestrian", dataset.name)
         self.dataset, self.settings, self.batch_size, self.seed = dataset, settings, batch_size, seed
         counts = Counter(p.source for p in dataset.pictures)
@@ -68,18 +68,23 @@ class TrainingBatches:
         self._decoded = DecodedPictures(cache_bytes)
 
     def batch(self, number: int) -> Batch:
-        """Batch `number`."""
+        """Batch `number`.
+
+        Raises:
+            DatasetError: a picture cannot be decoded, or its size differs from its annotation's.
+        """
         rng = np.random.default_rng((self.seed, number))
         chosen = rng.choice(len(self._shares), self.batch_size, p=self._shares)
         views = [self._view(self.dataset.pictures[i], rng) for i in chosen]
         images, targets = collate(views)
         return Batch(torch.from_numpy(images), targets)
 
-    def _view(self, picture: LabelledPicture, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-        background = None
-        if self._empty:
-            background = lambda: self._decoded[self._empty[rng.integers(len(self._empty))].path]  # noqa: E731
-        return random_view(picture, self._decoded[picture.path], background, self.settings, rng)
+    def _view(self, picture: LabelledPicture, rng: np.random.Generator) -> View:
+        def empty_ground() -> Image:
+            return self._decoded[self._empty[rng.integers(len(self._empty))]]
+
+        background = empty_ground if self._empty else None
+        return random_view(picture, self._decoded[picture], background, self.settings, rng)
 
     def starting_at(self, number: int) -> Iterator[Batch]:
         """Batches `number`, `number` + 1, ... without end."""

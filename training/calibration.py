@@ -17,6 +17,7 @@ from training.presence_scoring import PresenceScore, score_presence
 
 FOLDS = 5
 LEAST_PROBABILITY = 1e-6  # a picture without any peak has a top score of 0
+LEAST_SLOPE = 1e-3
 LEAVE_LOGITS = 1.0  # the verdict leaves `pedestrian` this far below where it enters
 
 Vector = npt.NDArray[np.float64]
@@ -65,7 +66,10 @@ def fit_platt(top_scores: Vector, positive: Mask) -> Calibration:
         weights = weights - np.clip(step, -2, 2)
         if np.abs(step).max() < 1e-8:
             break
-    return Calibration(max(float(weights[0]), 1e-3), float(weights[1]))
+    slope, intercept = (float(w) for w in weights)
+    if slope < LEAST_SLOPE:  # scores that say nothing, or the opposite: presence is then the share of positives
+        return Calibration(LEAST_SLOPE, float(logit(targets.mean())) - LEAST_SLOPE * float(features[:, 0].mean()))
+    return Calibration(slope, intercept)
 
 
 def presence_of(top_scores: Vector, calibration: Calibration) -> Vector:
@@ -91,9 +95,8 @@ def fit(judged: Sequence[JudgedPicture], top_scores: Sequence[float]) -> Fit:
     tops = np.asarray(top_scores, dtype=np.float64)
     pictures = [one.detected.picture for one in judged]
     positive = np.array([len(p.boxes_xyxy) > 0 for p in pictures])
-    known = positive | np.array(
-        [not len(p.ignore_xyxy) for p in pictures]
-    )  # others: nobody knows whether anyone is there
+    # Of pictures with ignore regions alone, nobody knows whether anyone is in them.
+    known = positive | np.array([not len(p.ignore_xyxy) for p in pictures])
     fold = folds_by_scene([p.scene for p in pictures])
     presences, points = np.zeros(len(tops)), []
     for k in sorted(set(fold.tolist())):

@@ -1,5 +1,7 @@
 """Checkpoints: tensors and plain values only, so that loading one runs no code; written aside, then renamed."""
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +45,11 @@ class Checkpoint:
             raise UnusableInputError(f"checkpoint must hold the weights of its own architecture, got {first}") from None
         return network.eval()
 
+    def finished(self) -> "Checkpoint":
+        """What is worth keeping once the optimiser is done; how long it took joins the settings."""
+        settings = {**self.settings, **self.progress}
+        return dataclasses.replace(self, settings=settings, progress={}, current={}, optimizer={})
+
 
 def build_network(kind: str, spec: Mapping[str, Any]) -> Student | Teacher:
     """An untrained network of that architecture."""
@@ -60,13 +67,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         ProcessingError: the disk is full or the folder cannot be written.
     """
     aside = path.with_name(path.name + ".partial")
-    values = {f: getattr(checkpoint, f) for f in Checkpoint.__dataclass_fields__}
+    values = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"kestrel_checkpoint": CHECKPOINT_SCHEMA, **values}, aside)
         aside.replace(path)
     except (OSError, RuntimeError) as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
         raise ProcessingError(f"{path} must be writable, got {error}; free some space, then resume") from None
 
 
@@ -93,7 +101,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     if values.pop("kestrel_checkpoint") != CHECKPOINT_SCHEMA:
         raise UnusableInputError(f"checkpoint must have schema {CHECKPOINT_SCHEMA}, got another; update kestrel-drone")
-    checkpoint = Checkpoint(**values)
+    try:
+        checkpoint = Checkpoint(**values)
+    except TypeError as error:
+        raise UnusableInputError(f"checkpoint must have all its fields, got {path.name}: {error}") from None
     if checkpoint.modality not in get_args(Modality):
         raise UnusableInputError(f"checkpoint must say its modality, got {checkpoint.modality!r}; train it again")
     return checkpoint

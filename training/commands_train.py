@@ -18,6 +18,10 @@ StepsOption = Annotated[int, typer.Option(help="Train for so many batches.", min
 CropOption = Annotated[int, typer.Option(help="Side of the square training crops in pixels.", min=64)]
 BatchOption = Annotated[int, typer.Option(help="Crops a batch.", min=1)]
 RateOption = Annotated[float, typer.Option(help="Peak learning rate of AdamW.")]
+FrozenOption = Annotated[
+    int | None,
+    typer.Option(help="Stages of the trunk that keep their weights; default: 2, or 0 without weights.", min=0),
+]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same batches.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all usable cores.", min=1)]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")]
@@ -34,6 +38,7 @@ def teacher(
     crop: CropOption = 320,
     batch_size: BatchOption = 8,
     learning_rate: RateOption = 1e-3,
+    frozen_stages: FrozenOption = None,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
     resume: ResumeOption = False,
@@ -41,14 +46,16 @@ def teacher(
     """Train a teacher on labels. Example: kestrel-train teacher data/train --minutes 60 --out runs/teacher"""
     from training.engine import TrainSettings
     from training.networks.teacher import TeacherSpec
+    from training.networks.trunk import normalization_of
     from training.run import RunSettings
 
+    mean, std = normalization_of(backbone, weights)
     _start(
         RunSettings(
             kind="teacher",
             dataset=dataset,
             out=out,
-            spec=TeacherSpec(backbone=backbone, frozen_stages=_frozen(weights)).to_json(),
+            spec=TeacherSpec(backbone, frozen_stages=_frozen(frozen_stages, weights), mean=mean, std=std).to_json(),
             train=TrainSettings(steps, minutes, batch_size, learning_rate, seed=seed),
             weights=weights,
             resume=resume,
@@ -80,6 +87,7 @@ def distil(
     crop: CropOption = 320,
     batch_size: BatchOption = 8,
     learning_rate: RateOption = 1e-3,
+    frozen_stages: FrozenOption = None,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
     resume: ResumeOption = False,
@@ -88,14 +96,17 @@ def distil(
     from training.distill import LossSettings
     from training.engine import TrainSettings
     from training.networks.student import StudentSpec
+    from training.networks.trunk import normalization_of
     from training.run import RunSettings
 
+    mean, std = normalization_of(backbone, weights)
+    frozen = _frozen(frozen_stages, weights)
     _start(
         RunSettings(
             kind="student",
             dataset=dataset,
             out=out,
-            spec=StudentSpec(backbone=backbone, stride=stride, frozen_stages=_frozen(weights)).to_json(),
+            spec=StudentSpec(backbone=backbone, stride=stride, frozen_stages=frozen, mean=mean, std=std).to_json(),
             train=TrainSettings(steps, minutes, batch_size, learning_rate, seed=seed),
             losses=LossSettings(soft=soft, soft_box=soft_box, temperature=temperature),
             teacher=teacher,
@@ -107,8 +118,10 @@ def distil(
     )
 
 
-def _frozen(weights: str) -> int:
+def _frozen(stages: int | None, weights: str) -> int:
     """Stages without pre-trained weights must learn."""
+    if stages is not None:
+        return stages
     return 0 if weights == "none" else 2
 
 

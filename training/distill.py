@@ -30,9 +30,9 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         for name in ("box", "soft", "soft_box"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise InvalidValueError(name, "at least 0", getattr(self, name))
-        if self.temperature <= 0:
+        if not self.temperature > 0:
             raise InvalidValueError("temperature", "positive", self.temperature)
 
 

@@ -37,10 +37,10 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         if self.steps <= 0 and self.minutes <= 0:
-            raise InvalidValueError("steps or minutes", "positive", (self.steps, self.minutes))
+            raise InvalidValueError("steps or minutes", "positive", (self.steps, self.minutes), "say how long to train")
         if self.batch_size < 1:
             raise InvalidValueError("batch_size", "at least 1", self.batch_size)
-        if self.learning_rate <= 0:
+        if not self.learning_rate > 0:
             raise InvalidValueError("learning_rate", "positive", self.learning_rate)
 
 
@@ -159,7 +159,14 @@ def show(bar: "tqdm[Any]", progress: Progress, settings: TrainSettings, loss: fl
 
 
 def append_metrics(path: Path, progress: Progress, means: dict[str, float]) -> None:
-    """One line of JSON an epoch."""
+    """One line of JSON an epoch.
+
+    Raises:
+        ProcessingError: the disk is full or the folder cannot be written.
+    """
     line = {"step": progress.step, "seconds": round(progress.seconds, 1), **{k: round(v, 5) for k, v in means.items()}}
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise ProcessingError(f"{path} must be writable, got {error}; free some space, then resume") from None

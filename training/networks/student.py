@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from edge.errors import InvalidValueError, UnusableInputError
@@ -78,13 +77,15 @@ class Student(nn.Module):
 
 
 def inherit_trunk(student: Student, teacher: nn.Module) -> int:
-    """Start the student's trunk from the teacher's, where the backbone is the same; returns the number of tensors."""
-    theirs = teacher.state_dict()
+    """Start the student's trunk from the teacher's, where the backbone is the same; returns the number of tensors.
+
+    Both must normalise pictures alike, or the weights are worth little.
+    """
+    ours = student.state_dict()
     taken = {
-        k: v
-        for k, v in theirs.items()
-        if k.startswith("trunk.") and k in student.state_dict() and student.state_dict()[k].shape == v.shape
+        name: tensor
+        for name, tensor in teacher.state_dict().items()
+        if name.startswith("trunk.") and name in ours and ours[name].shape == tensor.shape
     }
-    with torch.no_grad():
-        student.load_state_dict(taken, strict=False)
+    student.load_state_dict(taken, strict=False)
     return len(taken)
