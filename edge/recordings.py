@@ -84,9 +84,9 @@ def watch_one(
     outputs.refuse_source(folder, request.outputs, uri)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(uri, still_running=lambda: not stop.requested))
+        sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             outputs.clear(folder)
-        sinks: list[Sink] = _shown(request, stop)
         sinks += outputs.make_sinks(folder, request.outputs, source, recognizer.metadata.verdict.enter)
         frames = expected_frames(source.info, request.selection)
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
