@@ -62,17 +62,16 @@ class DepthwiseConv2d(nn.Conv2d):
             result: Tensor = _DepthwiseFunction.apply(
                 input.to(lowered), self.weight.to(lowered), self.stride[0], int(self.padding[0])
             )
-        return result
+        return result if self.bias is None else result + self.bias.to(lowered).view(1, -1, 1, 1)
 
 
 def use_fast_depthwise(network: nn.Module) -> None:
-    """Turn every square, unbiased depthwise `nn.Conv2d` below `network` into a `DepthwiseConv2d`, parameters kept."""
+    """Turn every square depthwise `nn.Conv2d` below `network` into a `DepthwiseConv2d`, parameters kept."""
     for module in network.modules():
         if (
             type(module) is nn.Conv2d
             and module.groups == module.in_channels == module.out_channels
             and module.groups > 1
-            and module.bias is None
             and module.dilation == (1, 1)
             and isinstance(module.padding, tuple)
             and len({*module.kernel_size}) == len({*module.stride}) == len({*module.padding}) == 1

@@ -82,6 +82,8 @@ class Trunk(nn.Module):
         self.backbone = timm.create_model(
             spec.backbone, pretrained=False, features_only=True, out_indices=indices, **_any_size(probe)
         )
+        _cut(self.backbone)
+        self.register_load_state_dict_pre_hook(_forget_cut_stages)
         self._pick = [indices.index(nearest[s]) for s in spec.strides]
         self._found = [reductions[nearest[s]] for s in spec.strides]
         channels = _feature_info(self.backbone, "channels")
@@ -131,13 +133,28 @@ def _require_backbone(name: str) -> None:
     known = timm.list_models()
     if name.split(".")[0] in known and ("." not in name or name in timm.list_pretrained()):
         return
-    near = difflib.get_close_matches(name, [*known, *timm.list_pretrained()] if "." in name else known)
+    tagged = [n for n in timm.list_pretrained() if n.startswith(name.split(".")[0] + ".")] if "." in name else []
+    near = tagged[:3] or difflib.get_close_matches(name, known)
     raise InvalidValueError("backbone", "a timm model", name, f"try one of {', '.join(near)}" if near else "")
 
 
 def _any_size(probe: nn.Module) -> dict[str, Any]:
     """What timm must be told so that a transformer takes pictures of any size; convolutions do so anyway."""
     return {"dynamic_img_size": True} if hasattr(getattr(probe, "model", None), "dynamic_img_size") else {}
+
+
+def _cut(backbone: Any) -> None:
+    """Drop the stages after the last map: timm's EfficientNet and MobileNet keep, and run, all of them."""
+    last: str = backbone.feature_info.module_name()[-1]
+    if last.startswith("blocks.") and hasattr(backbone, "blocks"):
+        del backbone.blocks[int(last.split(".")[1]) + 1 :]
+
+
+def _forget_cut_stages(trunk: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a trunk load what was saved when it still had the stages that are cut today."""
+    ours = trunk.state_dict(prefix=prefix)
+    for name in [n for n in state if n.startswith(f"{prefix}backbone.blocks.") and n not in ours]:
+        del state[name]
 
 
 def _frozen_names(backbone: nn.Module, spec: TrunkSpec) -> tuple[str, ...]:
