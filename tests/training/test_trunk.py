@@ -82,7 +82,7 @@ def test_without_frozen_stages_everything_learns():
 
 
 def test_stages_with_unknown_names_cannot_be_frozen():
-    with pytest.raises(InvalidValueError, match="frozen_stages must be 0 for dla46_c, .* got 2"):
+    with pytest.raises(InvalidValueError, match=r"frozen_stages must be 0 for dla46_c, .* got 2"):
         Trunk(TrunkSpec("dla46_c", (8, 16), frozen_stages=2))
 
 
