@@ -1,0 +1,133 @@
+import pickle
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+from edge.errors import ProcessingError, UnusableInputError
+from tests.training.people import STUDENT, TEACHER
+from training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint, strip
+from training.networks.student import Student
+from training.networks.teacher import Teacher
+
+
+def student_checkpoint(**changes: object) -> Checkpoint:
+    network = Student(STUDENT)
+    values: dict[str, object] = {
+        "kind": "student",
+        "spec": STUDENT.to_json(),
+        "modality": "rgb",
+        "averaged": strip(network),
+        "settings": {"dataset": "d"},
+        "progress": {"step": 3, "seconds": 1.5},
+        "current": strip(network),
+        "optimizer": {"state": {}, "param_groups": []},
+        **changes,
+    }
+    return Checkpoint(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_what_is_saved_comes_back_as_the_same_network(tmp_path, kind):
+    network = (Student(STUDENT) if kind == "student" else Teacher(TEACHER)).eval()
+    saved = student_checkpoint(kind=kind, spec=network.spec.to_json(), averaged=strip(network))
+    save_checkpoint(saved, tmp_path / "x" / "last.pt")
+    loaded = load_checkpoint(tmp_path / "x" / "last.pt")
+    assert loaded.spec == saved.spec
+    assert loaded.progress == {"step": 3, "seconds": 1.5}
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        ours, theirs = network(images), loaded.network()(images)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[s].logits, theirs[s].logits) for s in ours)
+
+
+def test_a_finished_checkpoint_keeps_the_averaged_weights_alone(tmp_path):
+    save_checkpoint(student_checkpoint().finished(), tmp_path / "student.pt")
+    loaded = load_checkpoint(tmp_path / "student.pt")
+    assert loaded.settings == {"dataset": "d", "step": 3, "seconds": 1.5}
+    assert not loaded.current
+    assert not loaded.optimizer
+    assert torch.load(tmp_path / "student.pt", weights_only=True)["kind"] == "student"
+
+
+class Bomb:
+    """A pickle that touches a file when it is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda bomb, file: file.write_bytes(pickle.dumps(bomb))])
+def test_a_pickle_with_code_in_it_is_refused_without_running_it(tmp_path, write):
+    write({"kestrel_checkpoint": 1, "kind": Bomb(tmp_path / "exploded")}, tmp_path / "bomb.pt")
+    with pytest.raises(UnusableInputError, match=r"file that kestrel-train wrote, got bomb\.pt .*never run"):
+        load_checkpoint(tmp_path / "bomb.pt")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (None, "checkpoint must be an existing file"),
+        (b"", "checkpoint must be a file that kestrel-train wrote"),
+        (b"hello", "checkpoint must be a file that kestrel-train wrote"),
+        ({"weights": torch.zeros(1)}, "checkpoint must be a file that kestrel-train wrote"),
+        (torch.zeros(1), "checkpoint must be a file that kestrel-train wrote"),
+        ({"kestrel_checkpoint": 2}, "checkpoint must have schema 1"),
+        ({"kestrel_checkpoint": 1, "kind": "student"}, "checkpoint must have all its fields"),
+    ],
+)
+def test_anything_else_is_refused(tmp_path, content, rule):
+    file = tmp_path / "last.pt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        torch.save(content, file)
+    with pytest.raises(UnusableInputError, match=rule):
+        load_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"kind": "uncle"}, "checkpoint must be of a student or a teacher, got 'uncle'"),
+        ({"spec": {"width": 16}}, "checkpoint must describe a Kestrel student"),
+        ({"spec": {**STUDENT.to_json(), "wings": 2}}, "checkpoint must describe a Kestrel student"),
+        ({"spec": {**STUDENT.to_json(), "width": 24}}, "checkpoint must hold the weights of its own architecture"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_refused(changes, rule):
+    with pytest.raises(UnusableInputError, match=rule):
+        student_checkpoint(**changes).network()
+
+
+def test_a_checkpoint_without_a_modality_is_refused(tmp_path):
+    save_checkpoint(student_checkpoint(modality="sonar"), tmp_path / "last.pt")
+    with pytest.raises(UnusableInputError, match="checkpoint must say its modality, got 'sonar'"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path):
+    file = tmp_path / "last.pt"
+    save_checkpoint(student_checkpoint(), file)
+    before = file.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # files end where a full disk would end them
+    try:
+        with pytest.raises(ProcessingError, match=r"last\.pt must be writable, got .*; free some space, then resume"):
+            save_checkpoint(student_checkpoint(progress={"step": 4}), file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ProcessingError, match="must be writable"):
+        save_checkpoint(student_checkpoint(), tmp_path / "file" / "last.pt")
