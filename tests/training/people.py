@@ -43,15 +43,18 @@ def write_people(folder: Path, pictures: int = 2) -> Path:
     return folder
 
 
-def run_settings(dataset: Path, out: Path, kind: str = "student", steps: int = 3, **changes: object) -> RunSettings:
+def run_settings(
+    dataset: Path, out: Path, kind: str = "student", steps: int = 3, epoch_steps: int = 2, **changes: object
+) -> RunSettings:
     """A run of seconds."""
-    train = TrainSettings(steps=steps, batch_size=4, learning_rate=3e-3, warmup_steps=5, epoch_steps=2, flat_share=0.7)
     values: dict[str, object] = {
         "kind": kind,
         "dataset": dataset,
         "out": out,
         "spec": (STUDENT if kind == "student" else TEACHER).to_json(),
-        "train": train,
+        "train": TrainSettings(
+            steps=steps, batch_size=4, learning_rate=3e-3, warmup_steps=5, flat_share=0.7, epoch_steps=epoch_steps
+        ),
         "weights": "none",
         "crop_px": 64,
         **changes,
