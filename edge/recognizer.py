@@ -111,6 +111,11 @@ class Recognizer:
         self.exact_input_wh = settings.input_wh and geometry.round_up(settings.input_wh, self.metadata.input_multiple)
         self._buffer: NetworkInput | None = None
 
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of what runs the network, such as CPUExecutionProvider."""
+        return str(self._session.get_providers()[0])
+
     def place(self, frame_wh: SizeWH) -> Placement:
         """Where a frame of this size lies in the network input; the same on every machine."""
         if self.exact_input_wh is not None:
