@@ -12,7 +12,7 @@ DatasetArgument = Annotated[
     Path, typer.Argument(help="Labelled folder: COCO, VisDrone, YOLO or HIT-UAV.", metavar="DATASET")
 ]
 OutOption = Annotated[Path, typer.Option(help="Folder for checkpoints and metrics.jsonl.", metavar="DIR")]
-BackboneOption = Annotated[str, typer.Option(help="Any timm model with feature maps.", metavar="NAME")]
+BackboneOption = Annotated[str, typer.Option(help="Any timm model with feature maps, or yolox_nano.", metavar="NAME")]
 MinutesOption = Annotated[float, typer.Option(help="Train for so long; the schedule fits itself to it.", min=0)]
 StepsOption = Annotated[int, typer.Option(help="Train for so many batches.", min=0)]
 CropOption = Annotated[int, typer.Option(help="Side of the square training crops in pixels.", min=64)]
@@ -25,7 +25,9 @@ FrozenOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Same seed, same batches.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all usable cores.", min=1)]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")]
-WEIGHTS_HELP = "Where the trunk starts: pip (efficientnet_lite0 and lite2, see README), hub, none, or a FILE"
+WEIGHTS_HELP = (
+    "Where the trunk starts: pip (efficientnet_lite0, lite2), hub, none, or a FILE (yolox_nano: its ONNX file)"
+)
 
 
 def teacher(
@@ -46,16 +48,21 @@ def teacher(
     """Train a teacher on labels. Example: kestrel-train teacher data/train --minutes 60 --out runs/teacher"""
     from training.engine import TrainSettings
     from training.networks.teacher import TeacherSpec
-    from training.networks.trunk import normalization_of
+    from training.networks.trunks import recipe_of
     from training.run import RunSettings
 
-    mean, std = normalization_of(backbone, weights)
+    recipe = recipe_of(backbone, weights)
     _start(
         RunSettings(
             kind="teacher",
             dataset=dataset,
             out=out,
-            spec=TeacherSpec(backbone, frozen_stages=_frozen(frozen_stages, weights), mean=mean, std=std).to_json(),
+            spec=TeacherSpec(
+                backbone=backbone,
+                frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
+                mean=recipe.mean,
+                std=recipe.std,
+            ).to_json(),
             train=TrainSettings(steps, minutes, batch_size, learning_rate, seed=seed),
             weights=weights,
             resume=resume,
@@ -96,17 +103,23 @@ def distil(
     from training.distill import LossSettings
     from training.engine import TrainSettings
     from training.networks.student import StudentSpec
-    from training.networks.trunk import normalization_of
+    from training.networks.trunks import recipe_of
     from training.run import RunSettings
 
-    mean, std = normalization_of(backbone, weights)
-    frozen = _frozen(frozen_stages, weights)
+    recipe = recipe_of(backbone, weights)
     _start(
         RunSettings(
             kind="student",
             dataset=dataset,
             out=out,
-            spec=StudentSpec(backbone=backbone, stride=stride, frozen_stages=frozen, mean=mean, std=std).to_json(),
+            spec=StudentSpec(
+                backbone=backbone,
+                stride=stride,
+                coarsest=recipe.coarsest,
+                frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
+                mean=recipe.mean,
+                std=recipe.std,
+            ).to_json(),
             train=TrainSettings(steps, minutes, batch_size, learning_rate, seed=seed),
             losses=LossSettings(soft=soft, soft_box=soft_box, temperature=temperature),
             teacher=teacher,
@@ -116,13 +129,6 @@ def distil(
         ),
         threads,
     )
-
-
-def _frozen(stages: int | None, weights: str) -> int:
-    """Stages without pre-trained weights must learn."""
-    if stages is not None:
-        return stages
-    return 0 if weights == "none" else 2
 
 
 def _start(settings: "RunSettings", threads: int | None) -> None:

@@ -1,6 +1,6 @@
 """Make a clip from consecutive pictures of a data set: how the shipped thermal clip was made.
 
-    python -m training.demo_clip DATASET... --prefix 1_60_50_0_ --fps 10 --out edge/clips/thermal-hit-uav.mp4
+python -m training.demo_clip DATASET... --prefix 1_60_50_0_ --fps 10 --out edge/clips/thermal-hit-uav.mp4
 """
 
 from fractions import Fraction

@@ -29,7 +29,7 @@ from training.engine import (
 )
 from training.networks.student import Student, inherit_trunk
 from training.networks.teacher import PYRAMID_STRIDES, Teacher
-from training.networks.trunk import load_imagenet
+from training.networks.trunks import load_weights
 
 CROP_MULTIPLE = max(PYRAMID_STRIDES)
 
@@ -157,7 +157,7 @@ def _spec(settings: RunSettings, teacher: Teacher | None) -> Mapping[str, Any]:
 def _fresh(settings: RunSettings, spec: Mapping[str, Any], teacher: Teacher | None, device: torch.device) -> Learner:
     network = build_network(settings.kind, spec)
     if settings.weights != "teacher":
-        load_imagenet(network.trunk, settings.weights)
+        load_weights(network.trunk, settings.weights)
     elif teacher is None or not isinstance(network, Student) or not inherit_trunk(network, teacher):
         raise UnusableInputError(
             "weights must fit the student, got 'teacher' without a teacher of the same backbone; choose pip or a file"

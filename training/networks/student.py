@@ -7,8 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from edge.errors import InvalidValueError, UnusableInputError
+from training.networks import yolox
 from training.networks.dense import DenseHead, Predictions, Pyramid
-from training.networks.trunk import PIP_MEAN, PIP_STD, Trunk, TrunkSpec
+from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
+from training.networks.trunks import make_trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class StudentSpec:
 
     def trunk(self) -> TrunkSpec:
         """The trunk that this student stands on."""
-        strides = tuple(s for s in (4, 8, 16, 32) if self.stride <= s <= self.coarsest)
+        # YOLOX has fused what is coarser into its map at stride 8 already.
+        deepest = 8 if self.backbone == yolox.BACKBONE else self.coarsest
+        strides = tuple(s for s in (4, 8, 16, 32) if self.stride <= s <= deepest)
         return TrunkSpec(self.backbone, strides, self.mean, self.std, self.frozen_stages)
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +66,7 @@ class Student(nn.Module):
     def __init__(self, spec: StudentSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.trunk = Trunk(spec.trunk())
+        self.trunk = make_trunk(spec.trunk())
         self.pyramid = Pyramid(self.trunk.channels, spec.width)
         self.head = DenseHead(spec.width, spec.stride, spec.class_depth, spec.box_depth)
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from edge.errors import UnusableInputError
 from training.networks.dense import DenseHead, Predictions, Pyramid
-from training.networks.trunk import PIP_MEAN, PIP_STD, Trunk, TrunkSpec
+from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
+from training.networks.trunks import make_trunk
 
 PYRAMID_STRIDES = (4, 8, 16, 32)
 HEAD_STRIDES = (4, 8)
@@ -55,7 +56,7 @@ class Teacher(nn.Module):
     def __init__(self, spec: TeacherSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.trunk = Trunk(spec.trunk())
+        self.trunk = make_trunk(spec.trunk())
         self.pyramid = Pyramid(self.trunk.channels, spec.width)
         self.heads = nn.ModuleList(DenseHead(spec.width, s, spec.class_depth, spec.box_depth) for s in HEAD_STRIDES)
 
