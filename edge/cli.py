@@ -132,6 +132,62 @@ def demo(
         run_demo(out, precision.value, RecognizerSettings(threads), stop)
 
 
+@app.command(short_help="Measure how fast it is on this machine.")
+def bench(
+    operands: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE]", help="What `watch` takes; with --compare also the models.  [default: made 1080p frames]"
+        ),
+    ] = None,
+    model: ModelOption = "rgb",
+    precision: PrecisionOption = Precision.auto,
+    threads: ThreadsOption = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Exact input of the network, e.g. 1280x736; larger sees smaller people."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(metavar="S", help="How long, after a warm-up.")] = 10.0,
+    video: Annotated[bool, typer.Option(help="Draw and encode, as `watch` does.")] = True,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Two or more models turn by turn: --compare A.onnx B.onnx.")
+    ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="How the cost grows with the input's size and with people.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE|-", help="Write the figures there; - is stdout.")
+    ] = None,
+    chart: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The picture.  [default: beside --json, else ./kestrel-bench.png]"),
+    ] = None,
+) -> None:
+    """Measure every stage on this machine: milliseconds, frames a second, CPU time, memory, temperature.
+
+    Example: kestrel bench flight.mp4 --seconds 60 --json bench.json
+    """
+    size_wh = parse_size(size)
+    if compare and sweep:
+        raise UnusableInputError("--compare and --sweep cannot be used together; choose one")
+    from edge.bench import command
+    from edge.bench.run import BenchRequest
+    from edge.interruption import stop_on_signals
+    from edge.model_files import resolve
+    from edge.recognizer import RecognizerSettings
+
+    words = command.sort_operands(operands or (), compare=compare)
+    request = BenchRequest(words.source, seconds, video)
+    outputs = command.BenchOutputs(json_file, chart)
+    settings = RecognizerSettings(threads, input_wh=size_wh)
+    with stop_on_signals() as stop:
+        if compare:
+            command.bench_comparison(request, words.models, precision.value, settings, outputs, stop)
+            return
+        run = command.bench_sweep if sweep else command.bench
+        run(request, resolve(model, precision.value), settings, outputs, stop)
+
+
 @app.command(short_help="List and verify models.")
 def models(
     files: Annotated[

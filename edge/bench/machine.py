@@ -1,0 +1,97 @@
+"""What a figure of speed is worth nothing without: the machine, its memory, its temperature, the versions, the date."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_THERMAL_ZONES = Path("/sys/class/thermal")
+_PACKAGES = ("onnxruntime", "opencv-python", "opencv-python-headless", "av", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where and when something was measured."""
+
+    cpu: str
+    cores: int  # that this process may use
+    system: str
+    python: str
+    packages: tuple[str, ...]  # "onnxruntime 1.32.0", the installed ones
+    date: str  # UTC, ISO 8601
+
+    def __str__(self) -> str:
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return f"{self.cpu}, {cores}, {self.system}, {self.date[:10]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's `machine`, without the date."""
+        return {
+            "cpu": self.cpu,
+            "cores": self.cores,
+            "system": self.system,
+            "python": self.python,
+            "packages": list(self.packages),
+        }
+
+
+def this_machine() -> Machine:
+    """The machine as it is now."""
+    return Machine(
+        cpu=cpu_name(_CPU_INFO),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        packages=tuple(f"{name} {number}" for name in _PACKAGES if (number := _version(name)) is not None),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def cpu_name(cpu_info: Path) -> str:
+    """The processor's name from Linux's list of processors, else what Python knows of it.
+
+    ARM boards have no `model name`; theirs is the board's, `Model`.
+    """
+    try:
+        lines = cpu_info.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return facts.get("model name") or facts.get("Model") or platform.processor() or platform.machine()
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory that this process has held so far, in units of 10^6 bytes; None where the system cannot tell."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def temperature_c(zones: Path = _THERMAL_ZONES) -> float | None:
+    """The hottest of the machine's own sensors in degrees Celsius; None where it has none that can be read."""
+    readings = [reading for zone in zones.glob("thermal_zone*/temp") if (reading := _degrees(zone)) is not None]
+    return max(readings, default=None)
+
+
+def _degrees(file: Path) -> float | None:
+    """Linux gives thousandths of a degree. A sensor that is switched off gives an error, or nonsense."""
+    try:
+        degrees = int(file.read_text()) / 1000
+    except (OSError, ValueError):
+        return None
+    return degrees if 0 < degrees < 150 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
