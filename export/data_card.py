@@ -45,7 +45,9 @@ def read_data_card(path: Path | None) -> DataCard:
         ) from None
 
 
-def _training_data(entry: Mapping[str, object]) -> TrainingData:
+def _training_data(entry: object) -> TrainingData:
+    if not isinstance(entry, Mapping):
+        raise TypeError(f"{entry!r} where a table is due")
     return TrainingData(**{name: _text(value) for name, value in entry.items()})
 
 

@@ -14,7 +14,7 @@ import onnxslim  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
-from edge.contract import INPUT_NAME, OUTPUT_NAMES, Calibration
+from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, Calibration
 from edge.errors import ProcessingError
 from training.networks.peaks import NOWHERE, boxes_at, find_peaks
 from training.networks.student import Student
@@ -36,9 +36,11 @@ class RecognitionGraph(nn.Module):
         images = image.permute(0, 3, 1, 2).to(torch.float32)  # (B, 3, H, W)
         predictions = self.student(images)[self.stride]
         peaks = find_peaks(predictions.logits)
-        real = peaks.logits > NOWHERE / 2
-        scores = torch.where(real, peaks.logits.sigmoid(), 0.0)
-        boxes = boxes_at(predictions.log_distances, peaks.cells, self.stride) * real[..., None]
+        scores = torch.where(peaks.logits > NOWHERE / 2, peaks.logits.sigmoid(), 0.0)  # (B, 500)
+        # Sorted once more: ONNX Runtime's sigmoid may turn the order of two neighbours round in the last bit.
+        scores, order = torch.topk(scores, MAX_DETECTIONS, dim=1, sorted=True)
+        cells = peaks.cells.gather(1, order)
+        boxes = boxes_at(predictions.log_distances, cells, self.stride) * (scores > 0)[..., None]  # (B, 500, 4)
         presence = torch.sigmoid(self.calibration.slope * peaks.logits[:, 0] + self.calibration.intercept)
         return boxes, scores, presence
 

@@ -29,12 +29,12 @@ def find_peaks(logits: Tensor) -> Peaks:
     500 losing cells are appended first: ONNX Runtime's TopK fails on fewer cells than it is asked for.
     """
     flat = logits.flatten(1)  # (B, h*w)
-    highest = functional.max_pool2d(logits[:, None], 3, 1, 1)[:, 0]
-    candidate = logits >= highest
-    rank = torch.arange(flat.shape[1], device=logits.device, dtype=torch.float32).view(1, *logits.shape[1:])
-    rank = torch.where(candidate, -rank, NOWHERE)
-    first = candidate & (rank >= functional.max_pool2d(rank[:, None], 3, 1, 1)[:, 0])
-    kept = torch.where(first, logits, NOWHERE).flatten(1)
+    scores = logits[:, None]  # (B, 1, h, w)
+    row_above = functional.pad(scores, (1, 1, 1, 0), value=NOWHERE)[:, :, :-1]  # (B, 1, h, w + 2)
+    left = functional.pad(scores, (1, 0), value=NOWHERE)[..., :-1]
+    of_lower_index = functional.max_pool2d(row_above, (1, 3), 1).maximum(left)
+    peak = (scores >= functional.max_pool2d(scores, 3, 1, 1)) & (scores > of_lower_index)
+    kept = torch.where(peak, scores, NOWHERE).flatten(1)
     padded = functional.pad(kept, (0, MAX_DETECTIONS), value=NOWHERE)  # (B, h*w + 500)
     top, cells = torch.topk(padded, MAX_DETECTIONS, dim=1, sorted=True)
     return Peaks(top, cells.minimum(torch.tensor(flat.shape[1] - 1, device=logits.device)))

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edge.errors import ProcessingError
+from edge.recognizer import Recognizer
+from edge.records import Image
+from export.parity import Parity, compare
+from tests.training.people import draw_people
+from training.checkpoints import load_checkpoint
+from training.networks.student import Student
+
+IMAGES = [draw_people([(30, 30)]), draw_people([]), draw_people([(5, 60), (60, 10)], seed=3)[:64]]
+
+
+def compared(model: Path, checkpoint: Path, images: list[Image] = IMAGES) -> Parity:
+    student = load_checkpoint(checkpoint).network()
+    assert isinstance(student, Student)
+    metadata = Recognizer(model).metadata
+    return compare(student, metadata.calibration, model, images, metadata.score_threshold)
+
+
+def changed(model: Path, to: Path, shape: tuple[int, ...], factor: float) -> Path:
+    """A copy in which the first weights of this shape are scaled."""
+    graph = onnx.load(model)
+    weights = next(i for i in graph.graph.initializer if tuple(i.dims) == shape)
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(factor), weights.name))
+    to.write_bytes(graph.SerializeToString())
+    return to
+
+
+def test_an_export_agrees_with_torch_on_real_frames(exported, learnt_student):
+    parity = compared(exported, learnt_student)
+    parity.require()
+    assert parity.frames == 3
+    assert parity.sizes == ("96x64", "96x96")
+    assert parity.flipped == 0
+    assert 0 <= parity.mean_score_difference <= parity.largest_score_difference < 1e-3
+    assert parity.to_json()["flipped_decisions"] == 0
+
+
+def test_no_frames_are_no_disagreement(exported, learnt_student):
+    compared(exported, learnt_student, []).require()
+
+
+@pytest.mark.parametrize(
+    ("shape", "what"),
+    [((1, 16, 1, 1), "largest_score_difference"), ((4, 16, 1, 1), "largest_box_difference_px")],
+)
+def test_a_model_with_tampered_weights_is_refused(exported, learnt_student, tmp_path, shape, what):
+    parity = compared(changed(exported, tmp_path / "tampered.onnx", shape, 1.5), learnt_student)
+    assert getattr(parity, what) > 1e-2
+    with pytest.raises(ProcessingError, match=r"ONNX Runtime must agree with PyTorch, got .* no file was written"):
+        parity.require()
+
+
+def test_a_model_with_another_presence_is_refused(exported, learnt_student):
+    student = load_checkpoint(learnt_student).network()
+    calibration = Recognizer(exported).metadata.calibration
+    other = type(calibration)(calibration.slope, calibration.intercept + 1)
+    assert isinstance(student, Student)
+    parity = compare(student, other, exported, IMAGES, 0.5)
+    assert parity.largest_score_difference < 1e-3
+    with pytest.raises(ProcessingError, match="must agree"):
+        parity.require()
+
+
+def test_decisions_that_flip_are_refused_however_small_the_differences():
+    with pytest.raises(ProcessingError, match="'flipped_decisions': 1"):
+        Parity(1, ("64x64",), 1e-5, 1e-6, 0.01, 0.0, flipped=1).require()
