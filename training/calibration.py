@@ -18,6 +18,7 @@ from training.presence_scoring import PresenceScore, score_presence
 FOLDS = 5
 LEAST_PROBABILITY = 1e-6  # a picture without any peak has a top score of 0
 LEAST_SLOPE = 1e-3
+MOST_STEPS, STEP_ENOUGH = 100, 1e-9  # of Newton's method
 LEAVE_LOGITS = 1.0  # the verdict leaves `pedestrian` this far below where it enters
 
 Vector = npt.NDArray[np.float64]
@@ -49,7 +50,7 @@ def sigmoid(logits: Vector) -> Vector:
 def fit_platt(top_scores: Vector, positive: Mask) -> Calibration:
     """Slope and intercept that make sigmoid(slope * logit(top score) + intercept) a probability.
 
-    Newton's method on the cross-entropy with Platt's smoothed targets; (N,) scores in 0..1 and (N,) truths. Without
+    The least cross-entropy against Platt's smoothed targets; (N,) scores in 0..1 and (N,) truths. Without
     both kinds of pictures there is nothing to fit: the identity.
     """
     ups, downs = int(positive.sum()), int((~positive).sum())
@@ -57,19 +58,35 @@ def fit_platt(top_scores: Vector, positive: Mask) -> Calibration:
         return Calibration(1.0, 0.0)
     targets = np.where(positive, (ups + 1) / (ups + 2), 1 / (downs + 2))
     features = np.stack((logit(top_scores), np.ones(len(top_scores))), 1)  # (N, 2)
-    weights = np.array([1.0, 0.0])
-    for _ in range(50):
-        p = sigmoid(features @ weights)
-        gradient = features.T @ (p - targets)
-        curvature = features.T @ (features * (p * (1 - p))[:, None]) + 1e-6 * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        weights = weights - np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-8:
-            break
+    weights = _logistic_regression(features, targets)
     slope, intercept = (float(w) for w in weights)
     if slope < LEAST_SLOPE:  # scores that say nothing, or the opposite: presence is then the share of positives
         return Calibration(LEAST_SLOPE, float(logit(targets.mean())) - LEAST_SLOPE * float(features[:, 0].mean()))
     return Calibration(slope, intercept)
+
+
+def _logistic_regression(features: Vector, targets: Vector) -> Vector:
+    """(N, F) features and (N,) probabilities -> (F,) weights of the least cross-entropy.
+
+    Newton's method; a step that does not lower the loss is halved, or two outliers make it jump to and fro for ever.
+    """
+
+    def loss(weights: Vector) -> float:
+        z = features @ weights
+        return float((np.logaddexp(0, z) - targets * z).sum())
+
+    weights = np.zeros(features.shape[1])
+    for _ in range(MOST_STEPS):
+        p = sigmoid(features @ weights)
+        gradient = features.T @ (p - targets)
+        curvature = features.T @ (features * (p * (1 - p))[:, None]) + 1e-6 * np.eye(features.shape[1])
+        step = np.linalg.solve(curvature, gradient)
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > STEP_ENOUGH:
+            step = step / 2
+        if np.abs(step).max() <= STEP_ENOUGH:
+            break
+        weights = weights - step
+    return weights
 
 
 def presence_of(top_scores: Vector, calibration: Calibration) -> Vector:

@@ -26,7 +26,7 @@ class TrainSettings:
     minutes: float = 0.0  # 0: no limit
     batch_size: int = 8
     learning_rate: float = 1e-3
-    trunk_factor: float = 0.4  # the pre-trained trunk learns more slowly than the fresh head
+    trunk_factor: float = 0.1  # the pre-trained trunk learns more slowly than the fresh head
     weight_decay: float = 0.02
     warmup_steps: int = 100
     flat_share: float = 0.4  # share of the run at the full rate, then cosine to 1 %

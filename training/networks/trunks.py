@@ -24,7 +24,7 @@ def recipe_of(backbone: str, weights: str) -> TrunkRecipe:
         InvalidValueError: neither `yolox_nano` nor a timm model.
     """
     if backbone == yolox.BACKBONE:
-        return TrunkRecipe(yolox.MEAN, yolox.STD, coarsest=32, frozen_stages=0)
+        return TrunkRecipe(yolox.MEAN, yolox.STD, coarsest=32, frozen_stages=0 if weights == "none" else 2)
     mean, std = normalization_of(backbone, weights)
     return TrunkRecipe(mean, std, coarsest=16, frozen_stages=0 if weights == "none" else 2)
 

@@ -17,7 +17,8 @@ from training.networks.depthwise import use_fast_depthwise
 from training.networks.trunk import Normalize, TrunkSpec
 
 BACKBONE = "yolox_nano"
-MEAN, STD = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)  # it reads 0..255 as it is
+MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # 0..1; the released stem reads 0..255, see load_yolox
+STAGES = ("stem", "dark2", "dark3", "dark4", "dark5")  # as TrunkSpec.frozen_stages counts them
 CHANNELS = {4: 32, 8: 64, 16: 128, 32: 128}
 
 
@@ -111,6 +112,8 @@ class YoloxTrunk(nn.Module):
         self.channels = tuple(CHANNELS[s] for s in spec.strides)
         self.normalize = Normalize(spec.mean, spec.std)
         use_fast_depthwise(self.backbone)
+        for stage in STAGES[: spec.frozen_stages]:
+            self.backbone.get_submodule(stage).requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) BGR 0..255, sides multiples of 32 -> one map a stride, finest first."""
@@ -134,7 +137,8 @@ def load_yolox(trunk: YoloxTrunk, weights: str) -> None:
         raise UnusableInputError(f"weights must be YOLOX-nano's, got a file with {len(pairs)} convolutions")
     with torch.no_grad():
         for index, (convolution, (weight, bias)) in enumerate(zip(ours, pairs, strict=False)):
-            kernel = _unfold_focus(weight) if index == 0 and weight.shape[1] == 12 else weight
+            # Weights for pixels of 0..255 are so small that one step of AdamW would wipe them out.
+            kernel = 255 * _unfold_focus(weight) if index == 0 and weight.shape[1] == 12 else weight
             if kernel.shape != convolution.weight.shape or convolution.bias is None:
                 raise UnusableInputError(
                     f"weights must be YOLOX-nano's, got convolution {index} of shape {tuple(kernel.shape)}"
