@@ -45,6 +45,30 @@ def test_perfectly_separable_scores_stay_finite_and_keep_their_order():
     assert presences[-1] < 1
 
 
+@pytest.mark.parametrize(
+    ("scores", "positive"),
+    [
+        ([0.711, 0.617, 0.395, 0.02], [True, True, True, False]),  # Newton's method alone jumps to and fro here
+        ([0.0, 0.1, 0.2, 0.8, 0.9, 1.0], [False, False, False, True, True, True]),
+        ([0.3, 0.4, 0.5, 0.6, 0.7], [False, True, False, True, True]),
+    ],
+)
+def test_the_fit_cannot_be_improved_by_moving_either_number(scores, positive):
+    tops, truths = np.array(scores), np.array(positive)
+    ups, downs = truths.sum(), (~truths).sum()
+    targets = np.where(truths, (ups + 1) / (ups + 2), 1 / (downs + 2))
+
+    def loss(slope: float, intercept: float) -> float:
+        p = presence_of(tops, Calibration(slope, intercept))
+        return float(-(targets * np.log(p) + (1 - targets) * np.log(1 - p)).sum())
+
+    found = fit_platt(tops, truths)
+    best = loss(found.slope, found.intercept)
+    for nudge in (-1e-3, 1e-3):
+        assert best <= loss(found.slope + nudge, found.intercept)
+        assert best <= loss(found.slope, found.intercept + nudge)
+
+
 @pytest.mark.parametrize("positive", [True, False])
 def test_with_one_kind_of_picture_there_is_nothing_to_fit(positive):
     assert fit_platt(np.array([0.2, 0.9]), np.array([positive] * 2)) == Calibration(1.0, 0.0)
