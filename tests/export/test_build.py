@@ -1,0 +1,152 @@
+import contextlib
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import export.build
+from edge.contract import ModelMetadata
+from edge.errors import ProcessingError, UnusableInputError
+from edge.recognizer import Recognizer
+from export.__main__ import main
+from export.build import _commit, export_model
+from tests.export.conftest import export_settings
+from tests.models import METADATA, spot_model
+from tests.training.people import run_settings, write_people
+from training.datasets import read_dataset
+from training.evaluation import load_image
+from training.run import train
+
+
+@pytest.fixture(scope="module")
+def metadata(exported: Path) -> ModelMetadata:
+    return Recognizer(exported).metadata
+
+
+def test_what_is_exported_finds_the_people_that_it_learnt(exported, people_rgb):
+    picture = read_dataset(people_rgb).pictures[0]
+    found = Recognizer(exported).recognise(load_image(picture))
+    centres, expected = ((b[:, :2] + b[:, 2:]) / 2 for b in (found.boxes_xyxy, picture.boxes_xyxy))
+    assert len(centres) >= 1
+    assert all(np.abs(expected - centre).max(1).min() < 4 for centre in centres)
+    assert found.presence > Recognizer(exported).metadata.verdict.enter
+
+
+def test_a_model_says_where_it_comes_from_and_how_good_it_is(metadata):
+    assert (metadata.name, metadata.modality, metadata.precision) == ("people", "rgb", "fp32")
+    assert (metadata.strides, metadata.input_multiple) == ((4,), 16)
+    assert (metadata.default_long_side, metadata.max_enlarge) == (96, 1.0)
+    assert [d.name for d in metadata.data] == ["Rectangles"]
+    assert metadata.intended_use == "Tests."
+    figures = metadata.metrics["people-rgb"]
+    assert (figures["pictures"], figures["pedestrians"]) == (4, 5)
+    assert figures["AP50"] > 0.5
+    assert set(figures["at_threshold"]) == {"threshold", "precision", "recall", "f1", "count_mae"}
+    assert metadata.settings["step"] == 150
+    assert metadata.settings["spec"]["backbone"] == "test_efficientnet"
+    assert metadata.settings["parity"]["frames"] == 4
+
+
+def test_threshold_presence_and_verdict_are_fitted_and_agree(metadata):
+    assert metadata.score_threshold != 0.3
+    assert metadata.calibration.slope != 1.0
+    assert metadata.calibration.error is not None
+    assert 0 <= metadata.verdict.leave <= metadata.verdict.enter <= 1
+
+
+def test_the_card_lies_beside_the_model_and_repeats_its_metadata(exported, metadata):
+    card = exported.with_suffix(".md").read_text(encoding="utf-8")
+    assert "| Rectangles | CC0 | Nobody \\| at all |" in card
+    assert f"Score threshold {metadata.score_threshold:.3f}" in card
+    assert "### people-rgb: 4 pictures, 5 pedestrians" in card
+    assert "learnt from labels alone, 150 steps of 4 crops" in card
+
+
+def test_an_export_leaves_the_model_and_its_card_and_nothing_else(exported):
+    assert sorted(p.name for p in exported.parent.iterdir()) == ["data.toml", "people.md", "people.onnx", "said.txt"]
+
+
+def test_an_export_tells_what_it_does(exported):
+    said = (exported.parent / "said.txt").read_text().splitlines()
+    assert [line.split()[0] for line in said] == ["measuring", "threshold", "parity", "people-rgb:", "wrote"]
+
+
+def test_the_file_is_an_ordinary_onnx_model(exported):
+    model = onnx.load(exported)
+    onnx.checker.check_model(model)
+    assert model.producer_name == "kestrel-export"
+    assert exported.stat().st_size < 1e6  # nothing of the stages that are cut
+
+
+def test_a_full_disk_is_one_error(tmp_path):
+    (tmp_path / "m.onnx").mkdir()
+    with pytest.raises(ProcessingError, match=r"m\.onnx must be writable"):
+        export.build.write_model(spot_model(), METADATA, tmp_path / "m.onnx")
+
+
+def test_unusable_input_is_refused_before_anything_is_written(learnt_student, people_rgb, tmp_path):
+    teacher = train(run_settings(people_rgb, tmp_path / "teacher", "teacher", steps=1))
+    thermal = write_people(tmp_path / "people-thermal", 1)
+    namesake = write_people(tmp_path / "again" / "people-rgb", 1)
+    there, out = tmp_path / "there.onnx", tmp_path / "new.onnx"
+    there.write_text("mine")
+    out.with_suffix(".txt").write_text("no checkpoint")
+    (tmp_path / "card-only.md").write_text("mine")
+    base = export_settings(learnt_student, out)
+    cases = [
+        (dataclasses.replace(base, checkpoint=tmp_path / "no.pt"), "checkpoint must be an existing file"),
+        (dataclasses.replace(base, checkpoint=out.with_suffix(".txt")), "a file that kestrel-train wrote"),
+        (dataclasses.replace(base, checkpoint=teacher), "CHECKPOINT must be a student's, got a teacher's"),
+        (dataclasses.replace(base, out=tmp_path / "m.pt"), r"OUT\.onnx must end in \.onnx, got 'm\.pt'"),
+        (dataclasses.replace(base, out=there), r"must be new files, got .*there\.onnx'; add --overwrite"),
+        (dataclasses.replace(base, out=tmp_path / "card-only.onnx"), r"must be new files, got .*card-only\.md'"),
+        (dataclasses.replace(base, out=tmp_path / "no" / "m.onnx"), "must lie in a folder that exists"),
+        (dataclasses.replace(base, validate=thermal), "data must be rgb as the checkpoint is, got the thermal"),
+        (dataclasses.replace(base, validate=tmp_path / "no"), "dataset must be a folder that exists"),
+        (dataclasses.replace(base, also=(people_rgb,)), "--also must come with --validate"),
+        (
+            dataclasses.replace(base, validate=people_rgb, also=(namesake,)),
+            "names of their own, got 2 named 'people-rgb'",
+        ),
+        (dataclasses.replace(base, data_card=tmp_path / "no.toml"), "--data-card must be a readable file"),
+    ]
+    before = sorted(tmp_path.iterdir())
+    for settings, rule in cases:
+        with pytest.raises(UnusableInputError, match=rule):
+            list(export_model(settings))
+    assert sorted(tmp_path.iterdir()) == before
+    assert there.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["no.pt", "m.onnx"], "checkpoint must be an existing file, got 'no.pt'"),
+        (["no.pt", "m.pt"], "OUT.onnx must end in .onnx, got 'm.pt'"),
+        (["no.pt"], "OUT.onnx"),
+        (["no.pt", "m.onnx", "--wings"], "No such option: --wings"),
+        (["no.pt", "m.onnx", "--long-side", "7"], "--long-side"),
+    ],
+)
+def test_the_command_ends_bad_input_with_one_line_and_2(monkeypatch, tmp_path, arguments, line):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["kestrel-export", *arguments])
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert errors.getvalue().startswith("kestrel-export: ")
+    assert line in errors.getvalue()
+    assert errors.getvalue().count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_commit_is_unknown_where_the_program_is_not_in_its_own_checkout(monkeypatch, tmp_path):
+    assert _commit()
+    monkeypatch.setattr(export.build, "__file__", str(tmp_path / "build.py"))
+    assert _commit() == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))  # no git either
+    assert _commit() == "unknown"
