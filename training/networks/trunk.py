@@ -83,7 +83,7 @@ class Trunk(nn.Module):
             spec.backbone, pretrained=False, features_only=True, out_indices=indices, **_any_size(probe)
         )
         _cut(self.backbone)
-        self.register_load_state_dict_pre_hook(_forget_cut_stages)
+        self.register_load_state_dict_pre_hook(_forget_cut_stages)  # type: ignore[no-untyped-call]
         self._pick = [indices.index(nearest[s]) for s in spec.strides]
         self._found = [reductions[nearest[s]] for s in spec.strides]
         channels = _feature_info(self.backbone, "channels")
