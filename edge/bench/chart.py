@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge.bench.compare import Comparison
+from edge.bench.compare import ComparedModel, Comparison
 from edge.bench.figures import BenchReport, Sample
 from edge.bench.sweep import PEOPLE, Sweep
 from edge.records import Percentiles
@@ -39,13 +39,14 @@ def comparison_chart(comparison: Comparison) -> bytes:
     """Percentiles of each model from preprocess to boxes as bars."""
     figure = _figure()
     axes = figure.subplots()
-    names = [
-        f"{one.subject.file}, {one.subject.model.precision}\n{one.subject.input_wh or 'any size'}\nratio {one.ratio:.2f}"
-        for one in comparison.models
-    ]
-    _bars(axes, [(name, one.recognition_ms) for name, one in zip(names, comparison.models, strict=True)])
+    _bars(axes, [(_compared_name(one), one.recognition_ms) for one in comparison.models])
     _title(axes, "Preprocess to boxes, the same frames turn by turn", f"{comparison.source}; {comparison.machine}")
     return _png(figure)
+
+
+def _compared_name(model: ComparedModel) -> str:
+    subject = model.subject
+    return f"{subject.file}, {subject.model.precision}\n{subject.input_wh or 'any size'}\nratio {model.ratio:.2f}"
 
 
 def sweep_chart(sweep: Sweep) -> bytes:
