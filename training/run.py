@@ -78,7 +78,7 @@ def train(settings: RunSettings) -> Path:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = _load_teacher(settings, modality, device)
     spec = _spec(settings, teacher)
-    learner = _resumed(settings, spec, device) or _fresh(settings, spec, teacher, device)
+    learner = _resumed(settings, spec, modality, device) or _fresh(settings, spec, teacher, device)
     augment = AugmentSettings.of(modality, settings.crop_px)
     batches = TrainingBatches(dataset, augment, settings.train.batch_size, settings.train.seed)
     stream = batches.starting_at(learner.progress.step)
@@ -165,15 +165,18 @@ def _fresh(settings: RunSettings, spec: Mapping[str, Any], teacher: Teacher | No
     return _learner(network, settings.train, Progress(), device)
 
 
-def _resumed(settings: RunSettings, spec: Mapping[str, Any], device: torch.device) -> Learner | None:
+def _resumed(
+    settings: RunSettings, spec: Mapping[str, Any], modality: Modality, device: torch.device
+) -> Learner | None:
     """Where the last checkpoint stands; None without one, since a run may be cut off before its first."""
     last = settings.out / "last.pt"
     if not settings.resume or not last.exists():
         return None
     previous = load_checkpoint(last)
-    if (previous.kind, dict(previous.spec)) != (settings.kind, dict(spec)):
+    if (previous.kind, dict(previous.spec), previous.modality) != (settings.kind, dict(spec), modality):
         raise UnusableInputError(
-            f"--resume must go on with the network of {last}, got another kind, backbone or stride; name another out"
+            f"--resume must go on with the network of {last}, got another kind, architecture or modality; "
+            "name another out"
         )
     network = build_network(previous.kind, previous.spec)
     network.load_state_dict(dict(previous.current))

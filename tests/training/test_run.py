@@ -68,10 +68,12 @@ def test_resuming_what_was_never_begun_begins_it(people_rgb, tmp_path):
 
 def test_resuming_with_another_network_is_refused(people_rgb, teacher, tmp_path):
     shutil.copytree(teacher.parent, tmp_path / "out")
+    thermal = write_people(tmp_path / "people-thermal", 1)
     other = {**TEACHER.to_json(), "width": 24}
     for settings in (
         run_settings(people_rgb, tmp_path / "out", "student", resume=True),
         run_settings(people_rgb, tmp_path / "out", "teacher", resume=True, spec=other),
+        run_settings(thermal, tmp_path / "out", "teacher", resume=True),
     ):
         with pytest.raises(UnusableInputError, match=r"--resume must go on with the network of .*last\.pt"):
             train(settings)
