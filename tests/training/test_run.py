@@ -100,6 +100,13 @@ def test_a_trunk_that_comes_from_the_teacher_is_the_teacher_s():
         assert torch.equal(value, theirs.trunk.state_dict()[name])
 
 
+def test_a_trunk_of_another_backbone_is_not_inherited_in_part():
+    ours = Student(dataclasses.replace(STUDENT, backbone="mobilenetv2_035"))
+    before = {k: v.clone() for k, v in ours.state_dict().items()}
+    assert inherit_trunk(ours, Teacher(TEACHER)) == 0
+    assert all(torch.equal(v, before[k]) for k, v in ours.state_dict().items())
+
+
 def test_such_a_trunk_normalises_pictures_as_the_teacher_does(people_rgb, tmp_path):
     spec = {**TEACHER.to_json(), "mean": (0.4, 0.4, 0.4), "std": (0.2, 0.2, 0.2)}
     theirs = train(run_settings(people_rgb, tmp_path / "teacher", "teacher", steps=1, spec=spec))

@@ -81,15 +81,13 @@ class Student(nn.Module):
 
 
 def inherit_trunk(student: Student, teacher: nn.Module) -> int:
-    """Start the student's trunk from the teacher's, where the backbone is the same; returns the number of tensors.
+    """Start the student's trunk from the teacher's; returns the number of tensors, 0 where the backbones differ.
 
     Both must normalise pictures alike, or the weights are worth little.
     """
-    ours = student.state_dict()
-    taken = {
-        name: tensor
-        for name, tensor in teacher.state_dict().items()
-        if name.startswith("trunk.") and name in ours and ours[name].shape == tensor.shape
-    }
-    student.load_state_dict(taken, strict=False)
-    return len(taken)
+    theirs = teacher.state_dict()
+    ours = {name: tensor for name, tensor in student.state_dict().items() if name.startswith("trunk.")}
+    if any(name not in theirs or theirs[name].shape != tensor.shape for name, tensor in ours.items()):
+        return 0
+    student.load_state_dict({name: theirs[name] for name in ours}, strict=False)
+    return len(ours)
