@@ -27,7 +27,7 @@ from tests.peer_detectors import RECIPES, REFERENCE, load_peer, peers_in
 
 SCORE_FLOOR = 0.02  # of our models; AP needs low scores
 _WARM_UP = 3
-_MEMORY_PICTURES = 5
+_MEMORY_PICTURES = 20
 _FRAME_WH = SizeWH(1280, 720)
 
 
@@ -150,7 +150,7 @@ def peak_of(options: argparse.Namespace) -> float | None:
     """In the process of its own: a few of the pictures, then the peak. Nothing is loaded for judging."""
     detector = load(options.peak_of, options.peers_dir, options.threads)
     files = sorted(path for path in options.dataset_dir.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    for file in files[:_MEMORY_PICTURES]:
+    for file in files[:: max(1, len(files) // _MEMORY_PICTURES)]:  # of all sizes that there are
         image = cv2.imread(str(file))
         if image is not None:
             detector.detect(np.asarray(image, np.uint8))

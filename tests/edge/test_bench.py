@@ -1,0 +1,262 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge import __main__
+from edge.bench.command import BenchOutputs, sort_operands
+from edge.bench.crowd import crowd
+from edge.bench.feed import MADE_WH, EndlessSource, MadeFrames
+from edge.bench.figures import stage_table
+from edge.bench.machine import cpu_name, peak_rss_mb, temperature_c
+from edge.bench.sweep import PEOPLE, StageGrowth
+from edge.errors import InvalidValueError
+from edge.recognizer import Recognizer, RecognizerSettings
+from edge.records import STAGES
+from tests.edge.spots import crossing, spots, write_pictures, write_video
+from tests.models import write_spot_model
+
+FIELDS = {"fps", "cpu_s_per_frame", "peak_rss_mb", "provider", "threads", "model", "precision", "input_wh", "stage_ms"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_spot_model(tmp_path / "spots.onnx")
+    return tmp_path
+
+
+@pytest.fixture
+def bench(capsys, monkeypatch):
+    """Runs the command as a user does, within this process: exit code, stdout and stderr."""
+
+    def call(*arguments: object, seconds: float = 0.2) -> subprocess.CompletedProcess[str]:
+        words = ["kestrel", "bench", *map(str, arguments), "--threads", "1", "--seconds", str(seconds)]
+        monkeypatch.setattr(sys, "argv", words)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            __main__.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, said.out, said.err)
+
+    return call
+
+
+def figures(file: str = "bench.json") -> dict:
+    return json.loads(Path(file).read_text())
+
+
+def ran(stage_ms: dict) -> set[str]:
+    assert list(stage_ms) == list(STAGES)
+    for one in stage_ms.values():
+        assert one is None or (0 <= one["p50"] <= one["p95"] <= one["p99"] <= one["max"] and len(one) == 4)
+    return {stage for stage, one in stage_ms.items() if one is not None}
+
+
+def is_picture(file: str) -> bool:
+    return Path(file).read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_source_it_makes_its_own_1080p_frames(bench):
+    done = bench("--model", "spots.onnx", "--json", "bench.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = figures()
+    assert set(found) >= FIELDS
+    assert ran(found["stage_ms"]) == {"preprocess", "infer", "postprocess", "draw", "encode"}
+    assert (found["model"], found["precision"], found["threads"]) == ("bright-spots", "fp32", 1)
+    assert (found["provider"], found["input_wh"]) == ("CPUExecutionProvider", [320, 192])
+    assert (found["frame_wh"], found["frames"] > 0) == ([1920, 1080], True)
+    assert found["fps"] == pytest.approx(found["frames"] / found["seconds"], rel=0.01)
+    assert found["cpu_s_per_frame"] > 0
+    assert found["peak_rss_mb"] > 1
+    assert is_picture("bench.png")
+    assert "recognition" in done.stdout
+    assert "frames a second" in done.stdout
+
+
+def test_a_video_is_decoded_and_starts_again_at_its_end(bench):
+    write_video(Path("flight.mp4"), crossing(4))
+    assert bench("flight.mp4", "--model", "spots.onnx", "--json", "bench.json", "--chart", "a.png").returncode == 0
+    assert ran(figures()["stage_ms"]) == set(STAGES) - {"track"}
+    assert figures()["frames"] > 8
+    assert is_picture("a.png")
+    assert not Path("bench.png").exists()
+
+
+def test_without_video_nothing_is_drawn_or_encoded(bench):
+    assert bench("--model", "spots.onnx", "--no-video", "--json", "bench.json").returncode == 0
+    assert ran(figures()["stage_ms"]) == {"preprocess", "infer", "postprocess"}
+
+
+def test_pictures_of_all_sizes_are_measured(bench):
+    write_pictures(Path("pictures"), [spots((40, 80)), spots(width=64, height=48)])
+    assert bench("pictures", "--model", "spots.onnx", "--json", "bench.json").returncode == 0
+    assert ran(figures()["stage_ms"]) == set(STAGES) - {"track"}
+    assert figures()["input_wh"] is None
+
+
+def test_the_size_is_what_was_asked_for(bench):
+    assert bench("--model", "spots.onnx", "--size", "96x64", "--no-video", "--json", "bench.json").returncode == 0
+    assert figures()["input_wh"] == [96, 64]
+
+
+def test_figures_on_standard_output_stand_alone(bench):
+    done = bench("--model", "spots.onnx", "--no-video", "--json", "-")
+    assert json.loads(done.stdout)["model"] == "bright-spots"
+    assert "frames a second" in done.stderr
+    assert is_picture("kestrel-bench.png")
+
+
+def test_models_are_compared_in_one_run(bench):
+    write_spot_model(Path("other.onnx"), name="other", default_long_side=160)
+    done = bench("--compare", "spots.onnx", "other.onnx", "--json", "bench.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = figures()["compared"]
+    assert (first["model"], first["ratio"]) == ("bright-spots", 1.0)
+    assert (second["model"], second["input_wh"]) == ("other", [160, 96])
+    assert second["ratio"] == pytest.approx(second["recognition_ms"]["p50"] / first["recognition_ms"]["p50"], rel=0.05)
+    assert set(second["stage_ms"]) == {"preprocess", "infer", "postprocess"}
+    assert "other.onnx / spots.onnx: " in done.stdout
+    assert is_picture("bench.png")
+
+
+def test_three_models_are_compared_on_the_users_own_footage(bench):
+    write_video(Path("flight.mp4"), crossing(4))
+    done = bench("flight.mp4", "--compare", "spots.onnx", "spots.onnx", "spots.onnx", "--json", "bench.json")
+    assert done.returncode == 0
+    assert len(figures()["compared"]) == 3
+    assert figures()["source"] == "flight.mp4"
+
+
+def test_the_sweep_shows_how_the_cost_grows(bench):
+    done = bench("--sweep", "--model", "spots.onnx", "--json", "bench.json", seconds=0.01)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = figures()
+    assert [point["input_wh"] for point in found["sizes"]][:2] == [[320, 192], [480, 272]]
+    assert (found["people"][0], found["people"][-1]) == (0, 300)
+    assert [(one["stage"], len(one["ms"])) for one in found["stages"]] == [
+        (stage, len(PEOPLE)) for stage in ("postprocess", "draw", "json")
+    ]
+    assert is_picture("bench.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("missing.mp4", "--model", "spots.onnx"), "missing.mp4"),
+        (("--model", "missing.onnx"), "model must be one of"),
+        (("--model", "text.onnx"), "text.onnx must be an ONNX model"),
+        (("--model", "spots.onnx", "--size", "big"), "size must be WxH"),
+        (("a.mp4", "b.mp4", "--model", "spots.onnx"), "SOURCE must be at most one"),
+        (("--model", "spots.onnx", "--json", "nowhere/bench.json"), "json must be a file in a folder that exists"),
+        (("--model", "spots.onnx", "--chart", "."), "chart must be a file"),
+        (("--compare", "spots.onnx"), "models must be at least two, got 1"),
+        (("--compare", "spots.onnx", "missing.onnx"), "missing.onnx"),
+        (("--compare", "--sweep"), "--compare and --sweep cannot be used together"),
+        (("a.mp4", "--sweep", "--model", "spots.onnx"), "SOURCE must be left out with --sweep"),
+        (("--model", "spots.onnx", "--frames", "3"), "No such option"),
+    ],
+)
+def test_unusable_input_ends_with_one_line(bench, arguments, words):
+    Path("text.onnx").write_text("no model")
+    done = bench(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("kestrel: ")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert not list(Path().glob("*.png"))
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "nan", "inf"])
+def test_a_run_lasts_some_time(bench, seconds):
+    done = bench("--model", "spots.onnx", seconds=seconds)
+    assert done.returncode == 2
+    assert "seconds must be above 0" in done.stderr
+
+
+def test_operands_are_told_apart_by_their_names():
+    plain = sort_operands(["flight.mp4"], compare=False)
+    assert (plain.source, plain.models) == ("flight.mp4", ())
+    assert sort_operands([], compare=False).source is None
+    compared = sort_operands(["a.onnx", "flight.mp4", "rgb-nano"], compare=True)
+    assert (compared.source, compared.models) == ("flight.mp4", ("a.onnx", "rgb-nano"))
+
+
+def test_the_picture_lies_beside_the_figures():
+    assert BenchOutputs().chart_file == Path("kestrel-bench.png")
+    assert BenchOutputs(Path("-")).chart_file == Path("kestrel-bench.png")
+    assert BenchOutputs(Path("fast.json")).chart_file == Path("fast.png")
+    with pytest.raises(InvalidValueError, match="another file than --json's"):
+        BenchOutputs(Path("fast"), Path("fast"))
+
+
+def test_made_frames_move_and_are_the_same_every_time():
+    frames, again = MadeFrames(), MadeFrames()
+    first, second = [frame.image for frame, _ in zip(frames, range(2), strict=False)]
+    assert first is not None
+    assert second is not None
+    assert first.shape == (MADE_WH.height, MADE_WH.width, 3)
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, next(iter(again)).image)
+    assert first.std() > 10
+
+
+def test_made_frames_for_a_thermal_model_are_grey():
+    image = next(iter(MadeFrames(grey=True))).image
+    assert image is not None
+    assert (image[..., 0] == image[..., 2]).all()
+
+
+def test_a_recording_without_end_keeps_time_and_numbers_going(tmp_path):
+    write_video(tmp_path / "flight.mp4", crossing(3))
+    taken = []
+    with EndlessSource(str(tmp_path / "flight.mp4"), lambda: len(taken) == 7) as source:
+        for frame in source:
+            taken.append(frame)
+    assert [frame.seq for frame in taken] == list(range(7))
+    assert [frame.time_s for frame in taken] == pytest.approx([k / 10 for k in range(7)])
+    assert [frame.decode_ms is None for frame in taken] == [False, False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("people", [0, 1, 300, 500])
+def test_a_made_crowd_survives_postprocessing_whole(here, people):
+    recognizer = Recognizer(here / "spots.onnx", RecognizerSettings(threads=1))
+    placement = recognizer.place(MADE_WH)
+    assert len(recognizer.postprocess(crowd(people, placement), placement).scores) == people
+
+
+@pytest.mark.parametrize(
+    ("power", "exponent"), [(0.5, 0.5), (1, 1.0), (2, 2.0), (0, None)], ids=["root", "linear", "square", "free"]
+)
+def test_growth_is_told_by_its_exponent(power, exponent):
+    cost = StageGrowth("postprocess", tuple(1.0 + (people**power if power else 0.0) for people in PEOPLE))
+    assert cost.exponent == (None if exponent is None else pytest.approx(exponent))
+
+
+def test_a_stage_that_did_not_run_has_dashes():
+    assert stage_table([("track", None)]).splitlines()[1].split() == ["track", "-", "-", "-", "-"]
+
+
+def test_the_processor_has_a_name_on_every_machine(tmp_path):
+    (tmp_path / "pc").write_text("processor\t: 0\nmodel name\t: Some CPU\n")
+    (tmp_path / "board").write_text("processor : 0\n\nModel : Some Board Rev 1.4\n")
+    assert cpu_name(tmp_path / "pc") == "Some CPU"
+    assert cpu_name(tmp_path / "board") == "Some Board Rev 1.4"
+    assert cpu_name(tmp_path / "missing") != ""
+
+
+def test_the_hottest_sensor_counts_and_a_broken_one_does_not(tmp_path):
+    for zone, text in (("0", "41000\n"), ("1", "63500\n"), ("2", "-274000\n"), ("3", "none")):
+        (tmp_path / f"thermal_zone{zone}").mkdir()
+        (tmp_path / f"thermal_zone{zone}" / "temp").write_text(text)
+    assert temperature_c(tmp_path) == 63.5
+    assert temperature_c(tmp_path / "missing") is None
+
+
+def test_peak_memory_is_read_from_the_process_itself(tmp_path):
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t  250000 kB\nVmRSS:\t  1 kB\n")
+    assert peak_rss_mb(tmp_path / "status") == pytest.approx(256.0)
+    assert (peak_rss_mb(tmp_path / "missing") or 0) > 1
