@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edge.bench.feed import paint_ground
@@ -23,6 +22,7 @@ from edge.bench.machine import peak_rss_mb, this_machine
 from edge.model_files import SHIPPED_NAMES, resolve, shipped_files
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image, Scores, SizeWH
+from edge.sources.pictures import PICTURE_SUFFIXES, read_picture
 from tests.peer_detectors import RECIPES, REFERENCE, load_peer, peers_in
 
 SCORE_FLOOR = 0.02  # of our models; AP needs low scores
@@ -149,11 +149,14 @@ def measure_peak(detector: Detector, options: argparse.Namespace) -> float | Non
 def peak_of(options: argparse.Namespace) -> float | None:
     """In the process of its own: a few of the pictures, then the peak. Nothing is loaded for judging."""
     detector = load(options.peak_of, options.peers_dir, options.threads)
-    files = sorted(path for path in options.dataset_dir.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    files = sorted(path for path in options.dataset_dir.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     for file in files[:: max(1, len(files) // _MEMORY_PICTURES)]:  # of all sizes that there are
-        image = cv2.imread(str(file))
-        if image is not None:
-            detector.detect(np.asarray(image, np.uint8))
+        image = read_picture(file).image
+        if image is None:
+            raise SystemExit(f"{file} cannot be decoded")
+        detector.detect(image)
+    if not files:
+        raise SystemExit(f"{options.dataset_dir} holds no pictures")
     return peak_rss_mb()
 
 

@@ -77,11 +77,10 @@ def test_without_a_source_it_makes_its_own_1080p_frames(bench):
     assert "frames a second" in done.stdout
 
 
-def test_a_video_is_decoded_and_starts_again_at_its_end(bench):
-    write_video(Path("flight.mp4"), crossing(4))
+def test_a_video_is_decoded_too(bench):
+    write_video(Path("flight.mp4"), crossing(40))
     assert bench("flight.mp4", "--model", "spots.onnx", "--json", "bench.json", "--chart", "a.png").returncode == 0
     assert ran(figures()["stage_ms"]) == set(STAGES) - {"track"}
-    assert figures()["frames"] > 8
     assert is_picture("a.png")
     assert not Path("bench.png").exists()
 
