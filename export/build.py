@@ -1,4 +1,4 @@
-"""From a checkpoint to a model file: graph, fit on validation pictures, parity with PyTorch, metadata, card.
+"""From a checkpoint to a model file: graph, fit on validation pictures, parity with PyTorch, metadata, card, INT8.
 
 Nothing is left behind that has not passed: the file is written aside and renamed at the end.
 """
@@ -11,25 +11,27 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
-from edge.contract import PEDESTRIAN, Calibration, ModelMetadata
-from edge.errors import ProcessingError, UnusableInputError
+from edge.contract import PEDESTRIAN, ModelMetadata
+from edge.errors import UnusableInputError
+from edge.recognizer import Recognizer
 from edge.records import Image, Modality
 from export.card import model_card
 from export.data_card import DataCard, read_data_card
+from export.fitting import fitted_metadata
 from export.graph import to_onnx
+from export.int8 import IDENTITY, Int8Settings, Original, make_int8
+from export.model_file import write_bytes, write_model
 from export.parity import compare
-from training.calibration import Fit, fit, verdict_rule
+from training.calibration import verdict_rule
 from training.checkpoints import Checkpoint, load_checkpoint
 from training.datasets import Dataset, read_dataset
-from training.evaluation import Evaluation, evaluate_model, load_image
+from training.evaluation import load_image
 from training.networks.student import Student
 
-IDENTITY = Calibration(1.0, 0.0)  # presence = highest score: what the fit starts from
 UNFITTED_THRESHOLD = 0.3
 NMS_IOU = 0.5
 PAD_VALUE = 114
@@ -51,14 +53,16 @@ class ExportSettings:
     long_side: int | None
     max_enlarge: float | None
     overwrite: bool
+    int8: Int8Settings | None = None
 
 
 def export_model(settings: ExportSettings) -> Iterator[str]:
-    """Write OUT.onnx and its card; yields lines of progress.
+    """Write OUT.onnx and its card, on demand OUT-int8.onnx and its card, too; yields lines of progress.
 
     Raises:
         UnusableInputError: no student's checkpoint, an output that exists or cannot be written, wrong data.
-        ProcessingError: ONNX Runtime and PyTorch disagree, or the disk is full; nothing was written.
+        ProcessingError: ONNX Runtime and PyTorch disagree, or the disk is full; nothing was written. Or INT8 costs too
+            much; OUT.onnx is kept.
     """
     _check_output(settings)
     checkpoint = load_checkpoint(settings.checkpoint)
@@ -73,7 +77,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         write_model(to_onnx(student, IDENTITY), metadata, draft)
         if settings.validate:
             yield f"measuring on {', '.join(d.name for d in datasets)}"
-            metadata, fitted = _fitted(metadata, draft, datasets)
+            metadata, fitted = fitted_metadata(metadata, draft, datasets)
             write_model(to_onnx(student, metadata.calibration), metadata, draft)
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {_text(fitted.calibration.error)}"
         else:
@@ -83,28 +87,29 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
         write_model(onnx.load(draft), metadata, draft)
-        size_mb = draft.stat().st_size / 1e6
-        _write(draft.with_suffix(".md"), model_card(metadata, settings.out.name, size_mb).encode())
-        for suffix in (".md", ".onnx"):
-            draft.with_suffix(suffix).replace(settings.out.with_suffix(suffix))
+        yield from _publish(draft, settings.out, metadata)
+        if settings.int8:
+            int8_out = int8_name(settings.out)
+            draft = scratch / int8_out.name
+            original = Original(student, settings.out, metadata)
+            yield from make_int8(original, draft, datasets, settings.int8)
+            yield from _publish(draft, int8_out, Recognizer(draft).metadata)
+
+
+def int8_name(out: Path) -> Path:
+    """OUT.onnx -> OUT-int8.onnx."""
+    return out.with_stem(f"{out.stem}-int8")
+
+
+def _publish(draft: Path, out: Path, metadata: ModelMetadata) -> Iterator[str]:
+    """Move a finished model to its place, its card first."""
+    size_mb = draft.stat().st_size / 1e6
+    write_bytes(draft.with_suffix(".md"), model_card(metadata, out.name, size_mb).encode())
+    for suffix in (".md", ".onnx"):
+        draft.with_suffix(suffix).replace(out.with_suffix(suffix))
     for name, figures in metadata.metrics.items():
         yield f"{name}: AP50 {_text(figures['AP50'])}, presence AUROC {_text(figures['presence']['AUROC'])}"
-    yield f"wrote {settings.out} ({size_mb:.1f} MB) and {settings.out.with_suffix('.md').name}"
-
-
-def write_model(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
-    """Store the graph with its metadata; the metadata go last."""
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, metadata.to_props())
-    model.producer_name = "kestrel-export"
-    _write(path, model.SerializeToString())
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise ProcessingError(f"{path.name} must be writable, got {error}; free some space and try again") from None
+    yield f"wrote {out} ({size_mb:.1f} MB) and {out.with_suffix('.md').name}"
 
 
 @contextlib.contextmanager
@@ -123,7 +128,10 @@ def _scratch(folder: Path) -> Iterator[Path]:
 def _check_output(settings: ExportSettings) -> None:
     if settings.out.suffix != ".onnx":
         raise UnusableInputError(f"OUT.onnx must end in .onnx, got {settings.out.name!r}; name a file like model.onnx")
-    for file in (settings.out, settings.out.with_suffix(".md")):
+    if settings.int8 and settings.validate is None:
+        raise UnusableInputError("--int8 must come with --validate, got none; without it nobody knows what INT8 loses")
+    models = (settings.out, int8_name(settings.out)) if settings.int8 else (settings.out,)
+    for file in (file for model in models for file in (model, model.with_suffix(".md"))):
         if file.is_dir() or (file.exists() and not settings.overwrite):
             raise UnusableInputError(
                 f"OUT.onnx and its card must be new files, got {str(file)!r}; add --overwrite, or name another"
@@ -173,37 +181,6 @@ def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student
         commit=_commit(),
         settings={**checkpoint.settings, "spec": student.spec.to_json()},
     )
-
-
-def _fitted(metadata: ModelMetadata, draft: Path, datasets: list[Dataset]) -> tuple[ModelMetadata, Fit]:
-    """Metadata with threshold, calibration and figures; the first data set is the one that they are fitted to."""
-    first, *others = (evaluate_model(draft, dataset) for dataset in datasets)
-    fitted = fit(first.judged, [one.detected.presence for one in first.judged])
-    metrics = {first.dataset: _figures(first, fitted), **{e.dataset: _uncalibrated(e) for e in others}}
-    changed = dataclasses.replace(
-        metadata,
-        score_threshold=fitted.threshold,
-        calibration=fitted.calibration,
-        verdict=fitted.verdict,
-        metrics=metrics,
-    )
-    return changed, fitted
-
-
-def _figures(evaluation: Evaluation, fitted: Fit) -> dict[str, Any]:
-    """What goes into the file: what depends on threshold or calibration is cross-fitted."""
-    figures = _uncalibrated(evaluation)
-    figures["at_threshold"] = fitted.at_threshold.to_json()
-    figures["presence"] = fitted.presence.to_json()
-    return figures
-
-
-def _uncalibrated(evaluation: Evaluation) -> dict[str, Any]:
-    """Figures that depend neither on the threshold nor on the calibration."""
-    figures = evaluation.to_json()
-    keep = ("pictures", "pedestrians", "AP50", "AP50_95", "centre_AP", "max_recall", "AP50_by_height")
-    presence = {"AUROC": figures["presence"]["AUROC"]}
-    return {**{k: figures[k] for k in keep}, "presence": presence}
 
 
 def _frames(datasets: list[Dataset]) -> list[Image]:

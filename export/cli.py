@@ -1,16 +1,27 @@
 """The command `kestrel-export`. Heavy packages are imported inside, so `--help` is quick."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from edge.errors import UnusableInputError
 
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # errors that we foresee end as one line, see edge.startup
     rich_markup_mode=None,
 )
+
+
+class CalibrationRule(StrEnum):
+    """Rules that `export.ranges` knows."""
+
+    percentile = "percentile"
+    entropy = "entropy"
+    minmax = "minmax"
 
 
 @app.command()
@@ -36,13 +47,33 @@ def export(
         float | None, typer.Option(help="Enlarge small pictures at most so much; default: as in training.", min=1.0)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.onnx.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Write OUT-int8.onnx, too, if it is worth it.")] = False,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            help="At least 200 real frames, none of --validate: a labelled folder, pictures or recordings.",
+            metavar="DATASET|VIDEO",
+        ),
+    ] = None,
+    calibration: Annotated[CalibrationRule, typer.Option(help="How INT8's ranges are chosen.")] = (
+        CalibrationRule.percentile
+    ),
+    allow_drop: Annotated[float, typer.Option(help="AP50 that INT8 may lose.", min=0.0, max=1.0)] = 0.01,
+    allow_slower: Annotated[float, typer.Option(help="Share of FP32's time that INT8 may take.", min=0.0)] = 0.75,
 ) -> None:
     """Write a trained student as one ONNX file that carries all it needs, with its card.
 
-    Example: kestrel-export runs/student/student.pt my-model.onnx --validate data/val
+    Example: kestrel-export runs/student/student.pt my-model.onnx --validate data/val --int8 --calibrate data/train
     """
+    if int8 and calibrate is None:
+        raise UnusableInputError("--int8 must come with --calibrate, got none; name a labelled folder or a recording")
+    if calibrate is not None and not int8:
+        raise UnusableInputError("--calibrate must come with --int8, got it alone; add --int8")
     from export.build import ExportSettings, export_model
+    from export.int8 import Int8Settings
+    from export.proof import Gate
 
+    wanted = Int8Settings(calibrate or "", calibration.value, gate=Gate(allow_drop, allow_slower))
     settings = ExportSettings(
         checkpoint=checkpoint,
         out=out,
@@ -54,6 +85,7 @@ def export(
         long_side=long_side,
         max_enlarge=max_enlarge,
         overwrite=overwrite,
+        int8=wanted if int8 else None,
     )
     for line in export_model(settings):
         print(line, file=sys.stderr)

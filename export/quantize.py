@@ -25,6 +25,7 @@ from edge.errors import ProcessingError
 from edge.records import Image
 from export.ranges import Calibrating, Histogram, Range, choose_range, measure
 
+ACTIVATIONS = ("Relu", "Clip", "Sigmoid", "Mul")
 Weights = npt.NDArray[np.float32]
 OPERATORS = ("Conv", "Add", "Mul", "Sigmoid", "Relu", "Clip", "Concat", "MaxPool", "Resize")
 
@@ -39,11 +40,25 @@ class Prepared:
     picture: str  # the tensor that the first convolution reads: pixels less `zero`
     zero: int  # the grey level that stands for 0: zero padding then means about an average pixel
 
-    @property
-    def convolutions(self) -> tuple[str, ...]:
-        """Names of the layers that INT8 may take, in the order in which they run."""
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """Convolutions that INT8 may take, in the order in which they run, each with its own and its activation's
+        nodes."""
         names = set(self.body)
-        return tuple(node.name for node in self.model.graph.node if node.op_type == "Conv" and node.name in names)
+        maker: dict[str, str] = {}  # tensor -> layer
+        found: dict[str, list[str]] = {}
+        for node in self.model.graph.node:
+            if node.name not in names:
+                continue
+            sources = {maker[name] for name in node.input if name in maker}
+            if node.op_type == "Conv":
+                sources = {node.name}
+                found[node.name] = []
+            elif node.op_type not in ACTIVATIONS or len(sources) != 1:
+                continue
+            (layer,) = sources
+            found[layer].append(node.name)
+            maker[node.output[0]] = layer
+        return {layer: tuple(nodes) for layer, nodes in found.items()}
 
 
 def prepare(model: onnx.ModelProto) -> Prepared:
@@ -219,7 +234,7 @@ def choose_ranges(histograms: Mapping[str, Histogram], method: Calibrating) -> d
 
 
 def quantize(prepared: Prepared, ranges: Mapping[str, Range], kept_fp32: Sequence[str] = ()) -> onnx.ModelProto:
-    """The INT8 graph. `kept_fp32` names convolutions that stay as they are."""
+    """The INT8 graph. `kept_fp32` names nodes of the body that stay as they are."""
     kept = set(kept_fp32)
     model = onnx.ModelProto()
     model.CopyFrom(prepared.model)

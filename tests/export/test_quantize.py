@@ -95,12 +95,13 @@ def test_the_picture_itself_is_the_quantised_input(prepared, quantized):
 
 def test_layers_can_be_kept_in_fp32(prepared, frames):
     ranges = choose_ranges(calibrate(prepared, frames[:1]), "minmax")
-    kept = prepared.convolutions[::2]
-    model = quantize(prepared, ranges, kept)
+    convolutions = list(prepared.layers())
+    kept = convolutions[::2]
+    model = quantize(prepared, ranges, [name for layer in kept for name in prepared.layers()[layer]])
     layers = {node.name: node for node in model.graph.node if node.op_type == "Conv"}
     makers = {output for node in model.graph.node for output in node.output}
     assert all(layers[name].input[1] not in makers for name in kept)
-    assert all(layers[name].input[1] in makers for name in prepared.convolutions if name not in kept)
+    assert all(layers[name].input[1] in makers for name in convolutions if name not in kept)
     assert run(model, frames[0][None])["scores"].shape == (1, 500)
 
 

@@ -1,0 +1,127 @@
+"""From an FP32 model file to its INT8 twin: calibrate, quantise, find what must stay FP32, fit, prove, write."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.contract import Calibration, ModelMetadata
+from edge.recognizer import Recognizer, RecognizerSettings
+from edge.records import Image
+from export.calibration_frames import LEAST_FRAMES, calibration_frames, spread
+from export.fitting import fitted_metadata
+from export.graph import to_onnx
+from export.model_file import write_model
+from export.proof import Gate, Made, Proof, prove
+from export.quantize import Prepared, calibrate, choose_ranges, prepare, quantize
+from export.ranges import Calibrating, Range
+from export.sensitivity import Judge, rank_layers
+from training.datasets import Dataset
+from training.evaluation import evaluate_model, load_image
+from training.networks.student import Student
+
+IDENTITY = Calibration(1.0, 0.0)  # presence = highest score: what a fit starts from
+KEPT_LAYERS = (2, 4, 8)  # tried in turn where INT8 throughout loses too much
+RACED_PICTURES, JUDGED_FRAMES = 8, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Settings:
+    """How INT8 is made, and what it may cost."""
+
+    calibrate: str  # labelled folder, pictures or recordings
+    calibration: Calibrating = "percentile"
+    frames: int = LEAST_FRAMES
+    gate: Gate = dataclasses.field(default_factory=Gate)
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What is to become INT8: the student and its finished FP32 file, which holds its figures."""
+
+    student: Student
+    file: Path
+    metadata: ModelMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class _Workbench:
+    """What every attempt needs."""
+
+    prepared: Prepared
+    ranges: dict[str, Range]
+    frames: list[Image]
+    draft: Path
+    metadata: ModelMetadata  # identity calibration
+
+
+def make_int8(original: Original, draft: Path, datasets: Sequence[Dataset], settings: Int8Settings) -> Iterator[str]:
+    """Write the INT8 model to `draft`, proof in its metadata; yields lines of progress.
+
+    The first data set is the one that threshold and presence are fitted to, as for FP32, and the one of the gate.
+
+    Raises:
+        UnusableInputError: nothing fit to calibrate on.
+        ProcessingError: INT8 costs more than the gate allows.
+    """
+    validation = datasets[0]
+    recognizer = Recognizer(original.file, RecognizerSettings(threads=1))
+    frames = calibration_frames(settings.calibrate, recognizer, validation, settings.frames)
+    yield f"calibrating INT8 on {len(frames)} frames"
+    prepared = prepare(to_onnx(original.student, IDENTITY))
+    ranges = choose_ranges(calibrate(prepared, frames), settings.calibration)
+    told = {name: value for name, value in original.metadata.settings.items() if name != "parity"}  # that is FP32's
+    metadata = dataclasses.replace(original.metadata, precision="int8", calibration=IDENTITY, settings=told)
+    bench = _Workbench(prepared, ranges, frames, draft, metadata)
+    wanted = float(original.metadata.metrics[validation.name]["AP50"] or 0.0) - settings.gate.largest_drop / 2
+    ap50 = _attempt(bench, (), validation)
+    kept: tuple[str, ...] = ()
+    if ap50 < wanted:
+        yield f"INT8 throughout has AP50 {ap50:.3f}; looking for the layers to blame"
+        ap50, kept = _keep_layers(bench, validation, wanted)
+        yield f"AP50 {ap50:.3f} with {len(kept)} layers kept in FP32: {', '.join(kept)}"
+    metadata, _ = fitted_metadata(metadata, draft, datasets)
+    # The body is the same, so its ranges are; only the presence, behind it, has changed.
+    final = prepare(to_onnx(original.student, metadata.calibration))
+    model = quantize(final, ranges, _nodes(final, kept))
+    write_model(model, metadata, draft)
+    proof = _proof(original, draft, validation, settings, Made(settings.calibration, len(frames), kept))
+    yield f"INT8 against FP32 on {validation.name}: {proof}"
+    proof.require()
+    write_model(model, _with_proof(metadata, proof), draft)
+
+
+def _attempt(bench: _Workbench, kept: Sequence[str], validation: Dataset) -> float:
+    """AP50 with these layers in FP32; the model stays in the draft."""
+    model = quantize(bench.prepared, bench.ranges, _nodes(bench.prepared, kept))
+    write_model(model, bench.metadata, bench.draft)
+    return evaluate_model(bench.draft, validation).boxes.ap50 or 0.0
+
+
+def _keep_layers(bench: _Workbench, validation: Dataset, wanted: float) -> tuple[float, tuple[str, ...]]:
+    """As few of the worst layers in FP32 as bring AP50 up to what is wanted; all that are tried where none do."""
+    judge = Judge(bench.prepared, spread(bench.frames, JUDGED_FRAMES))
+    worst = [one.layer for one in rank_layers(bench.prepared, bench.ranges, judge)]
+    ap50 = 0.0
+    kept: tuple[str, ...] = ()
+    for count in KEPT_LAYERS:
+        kept = tuple(worst[:count])
+        ap50 = _attempt(bench, kept, validation)
+        if ap50 >= wanted:
+            break
+    return ap50, kept
+
+
+def _nodes(prepared: Prepared, layers: Sequence[str]) -> list[str]:
+    nodes = prepared.layers()
+    return [name for layer in layers for name in nodes[layer]]
+
+
+def _proof(original: Original, draft: Path, validation: Dataset, settings: Int8Settings, made: Made) -> Proof:
+    step = max(1, len(validation.pictures) // RACED_PICTURES)
+    images = [load_image(picture) for picture in validation.pictures[::step][:RACED_PICTURES]]
+    return prove(original.file, draft, images, validation.name, settings.gate, made)
+
+
+def _with_proof(metadata: ModelMetadata, proof: Proof) -> ModelMetadata:
+    return dataclasses.replace(metadata, settings={**metadata.settings, "int8": proof.to_json()})

@@ -1,0 +1,28 @@
+"""One ONNX file with its metadata inside."""
+
+from pathlib import Path
+
+import onnx
+
+from edge.contract import ModelMetadata
+from edge.errors import ProcessingError
+
+
+def write_model(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
+    """Store the graph with its metadata; the metadata go last.
+
+    Raises:
+        ProcessingError: the disk is full, or the folder cannot be written.
+    """
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata.to_props())
+    model.producer_name = "kestrel-export"
+    write_bytes(path, model.SerializeToString())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `Path.write_bytes`, with an error of ours."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ProcessingError(f"{path.name} must be writable, got {error}; free some space and try again") from None

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from edge.errors import UnusableInputError
+from edge.recognizer import Recognizer, RecognizerSettings
+from export.calibration_frames import calibration_frames, spread
+from tests.edge.spots import spots, write_pictures, write_video
+from tests.models import write_spot_model
+from training.datasets import Dataset
+
+NOTHING = Dataset("nothing", None, ())
+
+
+@pytest.fixture(scope="module")
+def recognizer(tmp_path_factory):
+    return Recognizer(write_spot_model(tmp_path_factory.mktemp("m") / "m.onnx"), RecognizerSettings(threads=1))
+
+
+def walk(count: int) -> list[np.ndarray]:
+    return [spots((4 * index, 40)) for index in range(count)]
+
+
+def test_frames_of_a_recording_are_taken_as_the_network_sees_them(recognizer, tmp_path):
+    video = write_video(tmp_path / "v.mp4", walk(12))
+    frames = calibration_frames(str(video), recognizer, NOTHING, 5)
+    assert [frame.shape for frame in frames] == [(192, 320, 3)] * 5
+    again = calibration_frames(str(video), recognizer, NOTHING, 5)
+    assert all(np.array_equal(a, b) for a, b in zip(frames, again, strict=True))
+
+
+def test_large_frames_are_cut(tmp_path, recognizer):
+    file = write_spot_model(tmp_path / "large.onnx", default_long_side=1280, max_enlarge=4.0)
+    folder = write_pictures(tmp_path / "p", walk(3))
+    frames = calibration_frames(str(folder), Recognizer(file, RecognizerSettings(threads=1)), NOTHING, 3)
+    assert {frame.shape for frame in frames} == {(512, 512, 3)}
+
+
+def test_a_labelled_folder_serves_without_its_labels(people_rgb, tmp_path):
+    file = write_spot_model(tmp_path / "rgb.onnx", modality="rgb")
+    frames = calibration_frames(str(people_rgb), Recognizer(file, RecognizerSettings(threads=1)), NOTHING, 4)
+    assert len(frames) == 4
+
+
+def test_frames_of_the_validation_do_not_count(people_rgb, tmp_path):
+    from training.datasets import read_dataset
+
+    file = write_spot_model(tmp_path / "rgb.onnx", modality="rgb")
+    recognizer = Recognizer(file, RecognizerSettings(threads=1))
+    with pytest.raises(UnusableInputError, match="at least 2 frames that are not in --validate, got 0 in .*people-rgb"):
+        calibration_frames(str(people_rgb), recognizer, read_dataset(people_rgb), 2)
+
+
+def test_a_frame_that_repeats_counts_once(recognizer, tmp_path):
+    folder = write_pictures(tmp_path / "p", [spots((40, 40))] * 5)
+    with pytest.raises(UnusableInputError, match="at least 2 frames .*, got 1"):
+        calibration_frames(str(folder), recognizer, NOTHING, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (lambda folder: folder / "no.mp4", "must be"),
+        (lambda folder: folder, "no known layout"),
+        (lambda folder: "rtsp://user:secret@127.0.0.1/live", r"must be recorded, got '(?!.*secret).*record it first"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(recognizer, tmp_path, make, rule):
+    with pytest.raises(UnusableInputError, match=rule):
+        calibration_frames(str(make(tmp_path)), recognizer, NOTHING, 2)
+
+
+def test_colour_is_refused_for_a_thermal_model(recognizer, people_rgb, tmp_path):
+    with pytest.raises(UnusableInputError, match="must be thermal as the checkpoint is, got the rgb people-rgb"):
+        calibration_frames(str(people_rgb), recognizer, NOTHING, 2)
+    rng = np.random.default_rng(0)
+    colour = [np.repeat(np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 20, 0), 20, 1) for _ in range(3)]
+    with pytest.raises(UnusableInputError, match="must be thermal as the model is: these pictures are in colour"):
+        calibration_frames(str(write_pictures(tmp_path / "colour", colour)), recognizer, NOTHING, 3)
+
+
+@pytest.mark.parametrize(("there", "count", "expected"), [(0, 3, 0), (2, 3, 2), (10, 3, 3)])
+def test_a_few_are_taken_at_even_distances(there, count, expected):
+    assert len(spread([np.zeros((1, 1, 3), np.uint8)] * there, count)) == expected

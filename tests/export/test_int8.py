@@ -1,0 +1,93 @@
+import dataclasses
+
+import onnx
+import pytest
+
+from edge.errors import ProcessingError, UnusableInputError
+from edge.recognizer import Recognizer
+from export.build import export_model, int8_name
+from export.int8 import Int8Settings, Original, make_int8
+from export.proof import Gate
+from export.quantize import calibrate, choose_ranges, prepare
+from export.sensitivity import Judge, rank_layers
+from tests.edge.spots import write_pictures
+from tests.export.conftest import export_settings
+from training.checkpoints import load_checkpoint
+from training.datasets import read_dataset
+from training.evaluation import load_image
+
+ANYTHING_GOES = Gate(largest_drop=1.0, largest_time_ratio=1000.0)
+
+
+@pytest.fixture(scope="module")
+def other_pictures(people_rgb, tmp_path_factory):
+    """What the validation pictures show, upside down."""
+    images = [load_image(picture)[::-1] for picture in read_dataset(people_rgb).pictures]
+    return str(write_pictures(tmp_path_factory.mktemp("calibrate") / "pictures", images))
+
+
+@pytest.fixture(scope="module")
+def both(learnt_student, people_rgb, other_pictures, tmp_path_factory):
+    settings = export_settings(
+        learnt_student,
+        tmp_path_factory.mktemp("both") / "m.onnx",
+        validate=people_rgb,
+        int8=Int8Settings(other_pictures, frames=4, gate=ANYTHING_GOES),
+    )
+    list(export_model(settings))
+    return settings.out
+
+
+def test_int8_lies_beside_fp32_with_its_own_figures(both):
+    assert sorted(p.name for p in both.parent.iterdir()) == ["m-int8.md", "m-int8.onnx", "m.md", "m.onnx"]
+    fp32, int8 = (Recognizer(file).metadata for file in (both, int8_name(both)))
+    assert (fp32.precision, int8.precision) == ("fp32", "int8")
+    assert int8.metrics["people-rgb"]["AP50"] > 0.5
+    assert int8.calibration.error is not None
+    assert dataclasses.replace(int8, precision="fp32", settings={}).name == fp32.name
+    proof = int8.settings["int8"]
+    assert proof["dataset"] == "people-rgb"
+    assert proof["calibration"] == "percentile"
+    assert proof["calibration_frames"] == 4
+    assert proof["int8"]["AP50"] == int8.metrics["people-rgb"]["AP50"]
+    assert proof["fp32"]["AP50"] == fp32.metrics["people-rgb"]["AP50"]
+    assert proof["time_ratio"] > 0
+    assert "parity" not in int8.settings
+
+
+def test_int8_finds_the_people_that_fp32_finds(both, people_rgb):
+    fp32, int8 = Recognizer(both), Recognizer(int8_name(both))
+    for picture in read_dataset(people_rgb).pictures:
+        image = load_image(picture)
+        assert len(int8.recognise(image).scores) == pytest.approx(len(fp32.recognise(image).scores), abs=1)
+
+
+def test_int8_that_costs_too_much_is_refused(exported, learnt_student, people_rgb, other_pictures, tmp_path):
+    student = load_checkpoint(learnt_student).network()
+    original = Original(student, exported, Recognizer(exported).metadata)
+    settings = Int8Settings(other_pictures, frames=4, gate=Gate(largest_drop=1.0, largest_time_ratio=0.0))
+    with pytest.raises(ProcessingError, match=r"INT8 must take at most 0 of FP32's time, got .*no INT8 file was"):
+        list(make_int8(original, tmp_path / "draft.onnx", [read_dataset(people_rgb)], settings))
+
+
+def test_unusable_int8_settings_are_refused_before_anything_is_written(learnt_student, people_rgb, tmp_path):
+    out = tmp_path / "m.onnx"
+    base = export_settings(learnt_student, out, int8=Int8Settings("pictures"))
+    with pytest.raises(UnusableInputError, match="--int8 must come with --validate, got none"):
+        list(export_model(base))
+    int8_name(out).write_text("mine")
+    with pytest.raises(UnusableInputError, match=r"must be new files, got .*m-int8\.onnx'"):
+        list(export_model(dataclasses.replace(base, validate=people_rgb)))
+    assert [p.name for p in tmp_path.iterdir()] == ["m-int8.onnx"]
+
+
+def test_layers_are_ranked_by_what_int8_costs_them(exported, people_rgb):
+    prepared = prepare(onnx.load(exported))
+    frames = [load_image(picture)[:64, :64] for picture in read_dataset(people_rgb).pictures[:2]]
+    judge = Judge(prepared, frames)
+    assert judge.error(prepared.model) == 0
+    ranked = rank_layers(prepared, choose_ranges(calibrate(prepared, frames), "minmax"), judge)
+    assert sorted(one.layer for one in ranked) == sorted(prepared.layers())
+    errors = [one.error for one in ranked]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] >= 0
