@@ -127,17 +127,17 @@ class ModelMetadata:
         """
         if "schema" not in props:
             raise ModelError(f"{file} must carry Kestrel's metadata, got none; export it with kestrel-export")
+        if props["schema"] != json.dumps(MODEL_SCHEMA):  # first of all: a newer one may have other fields
+            raise ModelError(
+                f"{file} must have metadata schema {MODEL_SCHEMA}, got {props['schema']}; "
+                "update kestrel-drone, or export the model again"
+            )
         try:
             values = {f.name: json.loads(props[f.name]) for f in dataclasses.fields(cls)}
         except KeyError as missing:
             raise ModelError(f"{file} must carry the metadata field {missing}; export it again") from None
         except json.JSONDecodeError as error:
             raise ModelError(f"{file} must carry metadata as JSON ({error}); export it again") from None
-        if values["schema"] != MODEL_SCHEMA:
-            raise ModelError(
-                f"{file} must have metadata schema {MODEL_SCHEMA}, got {values['schema']!r}; "
-                "update kestrel-drone, or export the model again"
-            )
         try:
             values["classes"] = tuple(values["classes"])
             values["strides"] = tuple(values["strides"])

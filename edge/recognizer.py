@@ -22,6 +22,7 @@ from edge import geometry
 from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, ModelMetadata
 from edge.errors import InvalidValueError, ModelError, ProcessingError
 from edge.geometry import Placement
+from edge.onnx_wire import ModelOutline, read_outline
 from edge.records import Boxes, Image, ModelInfo, Recognition, Scores, SizeWH
 
 MAX_DEFAULT_THREADS = 4
@@ -94,12 +95,12 @@ class Recognizer:
     def __init__(self, model_file: Path, settings: RecognizerSettings | None = None) -> None:
         settings = settings or RecognizerSettings()
         content = _read(model_file)
+        outline = read_outline(content, str(model_file))
         self.threads = settings.threads or usable_threads()
+        self.metadata = ModelMetadata.from_props(outline.metadata, file=str(model_file))
         self._session = _load(content, model_file, self.threads)
-        self.metadata = ModelMetadata.from_props(
-            self._session.get_modelmeta().custom_metadata_map, file=str(model_file)
-        )
         _check_graph(self._session, model_file)
+        _check_against_metadata(self._session, self.metadata, outline, model_file)
         self.info = ModelInfo(
             name=self.metadata.name,
             version=self.metadata.version,
@@ -225,6 +226,27 @@ def _check_graph(session: ort.InferenceSession, model_file: Path) -> None:
             rule = f"have an output {name!r} of float32 and shape {['B', *rest]}"
             found = None if node is None else f"{node.type} {node.shape}"
             raise ModelError(f"{model_file} must {rule}, got {found}; export it again")
+
+
+def _check_against_metadata(
+    session: ort.InferenceSession, metadata: ModelMetadata, outline: ModelOutline, model_file: Path
+) -> None:
+    """What the metadata promise is tried on the smallest picture that they allow."""
+    quantised = "QuantizeLinear" in outline.operators
+    if quantised != (metadata.precision == "int8"):
+        found = "quantised" if quantised else "not quantised"
+        raise ModelError(f"{model_file} says that it is {metadata.precision}, but is {found}; export it again")
+    side = metadata.input_multiple
+    try:
+        found = session.run(OUTPUT_NAMES, {INPUT_NAME: np.full((1, side, side, 3), metadata.pad_value, np.uint8)})
+    except Exception as error:  # ONNX Runtime's errors share no base class of their own
+        raise ModelError(
+            f"{model_file} must take sides of {side} as its metadata say, got {_first_line(error)}; export it again"
+        ) from None
+    due = [(1, MAX_DETECTIONS, 4), (1, MAX_DETECTIONS), (1,)]
+    if [values.shape for values in found] != due or not all(np.isfinite(values).all() for values in found):
+        shapes = [values.shape for values in found]
+        raise ModelError(f"{model_file} must give finite outputs of shapes {due}, got {shapes}; export it again")
 
 
 def _matches(shape: list[int | str | None], rest: list[int]) -> bool:

@@ -1,0 +1,86 @@
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from edge.contract import MODEL_SCHEMA, ModelMetadata
+from edge.errors import ModelError
+from edge.recognizer import Recognizer
+from tests.models import METADATA, save, spot_model, write_spot_model
+
+PROPS = METADATA.to_props()
+
+
+def test_metadata_come_back_as_they_were_written():
+    assert ModelMetadata.from_props(PROPS, "m.onnx") == METADATA
+
+
+@pytest.mark.parametrize("name", sorted(PROPS.keys() - {"schema"}))
+def test_a_missing_field_is_named(name):
+    props = {key: value for key, value in PROPS.items() if key != name}
+    with pytest.raises(ModelError, match=f"m.onnx must carry the metadata field '{name}'; export it again"):
+        ModelMetadata.from_props(props, "m.onnx")
+
+
+@pytest.mark.parametrize("schema", ["2", "0", '"1"', "nonsense", ""])
+def test_another_schema_is_refused_before_its_fields_are_looked_at(schema):
+    assert MODEL_SCHEMA == 1
+    with pytest.raises(ModelError, match=r"must have metadata schema 1, got .*; update kestrel-drone, or export"):
+        ModelMetadata.from_props({"schema": schema}, "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"modality": "radar"}, "modality must be one of rgb, thermal, got 'radar'"),
+        ({"precision": "fp16"}, "precision must be one of fp32, int8"),
+        ({"classes": ["car"]}, "classes must be a list with 'pedestrian'"),
+        ({"strides": []}, "strides must be divisors"),
+        ({"strides": [5]}, "strides must be divisors of input_multiple 16"),
+        ({"score_threshold": 0}, "score_threshold must be in 0..1"),
+        ({"pad_value": 300}, "pad_value must be in 0..255"),
+        ({"calibration": {"slope": -1, "intercept": 0, "error": None}}, "calibration.slope must be positive"),
+        ({"calibration": {"slope": 1}}, "unusable metadata"),
+        ({"verdict": {"enter": 0.2, "leave": 0.8}}, "verdict must be 0 <= leave <= enter <= 1"),
+        ({"max_enlarge": 0.5}, "max_enlarge must be at least 1"),
+    ],
+)
+def test_values_out_of_their_range_are_refused(changes, said):
+    props = {**PROPS, **{name: json.dumps(value) for name, value in changes.items()}}
+    with pytest.raises(ModelError, match=f"m.onnx has unusable metadata: .*{said}|{said}"):
+        ModelMetadata.from_props(props, "m.onnx")
+
+
+def test_metadata_that_are_no_json_are_refused():
+    with pytest.raises(ModelError, match="must carry metadata as JSON"):
+        ModelMetadata.from_props({**PROPS, "name": "bare words"}, "m.onnx")
+
+
+def test_metadata_that_contradict_the_graph_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="says that it is int8, but is not quantised; export it again"):
+        Recognizer(write_spot_model(tmp_path / "int8.onnx", precision="int8"))
+    model = spot_model()
+    model.graph.node[0].input[0] = "rows_of_100"
+    model.graph.node.insert(0, onnx.helper.make_node("Reshape", ["image", "as_rows_of_100"], ["rows_of_100"]))
+    shape = np.array([0, 100, -1, 3], np.int64)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(shape, "as_rows_of_100"))
+    with pytest.raises(ModelError, match="must take sides of 16 as its metadata say, got"):
+        Recognizer(save(tmp_path / "rows.onnx", model, METADATA))
+
+
+def test_outputs_of_another_shape_than_they_say_are_refused(tmp_path):
+    model = spot_model()
+    for name in ("top", "no_score"):  # 400 peaks instead of 500, though the graph declares 500
+        constant = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+        del constant.dims[:]
+        if name == "top":
+            constant.dims.append(1)
+            constant.raw_data = (400).to_bytes(8, "little")
+        else:
+            constant.dims.append(400)
+            constant.raw_data = bytes(1600)
+    for output in model.graph.output[:2]:
+        output.type.tensor_type.shape.dim[1].ClearField("dim_value")
+    with pytest.raises(ModelError, match=r"must give finite outputs of shapes \[\(1, 500, 4\).*got \[\(1, 400, 4\)"):
+        Recognizer(save(tmp_path / "few.onnx", model, METADATA))

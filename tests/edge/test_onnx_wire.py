@@ -1,0 +1,201 @@
+"""Hostile model files, made here. None of them may reach ONNX Runtime."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge.errors import ModelError
+from edge.onnx_wire import MAX_FILE_BYTES, MAX_NODES, read_outline
+from edge.recognizer import Recognizer
+from tests.models import METADATA, save, spot_model
+
+INT64, FLOAT = TensorProto.INT64, TensorProto.FLOAT
+
+
+def node(operator: str, inputs: list[str], outputs: list[str] | None = None, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(operator, inputs, outputs or [f"{operator}_out"], **attributes)
+
+
+def model_of(*nodes: onnx.NodeProto, **constants: object) -> onnx.ModelProto:
+    """The spot model with more in it."""
+    model = spot_model()
+    helper.set_model_props(model, METADATA.to_props())
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
+    return model
+
+
+def refusal(model: onnx.ModelProto | bytes) -> str:
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    with pytest.raises(ModelError) as refused:
+        read_outline(content, "m.onnx")
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_an_honest_model_passes_with_its_metadata():
+    outline = read_outline(model_of().SerializeToString(), "m.onnx")
+    assert outline.metadata == METADATA.to_props()
+    assert outline.nodes == len(spot_model().graph.node)
+    assert "TopK" in outline.operators
+
+
+def test_a_model_is_read_the_same_however_its_numbers_are_stored():
+    model = model_of(node("Expand", ["few", "shape"]))
+    model.graph.initializer.append(helper.make_tensor("few", FLOAT, [2], [1.0, 2.0]))
+    model.graph.initializer.append(helper.make_tensor("shape", INT64, [2], [3, 2]))
+    read_outline(model.SerializeToString(), "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no model", b"\x80", b"\x3a\xff\xff\xff\xff\x0f", b"\x0b", b"\x3a\x00\x3a\x00", b"\x07\x01", b"\xff" * 100],
+)
+def test_bytes_that_are_no_model_are_told_from_one(content):
+    assert "must be an ONNX model" in refusal(content)
+
+
+def test_a_model_that_is_cut_short_is_no_model_wherever_it_is_cut():
+    content = model_of().SerializeToString()
+    for length in range(0, len(content), 97):
+        with pytest.raises(ModelError):
+            read_outline(content[:length], "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain"),
+    [
+        ("If", ""),
+        ("Loop", ""),
+        ("Scan", ""),
+        ("RandomNormal", ""),
+        ("StringConcat", ""),
+        ("FusedConv", "com.microsoft"),
+    ],
+)
+def test_operators_that_we_never_write_are_refused(operator, domain):
+    model = model_of(node(operator, ["image"], domain=domain))
+    said = refusal(model)
+    assert f"got {domain or 'onnx'}.{operator}" in said
+    assert said.endswith("export it with kestrel-export")
+
+
+def test_a_graph_within_a_node_is_refused():
+    inner = helper.make_graph([], "inner", [], [])
+    assert "without graphs" in refusal(model_of(node("Relu", ["image"], body=inner)))
+
+
+def test_tensors_in_other_files_are_refused():
+    model = model_of(secret=np.zeros(4, np.float32))
+    tensor = model.graph.initializer[-1]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    assert "complete in itself, got the tensor" in refusal(model)
+    tensor.data_location = TensorProto.DEFAULT
+    assert "complete in itself" in refusal(model)
+
+
+def test_tensors_of_a_constant_node_are_looked_at_like_all_others():
+    value = helper.make_tensor("v", INT64, [1], [2**40])
+    model = model_of(node("Constant", [], ["much"], value=value), node("ConstantOfShape", ["much"]))
+    assert "ConstantOfShape that asks for more" in refusal(model)
+    model = model_of(node("Constant", [], ["much"], value_ints=[100_000, 100_000]), node("ConstantOfShape", ["much"]))
+    assert "ConstantOfShape that asks for more" in refusal(model)
+
+
+def test_functions_and_sparse_tensors_are_refused():
+    model = model_of()
+    model.functions.add(name="f", domain="ours")
+    assert "without functions" in refusal(model)
+    model = model_of()
+    model.graph.sparse_initializer.add()
+    assert "without sparse tensors" in refusal(model)
+
+
+@pytest.mark.parametrize(  # each line is a graph
+    "model",
+    [
+        model_of(node("ConstantOfShape", ["s"]), s=np.array([10_000, 10_000])),
+        model_of(node("Expand", ["x", "s"]), x=np.zeros(1, np.float32), s=np.array([100, 100_000])),
+        model_of(node("Tile", ["x", "s"]), x=np.zeros(1, np.float32), s=np.array([2**33])),
+        model_of(node("Range", ["a", "b", "c"]), a=np.array(0), b=np.array(2**31), c=np.array(1)),
+        model_of(node("Range", ["a", "b", "c"]), a=np.float32(0), b=np.float32(1), c=np.float32(1e-9)),
+        model_of(node("Pad", ["x", "s"]), x=np.zeros((1, 1), np.float32), s=np.array([0, 0, 10_000, 10_000])),
+        model_of(node("Resize", ["x", "", "f"]), x=np.zeros((1, 1), np.float32), f=np.float32([9999, 9999])),
+        model_of(  # the shape is put together from harmless parts
+            node("Concat", ["a", "a"], ["ab"], axis=0), node("ConstantOfShape", ["ab"]), a=np.array([10_000])
+        ),
+        model_of(node("Mul", ["a", "a"], ["aa"]), node("ConstantOfShape", ["aa"]), a=np.array([10_000])),
+        model_of(  # the shape of a tensor of a declared size, multiplied
+            node("Shape", ["image"], ["s"]), node("Mul", ["s", "a"], ["big"]), node("ConstantOfShape", ["big"]),
+            a=np.array([1, 10_000, 10_000, 1]),
+        ),
+        model_of(node("Gather", ["a", "b"], ["g"]), node("Tile", ["g", "g"]), a=np.array([999]), b=np.zeros(4, int)),
+        model_of(node("Mul", ["a", "b"], ["m"]), node("ConstantOfShape", ["m"]), a=np.array([999]), b=np.ones(4, int)),
+        model_of(node("Add", ["a", "a"], ["m"]), node("ConstantOfShape", ["m"]), a=np.ones(60, int)),
+        model_of(node("Sub", ["a", "b"], ["m"]), node("Tile", ["m", "m"]), a=np.array([2**62]), b=np.array([2**60])),
+        model_of(node("Div", ["a", "b"], ["m"]), node("Cast", ["m"], ["s"], to=INT64), node("ConstantOfShape", ["s"]),
+                 a=np.ones(1), b=np.full(1, 1e-9)),
+        model_of(node("Cast", ["w"], ["s"], to=INT64), node("ConstantOfShape", ["s"]), w=np.zeros(100, np.float32)),
+        model_of(node("Reshape", ["image", "a"], ["r"]), a=np.array([10**9])),
+        model_of(node("Reshape", ["image", "a"], ["r"]), node("Expand", ["x", "r"]), x=np.zeros(1), a=np.array([-1])),
+    ],
+)  # fmt: skip
+def test_shapes_that_constants_blow_up_are_refused(model):
+    assert "asks for more" in refusal(model)
+
+
+def test_constants_that_blow_each_other_up_are_refused():
+    column, row = np.zeros((10_000, 1), np.float32), np.zeros((1, 10_000), np.float32)
+    assert "constants that grow" in refusal(model_of(node("Add", ["a", "b"]), a=column, b=row))
+    assert "MatMul of constants alone" in refusal(model_of(node("MatMul", ["a", "b"]), a=column, b=row))
+    steps = [node("Concat", [f"x{k}", f"x{k}"], [f"x{k + 1}"], axis=0) for k in range(40)]
+    assert "constants that grow" in refusal(model_of(*steps, x0=np.zeros(8, np.float32)))
+
+
+def test_huge_attributes_are_refused():
+    pool = node("MaxPool", ["scores_map"], kernel_shape=[3, 3], pads=[0, 0, 100_000, 100_000])
+    assert "attributes up to 1000, got pads" in refusal(model_of(pool))
+
+
+def test_tensors_that_lie_about_their_size_are_refused():
+    model = model_of(x=np.zeros(4, np.float32))
+    model.graph.initializer[-1].dims[0] = 1_000_000
+    assert "as large as their shapes say" in refusal(model)
+    for side in (10**9, -1):
+        model.graph.initializer[-1].dims[0] = side
+        assert "tensors of at most" in refusal(model)
+    model = model_of(x=np.array(["a", "b"]))
+    assert "tensors of at most" in refusal(model)
+
+
+def test_declared_shapes_are_limited():
+    model = model_of()
+    model.graph.value_info.append(helper.make_tensor_value_info("scores_map", FLOAT, ("B", 100_000, 100_000)))
+    assert "a larger one declared" in refusal(model)
+
+
+def test_names_that_come_twice_are_refused():
+    model = model_of(x=np.zeros(1))
+    model.graph.initializer.append(model.graph.initializer[-1])
+    assert "twice" in refusal(model)
+    model = model_of()
+    model.metadata_props.add(key="name", value='"another"')
+    assert "metadata 'name' twice" in refusal(model)
+
+
+def test_too_many_nodes_and_too_large_files_are_refused():
+    assert f"of at most {MAX_NODES} nodes" in refusal(model_of(*[node("Relu", ["image"])] * MAX_NODES))
+    assert "at most 200 MB large, got 200 MB" in refusal(bytes(MAX_FILE_BYTES + 1))
+
+
+def test_a_hostile_file_is_refused_by_the_recognizer_before_onnx_runtime_loads_it(tmp_path):
+    model = model_of(
+        node("ConstantOfShape", ["s"], ["much"]), node("ReduceSum", ["much"]), s=np.array([15_000, 15_000])
+    )
+    with pytest.raises(
+        ModelError, match=r"hostile\.onnx must be free of shapes beyond .*; export it with kestrel-export"
+    ):
+        Recognizer(save(tmp_path / "hostile.onnx", model, None))
