@@ -46,13 +46,13 @@ def test_frames_of_the_validation_do_not_count(people_rgb, tmp_path):
 
     file = write_spot_model(tmp_path / "rgb.onnx", modality="rgb")
     recognizer = Recognizer(file, RecognizerSettings(threads=1))
-    with pytest.raises(UnusableInputError, match="at least 2 frames that are not in --validate, got 0 in .*people-rgb"):
+    with pytest.raises(UnusableInputError, match=r"at least 2 frames that are not in --validate, got 0 in .*people-rgb"):
         calibration_frames(str(people_rgb), recognizer, read_dataset(people_rgb), 2)
 
 
 def test_a_frame_that_repeats_counts_once(recognizer, tmp_path):
     folder = write_pictures(tmp_path / "p", [spots((40, 40))] * 5)
-    with pytest.raises(UnusableInputError, match="at least 2 frames .*, got 1"):
+    with pytest.raises(UnusableInputError, match=r"at least 2 frames .*, got 1"):
         calibration_frames(str(folder), recognizer, NOTHING, 2)
 
 
