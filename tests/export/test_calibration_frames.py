@@ -46,7 +46,7 @@ def test_frames_of_the_validation_do_not_count(people_rgb, tmp_path):
 
     file = write_spot_model(tmp_path / "rgb.onnx", modality="rgb")
     recognizer = Recognizer(file, RecognizerSettings(threads=1))
-    with pytest.raises(UnusableInputError, match=r"at least 2 frames that are not in --validate, got 0 in .*people-rgb"):
+    with pytest.raises(UnusableInputError, match=r"at least 2 frames that are not in --validate, got 0"):
         calibration_frames(str(people_rgb), recognizer, read_dataset(people_rgb), 2)
 
 
