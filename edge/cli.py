@@ -21,7 +21,7 @@ MAX_SIDE_PX = 8192
 
 
 class Precision(StrEnum):
-    """`auto` takes INT8 where it is shipped, else FP32."""
+    """`auto` takes INT8 where it is shipped and this processor is made for it, else FP32."""
 
     auto = "auto"
     int8 = "int8"
@@ -193,10 +193,13 @@ def models(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="Model files.  [default: the shipped ones]")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check their bytes, and their decisions on this machine.")
+    ] = False,
 ) -> None:
     """List and verify models: what they are for, how good they are, their licence and checksum.
 
-    Example: kestrel models my-model.onnx
+    Example: kestrel models --verify
     """
     from edge.listing import describe_model
     from edge.model_files import shipped_files
@@ -204,6 +207,12 @@ def models(
     chosen = files or shipped_files()
     if not chosen:
         raise UnusableInputError("no models are shipped with this version; name a FILE")
+    if verify:
+        from edge.verification import verify_model
+
+        for file in chosen:
+            print(verify_model(file))
+        return
     print("\n\n".join(describe_model(file) for file in chosen))
 
 

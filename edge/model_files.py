@@ -1,8 +1,10 @@
 """Which file stands behind `--model` and `--precision`."""
 
+import sys
 from pathlib import Path
 from typing import Literal
 
+from edge.cpu import Int8Support, int8_support
 from edge.errors import InvalidValueError, ModelError
 
 PrecisionChoice = Literal["auto", "int8", "fp32"]
@@ -10,10 +12,16 @@ MODELS_FOLDER = Path(__file__).parent / "models"
 SHIPPED_NAMES = {"rgb": "rgb-small", "rgb-nano": "rgb-nano", "thermal": "thermal-small", "thermal-nano": "thermal-nano"}
 
 
-def resolve(model: str, precision: PrecisionChoice = "auto", folder: Path = MODELS_FOLDER) -> Path:
+def resolve(
+    model: str,
+    precision: PrecisionChoice = "auto",
+    folder: Path = MODELS_FOLDER,
+    support: Int8Support | None = None,
+) -> Path:
     """The file of a shipped model by its name, or the user's own file as it is.
 
-    `auto` takes INT8 where it is shipped, else FP32.
+    `auto` takes INT8 where the processor is made for it, else FP32, and says so in one line; of a model that is shipped
+    in one precision, that one. `support` is what the processor can do; None looks.
 
     Raises:
         InvalidValueError: neither a name that we know nor a file.
@@ -25,10 +33,14 @@ def resolve(model: str, precision: PrecisionChoice = "auto", folder: Path = MODE
         return Path(model)
     wanted = ("int8", "fp32") if precision == "auto" else (precision,)
     candidates = [folder / f"kestrel-{SHIPPED_NAMES[model]}-{word}.onnx" for word in wanted]
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    raise ModelError(f"{candidates[-1].name} is not shipped with this version; `kestrel models` lists what is")
+    there = [candidate for candidate in candidates if candidate.exists()]
+    if not there:
+        raise ModelError(f"{candidates[-1].name} is not shipped with this version; `kestrel models` lists what is")
+    if len(there) == 1:
+        return there[0]
+    support = support or int8_support()
+    print(f"precision: {'INT8' if support.fast else 'FP32'}, {support.reason}", file=sys.stderr)
+    return there[0] if support.fast else there[-1]
 
 
 def shipped_files(folder: Path = MODELS_FOLDER) -> list[Path]:

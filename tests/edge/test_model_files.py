@@ -1,5 +1,6 @@
 import pytest
 
+from edge.cpu import Int8Support
 from edge.errors import InvalidValueError, ModelError
 from edge.model_files import resolve, shipped_files
 
@@ -23,7 +24,26 @@ def folder(tmp_path):
     ],
 )
 def test_a_name_stands_for_a_shipped_file(folder, model, precision, name):
-    assert resolve(model, precision, folder).name == f"kestrel-{name}.onnx"
+    assert resolve(model, precision, folder, Int8Support(True, "it can")).name == f"kestrel-{name}.onnx"
+
+
+@pytest.mark.parametrize(
+    ("support", "name", "said"),
+    [
+        (Int8Support(True, "this one can"), "rgb-small-int8", "precision: INT8, this one can\n"),
+        (Int8Support(False, "this one cannot"), "rgb-small-fp32", "precision: FP32, this one cannot\n"),
+    ],
+)
+def test_the_processor_decides_on_the_precision_and_one_line_says_so(folder, capsys, support, name, said):
+    assert resolve("rgb", "auto", folder, support).name == f"kestrel-{name}.onnx"
+    assert capsys.readouterr().err == said
+
+
+def test_nothing_is_said_where_there_is_no_choice(folder, capsys):
+    cannot = Int8Support(False, "it cannot")
+    assert resolve("rgb-nano", "auto", folder, cannot).name == "kestrel-rgb-nano-int8.onnx"
+    assert resolve("rgb", "int8", folder, cannot).name == "kestrel-rgb-small-int8.onnx"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("model", "precision"), [("thermal", "int8"), ("rgb-nano", "fp32"), ("thermal-nano", "auto")])
