@@ -26,6 +26,7 @@ from export.graph import to_onnx
 from export.int8 import IDENTITY, Int8Settings, Original, make_int8
 from export.model_file import write_bytes, write_model
 from export.parity import compare
+from export.static import OtherForm, other_form
 from training.calibration import verdict_rule
 from training.checkpoints import Checkpoint, load_checkpoint
 from training.datasets import Dataset, read_dataset
@@ -54,6 +55,7 @@ class ExportSettings:
     max_enlarge: float | None
     overwrite: bool
     int8: Int8Settings | None = None
+    other: OtherForm | None = None
 
 
 def export_model(settings: ExportSettings) -> Iterator[str]:
@@ -88,12 +90,23 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
         write_model(onnx.load(draft), metadata, draft)
         yield from _publish(draft, settings.out, metadata)
+        if settings.other:
+            yield _write_other(settings.other, student, metadata, scratch, settings.out)
         if settings.int8:
             int8_out = int8_name(settings.out)
             draft = scratch / int8_out.name
             original = Original(student, settings.out, metadata)
             yield from make_int8(original, draft, datasets, settings.int8)
             yield from _publish(draft, int8_out, Recognizer(draft).metadata)
+
+
+def _write_other(other: OtherForm, student: Student, metadata: ModelMetadata, scratch: Path, out: Path) -> str:
+    """The form for other compilers, beside OUT.onnx; says what it wrote."""
+    place = other.name(out)
+    draft = scratch / place.name
+    write_model(other_form(student, metadata, other), metadata, draft)
+    draft.replace(place)
+    return f"wrote {place}, for other compilers: kestrel itself runs {out.name}"
 
 
 def int8_name(out: Path) -> Path:
@@ -131,7 +144,8 @@ def _check_output(settings: ExportSettings) -> None:
     if settings.int8 and settings.validate is None:
         raise UnusableInputError("--int8 must come with --validate, got none; without it nobody knows what INT8 loses")
     models = (settings.out, int8_name(settings.out)) if settings.int8 else (settings.out,)
-    for file in (file for model in models for file in (model, model.with_suffix(".md"))):
+    others = [settings.other.name(settings.out)] if settings.other else []
+    for file in (*others, *(file for model in models for file in (model, model.with_suffix(".md")))):
         if file.is_dir() or (file.exists() and not settings.overwrite):
             raise UnusableInputError(
                 f"OUT.onnx and its card must be new files, got {str(file)!r}; add --overwrite, or name another"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edge.cli import parse_size
 from edge.errors import UnusableInputError
 
 app = typer.Typer(
@@ -59,6 +60,18 @@ def export(
         CalibrationRule.percentile
     ),
     allow_drop: Annotated[float, typer.Option(help="AP50 that INT8 may lose.", min=0.0, max=1.0)] = 0.01,
+    static: Annotated[
+        str | None,
+        typer.Option(
+            help="Write OUT-WxH.onnx, too, for compilers that want a fixed size: one picture of WxH.", metavar="WxH"
+        ),
+    ] = None,
+    raw_head: Annotated[
+        bool,
+        typer.Option(
+            "--raw-head", help="Write OUT-raw-head.onnx, too: float picture in, head maps out; see edge/raw_head.py."
+        ),
+    ] = False,
     allow_slower: Annotated[float, typer.Option(help="Share of FP32's time that INT8 may take.", min=0.0)] = 0.75,
 ) -> None:
     """Write a trained student as one ONNX file that carries all it needs, with its card.
@@ -72,6 +85,7 @@ def export(
     from export.build import ExportSettings, export_model
     from export.int8 import Int8Settings
     from export.proof import Gate
+    from export.static import OtherForm
 
     wanted = Int8Settings(calibrate or "", calibration.value, gate=Gate(allow_drop, allow_slower))
     settings = ExportSettings(
@@ -86,6 +100,7 @@ def export(
         max_enlarge=max_enlarge,
         overwrite=overwrite,
         int8=wanted if int8 else None,
+        other=OtherForm(parse_size(static), raw_head) if static or raw_head else None,
     )
     for line in export_model(settings):
         print(line, file=sys.stderr)

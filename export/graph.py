@@ -7,7 +7,10 @@ reader of the file can get them wrong.
 import copy
 import tempfile
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxslim  # type: ignore[import-untyped]
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 
 from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, Calibration
 from edge.errors import ProcessingError
+from edge.records import SizeWH
 from training.networks.peaks import NOWHERE, boxes_at, find_peaks
 from training.networks.student import Student
 
@@ -70,29 +74,61 @@ def fold_normalization(student: Student) -> Student:
     return folded
 
 
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """Shape of a graph's input."""
+
+    multiple: int  # of the sides
+    input_wh: SizeWH | None = None  # fixed, and then for one picture; None: batch and sides are dynamic
+    floats: bool = False  # (B, 3, H, W) float32 instead of (B, H, W, 3) uint8
+
+    def example(self) -> Tensor:
+        """A black input of that shape."""
+        size = self.input_wh or SizeWH(6 * self.multiple, 8 * self.multiple)
+        width, height = size.width, size.height
+        count = 1 if self.input_wh else 2
+        if self.floats:
+            return torch.zeros((count, 3, height, width))
+        return torch.zeros((count, height, width, 3), dtype=torch.uint8)
+
+    def dynamic(self) -> dict[int, Any]:
+        """Axis -> what torch.export calls it."""
+        if self.input_wh:
+            return {}
+        sides = [self.multiple * torch.export.Dim(n, min=1, max=8192 // self.multiple) for n in ("rows", "columns")]
+        first = 2 if self.floats else 1
+        return {0: torch.export.Dim("batch", min=1, max=256), first: sides[0], first + 1: sides[1]}
+
+
 def to_onnx(student: Student, calibration: Calibration) -> onnx.ModelProto:
     """The simplified, checked graph, without metadata.
 
     Raises:
         ProcessingError: the exporter failed; its first line says where.
     """
-    graph = RecognitionGraph(student, calibration).eval()
-    example = torch.zeros((2, 8 * student.spec.coarsest, 6 * student.spec.coarsest, 3), dtype=torch.uint8)
-    multiple = student.spec.coarsest
-    sides = [multiple * torch.export.Dim(n, min=1, max=8192 // multiple) for n in ("rows", "columns")]
-    batch = torch.export.Dim("batch", min=1, max=256)
+    return export_graph(RecognitionGraph(student, calibration), Shapes(student.spec.coarsest))
+
+
+def export_graph(
+    graph: nn.Module, shapes: Shapes, input_name: str = INPUT_NAME, output_names: Sequence[str] = OUTPUT_NAMES
+) -> onnx.ModelProto:
+    """Any graph of ours, simplified and checked, without metadata.
+
+    Raises:
+        ProcessingError: the exporter failed; its first line says where.
+    """
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         file = Path(scratch) / "graph.onnx"
         try:
             torch.onnx.export(
-                graph,
-                (example,),
+                graph.eval(),
+                (shapes.example(),),
                 file,
                 dynamo=True,
-                input_names=[INPUT_NAME],
-                output_names=list(OUTPUT_NAMES),
-                dynamic_shapes={INPUT_NAME: {0: batch, 1: sides[0], 2: sides[1]}},
+                input_names=[input_name],
+                output_names=list(output_names),
+                dynamic_shapes=(shapes.dynamic(),),
                 opset_version=OPSET,
                 external_data=False,
                 verbose=False,

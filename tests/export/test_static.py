@@ -1,0 +1,98 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from edge.contract import Calibration, ModelMetadata
+from edge.errors import InvalidValueError, ModelError, UnusableInputError
+from edge.onnx_wire import read_outline
+from edge.raw_head import decode_raw_head
+from edge.recognizer import Recognizer
+from edge.records import SizeWH
+from export.build import export_model
+from export.graph import RecognitionGraph
+from export.static import RAW_INPUT, RAW_OUTPUTS, OtherForm, other_form
+from tests.export.conftest import export_settings
+from tests.models import METADATA
+from tests.training.people import STUDENT
+from training.networks.student import Student
+
+CALIBRATED = dataclasses.replace(METADATA, calibration=Calibration(1.7, 0.4))
+SIZE = SizeWH(96, 64)
+
+
+@pytest.fixture(scope="module")
+def student():
+    torch.manual_seed(0)
+    return Student(STUDENT).eval()
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).integers(0, 256, (1, SIZE.height, SIZE.width, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def full(student, image):
+    """boxes_xyxy, scores and presence of the full graph."""
+    with torch.inference_mode():
+        return [t.numpy() for t in RecognitionGraph(student, CALIBRATED.calibration).eval()(torch.from_numpy(image))]
+
+
+def run(model, inputs):
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session, session.run(None, inputs)
+
+
+def test_the_raw_head_decodes_to_what_the_full_graph_says(student, image, full):
+    model = other_form(student, CALIBRATED, OtherForm(SIZE, raw_head=True))
+    session, (logits, log_distances) = run(model, {RAW_INPUT: image.transpose(0, 3, 1, 2).astype(np.float32)})
+    assert session.get_inputs()[0].shape == [1, 3, 64, 96]
+    assert tuple(output.name for output in session.get_outputs()) == RAW_OUTPUTS
+    decoded = decode_raw_head(logits[0, 0], log_distances[0], student.spec.stride, CALIBRATED.calibration)
+    assert decoded.scores == pytest.approx(full[1][0], abs=1e-5)
+    assert decoded.presence == pytest.approx(full[2][0], abs=1e-5)
+    assert np.abs(np.sort(decoded.boxes_xyxy, 0) - np.sort(full[0][0], 0)).max() < 1e-2
+
+
+def test_a_fixed_size_gives_the_same_answer(student, image, full):
+    model = other_form(student, CALIBRATED, OtherForm(SIZE, raw_head=False))
+    session, found = run(model, {"image": image})
+    assert session.get_inputs()[0].shape == [1, 64, 96, 3]
+    assert found[1] == pytest.approx(full[1], abs=1e-5)
+    assert found[2] == pytest.approx(full[2], abs=1e-5)
+
+
+def test_other_forms_lie_beside_the_model_and_carry_its_metadata(learnt_student, tmp_path):
+    settings = export_settings(learnt_student, tmp_path / "m.onnx", other=OtherForm(SIZE, raw_head=True))
+    said = list(export_model(settings))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m-raw-head-96x64.onnx", "m.md", "m.onnx"]
+    assert any("m-raw-head-96x64.onnx, for other compilers: kestrel itself runs m.onnx" in line for line in said)
+    outline = read_outline((tmp_path / "m-raw-head-96x64.onnx").read_bytes(), "m")
+    assert ModelMetadata.from_props(outline.metadata, "m").name == "people"
+    with pytest.raises(ModelError, match="must have the one input 'image' of uint8"):
+        Recognizer(tmp_path / "m-raw-head-96x64.onnx")
+    with pytest.raises(UnusableInputError, match=r"must be new files, got .*m-raw-head-96x64\.onnx"):
+        list(export_model(settings))
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        (OtherForm(SIZE, raw_head=False), "m-96x64.onnx"),
+        (OtherForm(None, raw_head=True), "m-raw-head.onnx"),
+        (OtherForm(SIZE, raw_head=True), "m-raw-head-96x64.onnx"),
+    ],
+)
+def test_the_name_says_the_form(form, name):
+    assert form.name(Path("m.onnx")) == Path(name)
+
+
+def test_a_size_that_the_strides_do_not_divide_is_refused(student):
+    with pytest.raises(
+        InvalidValueError, match="--static must be WxH with sides that are multiples of 16, got '100x64'"
+    ):
+        other_form(student, METADATA, OtherForm(SizeWH(100, 64), raw_head=False))
