@@ -45,7 +45,8 @@ def model_card(metadata: ModelMetadata, file_name: str, file_mb: float) -> str:
         if metadata.data
         else "Not stated.",
         "## Metrics",
-        "Measured through the edge runtime on scenes that training never saw. Threshold and calibration are fitted on "
+        "Measured through the edge runtime on pictures kept out of training; their scenes are new only where the data "
+        "set's own split is by scene. Threshold and calibration are fitted on "
         "the first; every figure that depends on either is cross-fitted by scene."
         if metadata.metrics
         else "Not measured: threshold and presence are guesses.",
@@ -68,7 +69,7 @@ def _metrics(name: str, figures: Mapping[str, Any]) -> str:
         ("precision at the threshold", at.get("precision")),
         ("recall at the threshold", at.get("recall")),
         ("error of the count (mean absolute)", at.get("count_mae")),
-        ("presence AUROC", presence.get("AUROC")),
+        ("presence AUROC (folds pooled where cross-fitted)", presence.get("AUROC")),
         ("presence calibration error", presence.get("ECE")),
     ]
     shown = [(label, "-" if value is None else f"{value:.3f}") for label, value in rows]
@@ -88,6 +89,7 @@ def _reproduce(metadata: ModelMetadata) -> str:
     return (
         f"A student {learnt}, {metadata.settings.get('step', '?')} steps of "
         f"{train.get('batch_size', '?')} crops, seed {train.get('seed', '?')}, at commit `{metadata.commit}`. "
+        "These are the settings of the run's last start; where it was resumed, earlier steps may have had others. "
         "All settings are in the file's metadata: `kestrel models FILE`."
     )
 
