@@ -1,14 +1,21 @@
 """The command `kestrel`. Heavy packages are imported by the commands that need them, so that --help answers at once."""
 
-import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge.errors import InvalidValueError, UnusableInputError
-from edge.records import SizeWH
+from edge.commands_watch import watch
+from edge.errors import UnusableInputError
+from edge.options import (
+    ModelOption,
+    Precision,
+    PrecisionOption,
+    SectionedCommand,
+    SizeOption,
+    ThreadsOption,
+    parse_size,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,25 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-MAX_SIDE_PX = 8192
-
-
-class Precision(StrEnum):
-    """`auto` takes INT8 where it is shipped and this processor is made for it, else FP32."""
-
-    auto = "auto"
-    int8 = "int8"
-    fp32 = "fp32"
-
-
-ModelOption = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="rgb, rgb-nano, thermal, thermal-nano, or an ONNX file of Kestrel's.")
-]
-PrecisionOption = Annotated[Precision, typer.Option(help="Of a shipped model; a FILE runs as it is.")]
-ThreadsOption = Annotated[
-    int | None, typer.Option(metavar="N", help="Threads of the network.  [default: usable cores, at most 4]")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -50,68 +38,7 @@ def kestrel(
         raise typer.Exit
 
 
-@app.command(short_help="Find the pedestrians in a recording, pictures, or a live stream.")
-def watch(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="A video, a picture, a folder or 'glob' of either, a camera index, or a stream URL."
-        ),
-    ],
-    model: ModelOption = "rgb",
-    precision: PrecisionOption = Precision.auto,
-    threads: ThreadsOption = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results.  [default: ./<name of the source>]")
-    ] = None,
-    jsonl: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE|-", help="Write the records here instead of DIR/records.jsonl; - is stdout."),
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write one row a pedestrian as CSV, too; - is stdout.")
-    ] = None,
-    video: Annotated[bool, typer.Option(help="Write the annotated video, or annotated pictures.")] = True,
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="SCORE", help="Drop detections with a lower score.  [default: the model's own]"),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="Exact input of the network, e.g. 1280x736; larger sees smaller people."),
-    ] = None,
-    show: Annotated[bool, typer.Option("--show", help="Show a window meanwhile; q ends the run.")] = False,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Stop after N recognised frames.")] = None,
-    every: Annotated[int, typer.Option(metavar="N", help="Recognise every N-th frame only.")] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Skip recordings that are finished already, redo the rest.")
-    ] = False,
-) -> None:
-    """Find the pedestrians in SOURCE: records, annotated video, chart and summary.
-
-    Example: kestrel watch night-flight.mp4 --model thermal --out results
-    """
-    size_wh = parse_size(size)
-    from edge.interruption import stop_on_signals
-    from edge.model_files import resolve
-    from edge.outputs import OutputOptions
-    from edge.recognizer import Recognizer, RecognizerSettings
-    from edge.recordings import WatchRequest, watch_source
-    from edge.watch import Selection
-
-    settings = RecognizerSettings(threads, threshold, size_wh)
-    request = WatchRequest(
-        source=source,
-        outputs=OutputOptions(out=out, jsonl=jsonl, csv=csv, video=video, overwrite=overwrite),
-        selection=Selection(every=every, limit=limit),
-        resume=resume,
-        show=show,
-    )
-    with stop_on_signals() as stop:
-        recognizer = Recognizer(resolve(model, precision.value), settings)
-        notes = rounding_note(size_wh, recognizer.exact_input_wh)
-        raise typer.Exit(watch_source(request, recognizer, stop, notes))
+app.command(cls=SectionedCommand, short_help="Find the pedestrians in a recording, pictures, or a live stream.")(watch)
 
 
 @app.command(short_help="Try it on the two clips that ship with Kestrel.")
@@ -143,10 +70,7 @@ def bench(
     model: ModelOption = "rgb",
     precision: PrecisionOption = Precision.auto,
     threads: ThreadsOption = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="Exact input of the network, e.g. 1280x736; larger sees smaller people."),
-    ] = None,
+    size: SizeOption = None,
     seconds: Annotated[float, typer.Option(metavar="S", help="How long, after a warm-up.")] = 10.0,
     video: Annotated[bool, typer.Option(help="Draw and encode, as `watch` does.")] = True,
     compare: Annotated[
@@ -224,25 +148,3 @@ def installed_version() -> str:
         return version("kestrel-drone")
     except PackageNotFoundError:
         return "(not installed)"
-
-
-def parse_size(text: str | None) -> SizeWH | None:
-    """`1280x736` as a size.
-
-    Raises:
-        InvalidValueError: it is none, or a side is 0 or too large.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    sides = [int(side) for side in match.groups()] if match else []
-    if not sides or min(sides) < 1 or max(sides) > MAX_SIDE_PX:
-        raise InvalidValueError("size", f"WxH with sides of 1 to {MAX_SIDE_PX} px", text, "for example 1280x736")
-    return SizeWH(sides[0], sides[1])
-
-
-def rounding_note(asked: SizeWH | None, used: SizeWH | None) -> tuple[str, ...]:
-    """The warning where the size that was asked for is none that the network can take."""
-    if asked is None or asked == used:
-        return ()
-    return (f"size {asked} is rounded up to {used}: sides are multiples of the network's stride",)

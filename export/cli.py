@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edge.cli import parse_size
 from edge.errors import UnusableInputError
+from edge.options import parse_size
 
 app = typer.Typer(
     add_completion=False,

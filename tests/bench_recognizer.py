@@ -18,11 +18,11 @@ import numpy as np
 from edge.bench.crowd import crowd
 from edge.bench.feed import MADE_WH, MadeFrames
 from edge.bench.machine import this_machine
-from edge.cli import parse_size
 from edge.drawing import draw
 from edge.geometry import nms
 from edge.modality import look_of
 from edge.model_files import SHIPPED_NAMES, resolve
+from edge.options import parse_size
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Frame, Image, Recognition
 from edge.reports import make_frame_record

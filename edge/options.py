@@ -1,0 +1,78 @@
+"""Options that several commands share, the sections of --help, and how a size is read. Imports nothing heavy.
+
+An option is an Annotated type here or in `edge.watch_options`; a command's signature lists name, type and default.
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from edge.errors import InvalidValueError
+from edge.records import SizeWH
+
+MAX_SIDE_PX = 8192
+
+
+class Precision(StrEnum):
+    """`auto` takes INT8 where it is shipped and this processor is made for it, else FP32."""
+
+    auto = "auto"
+    int8 = "int8"
+    fp32 = "fp32"
+
+
+ModelOption = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="rgb, rgb-nano, thermal, thermal-nano, or an ONNX file of Kestrel's.")
+]
+PrecisionOption = Annotated[Precision, typer.Option(help="Of a shipped model; a FILE runs as it is.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Threads of the network.  [default: usable cores, at most 4]")
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(metavar="WxH", help="Exact input of the network, e.g. 1280x736; larger sees smaller people."),
+]
+
+
+class SectionedCommand(TyperCommand):
+    """A command whose --help shows its options by section: the `rich_help_panel` of each, in plain text.
+
+    Typer itself shows sections only in rich's frames, which are of no use in a log or a narrow terminal.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write one section a panel, in the order of the signature; those without a panel come first."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(row)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def parse_size(text: str | None) -> SizeWH | None:
+    """`1280x736` as a size.
+
+    Raises:
+        InvalidValueError: it is none, or a side is 0 or too large.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    sides = [int(side) for side in match.groups()] if match else []
+    if not sides or min(sides) < 1 or max(sides) > MAX_SIDE_PX:
+        raise InvalidValueError("size", f"WxH with sides of 1 to {MAX_SIDE_PX} px", text, "for example 1280x736")
+    return SizeWH(sides[0], sides[1])
+
+
+def rounding_note(asked: SizeWH | None, used: SizeWH | None) -> tuple[str, ...]:
+    """The warning where the size that was asked for is none that the network can take."""
+    if asked is None or asked == used:
+        return ()
+    return (f"size {asked} is rounded up to {used}: sides are multiples of the network's stride",)
