@@ -69,7 +69,7 @@ def _metrics(name: str, figures: Mapping[str, Any]) -> str:
         ("precision at the threshold", at.get("precision")),
         ("recall at the threshold", at.get("recall")),
         ("error of the count (mean absolute)", at.get("count_mae")),
-        ("presence AUROC (folds pooled where cross-fitted)", presence.get("AUROC")),
+        ("presence AUROC", presence.get("AUROC")),
         ("presence calibration error", presence.get("ECE")),
     ]
     shown = [(label, "-" if value is None else f"{value:.3f}") for label, value in rows]

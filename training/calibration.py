@@ -1,10 +1,12 @@
 """Threshold and presence of a model, fitted on validation pictures and judged on scenes that the fit did not see.
 
-The final values are fitted on all pictures; every figure that is reported of them comes from five fits, each on the
-scenes of the other four parts. Platt scaling: Platt 1999; with the priors of Lin, Lin & Weng, "A note on Platt's
+The final values are fitted on all pictures; every figure that is reported of them and depends on them comes from five
+fits, each on the scenes of the other four parts. How well presence ranks pictures depends on neither slope nor
+intercept, so its AUROC is that of the highest scores themselves: pooled folds would rank pictures by five scales. Platt scaling: Platt 1999; with the priors of Lin, Lin & Weng, "A note on Platt's
 probabilistic outputs", 2007, which keep a perfectly separable set from an infinite slope.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +15,7 @@ import numpy.typing as npt
 
 from edge.contract import Calibration, VerdictRule
 from training.evaluation import JudgedPicture, OperatingPoint, best_f1_threshold, operating_point
-from training.presence_scoring import PresenceScore, score_presence
+from training.presence_scoring import PresenceScore, auroc, score_presence
 
 FOLDS = 5
 LEAST_PROBABILITY = 1e-6  # a picture without any peak has a top score of 0
@@ -32,7 +34,7 @@ class Fit:
     calibration: Calibration
     threshold: float
     verdict: VerdictRule
-    presence: PresenceScore  # cross-fitted
+    presence: PresenceScore  # calibration cross-fitted, AUROC of the highest scores
     at_threshold: OperatingPoint  # cross-fitted; its threshold is the mean over the folds
 
 
@@ -124,7 +126,10 @@ def fit(judged: Sequence[JudgedPicture], top_scores: Sequence[float]) -> Fit:
         threshold = best_f1_threshold(rest_judged)
         held_judged = [one for one, there in zip(judged, held, strict=True) if there]
         points.append(operating_point(held_judged, threshold))
-    presence = score_presence(presences[known], positive[known])
+    presence = dataclasses.replace(
+        score_presence(presences[known], positive[known]),
+        auroc=auroc(tops[known & positive], tops[known & ~positive]),
+    )
     final = fit_platt(tops[known], positive[known])
     threshold = best_f1_threshold(judged)
     calibration = Calibration(final.slope, final.intercept, presence.calibration_error)

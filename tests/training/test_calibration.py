@@ -19,6 +19,7 @@ from training.calibration import (
 from training.coco_scoring import DetectedPicture
 from training.datasets import LabelledPicture
 from training.evaluation import judge
+from training.presence_scoring import auroc
 
 BOX = np.array([[10, 10, 20, 30]], np.float32)
 NO_BOX = np.zeros((0, 4), np.float32)
@@ -142,6 +143,14 @@ def test_figures_come_from_scenes_that_the_fit_did_not_see():
     assert found.at_threshold.f1 is not None
     assert at_once.at_threshold.f1 == 1.0
     assert found.at_threshold.f1 < 0.8
+
+
+def test_folds_of_different_scale_do_not_blur_how_presence_ranks_pictures():
+    """Every fold ranks perfectly by the score, but each fold's own calibration moves its pictures up or down."""
+    rng = np.random.default_rng(3)
+    told = [(f"s{k % 5}", k % 3 == 0, float(0.1 + 0.15 * (k % 5) * (k % 3 == 0) + 0.05 * rng.random())) for k in range(60)]
+    expected = auroc(np.array([s for _, p, s in told if p]), np.array([s for _, p, s in told if not p]))
+    assert fitted(*told).presence.auroc == pytest.approx(expected)
 
 
 def test_pictures_with_ignored_regions_alone_do_not_count_as_empty():
