@@ -7,9 +7,12 @@ from torch.nn import functional
 from torchvision.ops import generalized_box_iou
 
 from training.losses.box_distillation import box_distillation_loss
+from training.losses.channel_wise import channel_wise_loss, standardised
 from training.losses.focal import heatmap_focal_loss
 from training.losses.giou import giou, giou_loss
+from training.losses.hard_targets import hard_target_loss
 from training.losses.per_picture import mean_over_pictures
+from training.losses.scored_heat import scored_heat_loss
 from training.losses.soft_targets import soft_target_loss
 
 
@@ -162,3 +165,84 @@ def test_gradients_flow_to_the_student_alone():
     box_distillation_loss(ours, theirs, boxes(0, 0, 2, 2), torch.ones(1, 1, 1)).backward()
     assert ours.grad is not None
     assert theirs.grad is None
+
+
+def test_hard_targets_are_the_cross_entropy_with_the_teacher_s_decision():
+    student = torch.tensor([[[logit(0.7), logit(0.2)]]])
+    teacher = torch.tensor([[[logit(0.6), logit(0.4)]]])
+    by_hand = 0.7 * -math.log(0.7) + 0.4 * -math.log(1 - 0.2)  # a cell weighs as much as either believes
+    assert hard_target_loss(student, teacher, torch.ones(1, 1, 2)).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_hard_targets_are_what_soft_targets_become_when_it_is_cold():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    counted = (torch.rand(2, 3, 4) > 0.3).float()
+    cold = torch.where(teacher > 0, 80.0, -80.0)
+    log_p = functional.logsigmoid(torch.where(teacher > 0, student, -student))
+    weight = torch.maximum(student.sigmoid(), teacher.sigmoid()) * counted
+    people = (teacher.sigmoid() * counted).sum((1, 2)).clamp(min=1)
+    expected = ((-log_p * weight).sum((1, 2)) / people.sqrt()).mean()
+    torch.testing.assert_close(hard_target_loss(student, teacher, counted), expected)
+    ones = torch.ones(1, 1, 1)
+    certain, guess = cold[:1, :1, :1], student[:1, :1, :1]
+    ours, theirs = hard_target_loss(guess, certain, ones), soft_target_loss(guess, certain, ones, 1.0)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_channel_wise_distillation_is_the_paper_s_formula():
+    torch.manual_seed(0)
+    student, teacher, t = torch.randn(2, 3, 2, 2), torch.randn(2, 3, 2, 2), 4.0
+    by_hand = 0.0
+    for picture in range(2):
+        for channel in range(3):
+            ps = [math.exp(v / t) for v in student[picture, channel].flatten().tolist()]
+            pt = [math.exp(v / t) for v in teacher[picture, channel].flatten().tolist()]
+            by_hand += sum(b / sum(pt) * math.log((b / sum(pt)) / (a / sum(ps))) for a, b in zip(ps, pt, strict=True))
+    assert channel_wise_loss(student, teacher, t).item() == pytest.approx(t**2 / 3 * by_hand / 2, rel=1e-4)
+
+
+def test_channel_wise_distillation_does_not_see_how_strong_a_channel_is():
+    maps = torch.randn(1, 4, 5, 5)
+    assert channel_wise_loss(maps, maps + 7.0).item() == pytest.approx(0, abs=1e-6)
+    assert channel_wise_loss(standardised(3 * maps), standardised(maps)).item() == pytest.approx(0, abs=1e-4)
+    flat = torch.full((1, 4, 5, 5), 2.0)
+    assert (standardised(flat) == 0).all()
+    assert channel_wise_loss(standardised(maps), standardised(flat)).isfinite()
+
+
+def test_the_scored_heat_loss_is_the_quality_focal_loss_of_the_paper():
+    p, score = torch.tensor([[[0.8, 0.3, 0.1]]]), torch.tensor([[[0.6, 0.9, 0.0]]])
+    heat = torch.tensor([[[1.0, 0.5, 0.0]]])  # the second cell is a neighbour; its score is not looked at
+    by_hand = (
+        abs(0.6 - 0.8) ** 2 * -(0.6 * math.log(0.8) + 0.4 * math.log(0.2))
+        - 0.5**4 * 0.3**2 * math.log(0.7)
+        - 0.1**2 * math.log(0.9)
+    )
+    loss = scored_heat_loss(p.logit(), heat, score, torch.ones(1, 1, 3))
+    assert loss.item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_with_every_score_at_1_it_is_the_focal_loss():
+    torch.manual_seed(0)
+    logits, heat = torch.randn(2, 4, 4), torch.rand(2, 4, 4) * 0.9
+    heat[:, 1, 2] = heat[0, 3, 3] = 1.0
+    counted = (torch.rand(2, 4, 4) > 0.2).float()
+    ours = scored_heat_loss(logits, heat, torch.ones(2, 4, 4), counted)
+    torch.testing.assert_close(ours, heatmap_focal_loss(logits, heat, counted))
+
+
+def test_a_student_that_is_as_sure_as_the_foreign_detector_loses_nothing_at_its_boxes():
+    heat, score = torch.ones(1, 1, 1), torch.full((1, 1, 1), 0.4)
+    assert scored_heat_loss(torch.full((1, 1, 1), logit(0.4)), heat, score, heat).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", [hard_target_loss, channel_wise_loss])
+def test_no_gradient_flows_into_what_teaches(loss):
+    shape = (1, 1, 2) if loss is hard_target_loss else (1, 2, 2, 2)
+    student, teacher = torch.randn(shape, requires_grad=True), torch.randn(shape, requires_grad=True)
+    arguments = (student, teacher, torch.ones(shape)) if loss is hard_target_loss else (student, teacher)
+    loss(*arguments).backward()
+    assert student.grad is not None
+    assert student.grad.abs().sum() > 0
+    assert teacher.grad is None
