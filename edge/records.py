@@ -88,7 +88,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What the network says of one frame: presence in 0..1, detections in frame pixels by descending score."""
+    """What the network says of one frame: presence in 0..1, detections in frame pixels by descending score.
+
+    `coverage` is the share of the frame, 0..1, that was looked at lately enough; below 1 nobody may call it clear.
+    """
 
     presence: float
     boxes_xyxy: Boxes
@@ -96,8 +99,11 @@ class Recognition:
     preprocess_ms: float
     infer_ms: float
     postprocess_ms: float
+    coverage: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.coverage <= 1.0:
+            raise InvalidValueError("coverage", "in 0..1", self.coverage)
         if self.boxes_xyxy.shape != (len(self.scores), 4):
             raise InvalidValueError("boxes_xyxy", f"of shape ({len(self.scores)}, 4)", self.boxes_xyxy.shape)
 

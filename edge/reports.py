@@ -40,7 +40,7 @@ def make_frame_record(frame: Frame, recognition: Recognition | None, verdict: Ve
         verdict=verdict,
         presence=None if recognition is None else recognition.presence,
         pedestrians=() if recognition is None else pedestrians(recognition),
-        coverage=None if recognition is None else 1.0,
+        coverage=None if recognition is None else recognition.coverage,
         stage_ms=None if recognition is None else _stage_ms(frame, recognition),
         name=frame.name,
         time_s=frame.time_s,

@@ -43,6 +43,7 @@ class Judge:
     """Judges the frames of one source in their order.
 
     Without signal the verdict is unknown. The standing outlives the gap: a gap is evidence neither for nor against.
+    Where it would be clear, but a part of the frame was not looked at, the verdict is unknown, too.
     """
 
     def __init__(self, rule: VerdictRule) -> None:
@@ -60,6 +61,10 @@ class Judge:
             return Ruling("unknown", signal_events)
         before = self._standing
         self._standing = next_standing(before, recognition.presence, frame.time_s, self._rule)
+        if self._standing.verdict == "clear" and recognition.coverage < 1:
+            if before.verdict == "pedestrian":  # neither confirmed nor gone: nobody knows what is in the rest
+                self._standing = before
+            return Ruling("unknown", signal_events)
         if self._standing.verdict == before.verdict:
             return Ruling(self._standing.verdict, signal_events)
         return Ruling(self._standing.verdict, (*signal_events, _turn(frame, frame.time_s, before)))
@@ -68,7 +73,9 @@ class Judge:
 def _judge_alone(recognition: Recognition | None, rule: VerdictRule) -> Verdict:
     if recognition is None:
         return "unknown"
-    return "pedestrian" if recognition.presence >= rule.enter else "clear"
+    if recognition.presence >= rule.enter:
+        return "pedestrian"
+    return "clear" if recognition.coverage == 1 else "unknown"
 
 
 def _turn(frame: Frame, time_s: float, before: Standing) -> Event:

@@ -9,17 +9,18 @@ RULE = VerdictRule(enter=0.6, leave=0.4, enter_s=0.2, leave_s=0.5)
 IMAGE = np.zeros((1, 1, 3), np.uint8)
 
 
-def recognition(presence: float) -> Recognition:
-    return Recognition(presence, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0, 0, 0)
+def recognition(presence: float, coverage: float = 1.0) -> Recognition:
+    return Recognition(presence, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0, 0, 0, coverage)
 
 
-def judge_all(presences, rule=RULE, step_s=0.1):
+def judge_all(presences, rule=RULE, step_s=0.1, coverages=None):
     """Verdicts and events of a video; None is a frame without signal."""
+    coverages = coverages or [1.0] * len(presences)
     judge, verdicts, events = Judge(rule), [], []
     for seq, presence in enumerate(presences):
         lost = presence is None
         frame = Frame(seq, None if lost else IMAGE, time_s=seq * step_s, signal="no_signal" if lost else "ok")
-        ruling = judge.judge(frame, None if lost else recognition(presence))
+        ruling = judge.judge(frame, None if lost else recognition(presence, coverages[seq]))
         verdicts.append(ruling.verdict)
         events += [(event.event, round(event.time_s, 3), event.detail) for event in ruling.events]
     return verdicts, events
@@ -67,6 +68,28 @@ def test_a_verdict_outlives_a_gap_in_the_signal():
     verdicts, events = judge_all([0.9, 0.9, 0.9, None, 0.5])
     assert verdicts == ["clear", "clear", "pedestrian", "unknown", "pedestrian"]
     assert [event[0] for event in events] == ["appeared", "signal_lost", "signal_back"]
+
+
+@pytest.mark.parametrize(
+    ("presences", "coverages", "verdicts", "events"),
+    [
+        ([0.1, 0.1, 0.1], [0.5, 0.9, 1.0], "uuc", []),
+        ([0.9, 0.9, 0.9], [0.5, 0.9, 0.9], "uup", ["appeared"]),  # a person seen is enough, wherever
+        ([0.9] * 3 + [0.1] * 8, [1.0] * 3 + [0.9] * 6 + [1.0] * 2, "ccp" + "pppppu" + "cc", ["appeared", "gone"]),
+        ([0.9] * 3 + [0.1] * 7 + [0.9], [1.0] * 3 + [0.9] * 8, "ccp" + "pppppuu" + "p", ["appeared"]),
+    ],
+)
+def test_a_frame_that_was_not_looked_at_everywhere_is_never_clear(presences, coverages, verdicts, events):
+    found, said = judge_all(presences, coverages=coverages)
+    assert "".join(verdict[0] for verdict in found) == verdicts
+    assert [event[0] for event in said] == events
+
+
+def test_a_picture_without_people_that_was_seen_in_part_is_unknown():
+    judge = Judge(RULE)
+    frame = Frame(0, IMAGE, name="0.png")
+    assert judge.judge(frame, recognition(0.1, coverage=0.99)).verdict == "unknown"
+    assert judge.judge(frame, recognition(0.9, coverage=0.99)).verdict == "pedestrian"
 
 
 def test_delays_are_seconds_of_the_source_not_frames():
