@@ -15,11 +15,11 @@ COLUMNS = ("seq", "name", "time_s", "verdict", "presence", "count", "x0", "y0", 
 class CsvSink(Sink):
     """Frames as rows, with the same rounding as the JSON Lines; other records have none."""
 
-    def __init__(self, path: Path | None, *, append: bool = False) -> None:
+    def __init__(self, path: Path | None, *, append: bool = False, fsync_s: float | None = None) -> None:
         """Raises InvalidValueError where the file cannot be created. None is standard output."""
         self.warnings: list[str] = []
-        self._output = TextOutput(path, append=append)
-        if not (append and path is not None and path.stat().st_size):
+        self._output = TextOutput(path, append=append, fsync_s=fsync_s)
+        if not self._output.size_bytes:
             self._output.put(_as_csv([COLUMNS]))
 
     def write(self, record: Record, frame: Frame | None) -> None:  # noqa: ARG002
@@ -29,6 +29,10 @@ class CsvSink(Sink):
 
     def skip(self, frame: Frame) -> None:
         """Skipped frames have no row."""
+
+    def idle(self) -> None:
+        """Sync the disk where that is due."""
+        self._output.idle()
 
     def close(self) -> None:
         """Close the file."""

@@ -26,6 +26,9 @@ class Sink(Protocol):
     def skip(self, frame: Frame) -> None:
         """Take a frame that was not recognised (`--every`): only videos show it, with the last record's boxes."""
 
+    def idle(self) -> None:
+        """Called a few times a second while nothing comes, where the sink has a thread of its own."""
+
     def close(self) -> None:
         """Finish the file; a second call does nothing."""
 

@@ -1,14 +1,16 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from edge.errors import OutputClosedError, ProcessingError, UnusableInputError
+from edge.errors import InvalidValueError, OutputClosedError, ProcessingError, UnusableInputError
 from edge.records import Event, FrameRecord, Pedestrian, Record, SizeWH
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, SummarySink, VideoSink
 from edge.sinks.csv import COLUMNS, rows
+from edge.sinks.jsonl import Rotation
 from tests.edge.recordings import HEADER, SUMMARY, lost, seen
 
 NEAR = Pedestrian((1.234, 2.0, 30.0, 40.0), 0.912342, 7)
@@ -147,3 +149,109 @@ def test_a_reader_that_leaves_ends_the_program_quietly() -> None:
         program.stdout.close()
         assert program.stderr.read() == b""
         assert program.wait(timeout=30) == OutputClosedError.exit_code == 0
+
+
+def records_of(path: Path) -> list[str]:
+    return [json.loads(line)["record"] for line in path.read_text().splitlines()]
+
+
+def test_rotated_files_stand_alone_and_only_the_newest_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    line = len(json.dumps(seen(0).to_json()))
+    with JsonLinesSink(path, append=True, rotation=Rotation(max_mb=5 * line / 1e6, keep=2)) as sink:
+        sink.write(HEADER, None)
+        for seq in range(40):
+            sink.write(seen(seq), None)
+        sink.write(SUMMARY, None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["records.jsonl", "records.jsonl.1", "records.jsonl.2"]
+    files = [path, path.with_name("records.jsonl.1"), path.with_name("records.jsonl.2")]
+    assert all(records_of(file)[0] == "header" for file in files)
+    assert records_of(path)[-1] == "summary"
+    seqs = [
+        json.loads(line)["seq"]
+        for file in reversed(files)
+        for line in file.read_text().splitlines()
+        if '"frame"' in line
+    ]
+    assert seqs == list(range(seqs[0], 40))
+
+
+@pytest.mark.parametrize(("max_mb", "keep", "name"), [(0.0, 1, "rotate_mb"), (-1.0, 1, "rotate_mb"), (1.0, 0, "keep")])
+def test_a_rotation_that_keeps_nothing_is_refused(max_mb: float, keep: int, name: str) -> None:
+    with pytest.raises(InvalidValueError, match=f"^{name} must be"):
+        Rotation(max_mb, keep)
+
+
+def test_standard_output_cannot_rotate() -> None:
+    with pytest.raises(InvalidValueError, match="rotate_mb must be left out"):
+        JsonLinesSink(None, rotation=Rotation(1.0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", ""),
+        ('{"record": "header"}\n', '{"record": "header"}\n'),
+        ('{"record": "header"}\n{"record": "fra', '{"record": "header"}\n'),
+        ('{"record": "hea', ""),
+        ("somebody's own line", "somebody's own line\n"),
+    ],
+)
+def test_a_line_that_a_killed_run_cut_off_is_removed_and_nothing_else(tmp_path: Path, before: str, after: str) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(before)
+    JsonLinesSink(path, append=True).close()
+    assert path.read_text() == after
+
+
+def test_what_was_written_is_synced_to_the_disk_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), real(descriptor))[1])
+    with JsonLinesSink(tmp_path / "r.jsonl", fsync_s=0.0) as sink:
+        made = len(synced)  # the name of the file itself
+        sink.write(HEADER, None)
+        sink.idle()
+        assert len(synced) == made + 1
+    with JsonLinesSink(tmp_path / "s.jsonl", fsync_s=1000.0) as sink:
+        made = len(synced)
+        sink.write(HEADER, None)
+        sink.idle()
+        assert len(synced) == made
+    assert len(synced) == made + 1  # closed, and on the disk
+
+
+FULL_DISK_WRITER = """
+import resource, signal, sys
+from pathlib import Path
+from edge.sinks import JsonLinesSink
+from edge.sinks.queued import Deadline, QueuedSink, QueueRule
+from tests.edge.recordings import HEADER, SUMMARY, seen
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+path = Path(sys.argv[1])
+make = lambda: JsonLinesSink(path, append=True)
+sink = QueuedSink("records", make, QueueRule(live=True, capacity=1000, images=False, retry_s=0.0), Deadline(5.0))
+sink.write(HEADER, None)
+for seq in range(200):
+    sink.write(seen(seq), None)
+while not sink.dropped + sink.failures:
+    pass
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+sink.write(SUMMARY, None)
+sink.close()
+"""
+
+
+def test_a_live_run_outlives_a_full_disk_and_loses_nothing_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    command = [sys.executable, "-c", FULL_DISK_WRITER, str(path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True)
+    assert "records failed" in done.stderr
+    assert "File too large" in done.stderr
+    assert "records works again" in done.stderr
+    kinds = records_of(path)  # every line is whole
+    assert kinds[0] == "header"
+    assert kinds[-1] == "summary"
+    assert kinds.count("frame") > 50
