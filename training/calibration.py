@@ -2,8 +2,10 @@
 
 The final values are fitted on all pictures; every figure that is reported of them and depends on them comes from five
 fits, each on the scenes of the other four parts. How well presence ranks pictures depends on neither slope nor
-intercept, so its AUROC is that of the highest scores themselves: pooled folds would rank pictures by five scales. Platt scaling: Platt 1999; with the priors of Lin, Lin & Weng, "A note on Platt's
-probabilistic outputs", 2007, which keep a perfectly separable set from an infinite slope.
+intercept, so its AUROC is that of the highest scores themselves: pooled folds would rank pictures by five scales.
+
+Platt scaling: Platt 1999; with the priors of Lin, Lin & Weng, "A note on Platt's probabilistic outputs", 2007, which
+keep a perfectly separable set from an infinite slope.
 """
 
 import dataclasses
@@ -14,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.contract import Calibration, VerdictRule
-from training.evaluation import JudgedPicture, OperatingPoint, best_f1_threshold, operating_point
+from training.evaluation import (
+    JudgedPicture,
+    OperatingPoint,
+    SourceScore,
+    best_f1_threshold,
+    operating_point,
+    score_sources,
+)
 from training.presence_scoring import PresenceScore, auroc, score_presence
 
 FOLDS = 5
@@ -35,7 +44,8 @@ class Fit:
     threshold: float
     verdict: VerdictRule
     presence: PresenceScore  # calibration cross-fitted, AUROC of the highest scores
-    at_threshold: OperatingPoint  # cross-fitted; its threshold is the mean over the folds
+    at_threshold: OperatingPoint  # cross-fitted; its threshold is the mean over the pictures
+    sources: tuple[SourceScore, ...]  # cross-fitted
 
 
 def logit(probabilities: Vector) -> Vector:
@@ -96,16 +106,22 @@ def presence_of(top_scores: Vector, calibration: Calibration) -> Vector:
     return sigmoid(calibration.slope * logit(top_scores) + calibration.intercept)
 
 
-def folds_by_scene(scenes: Sequence[str], folds: int = FOLDS) -> npt.NDArray[np.int64]:
-    """(N,) fold of each picture; a scene lies in one fold, the folds are about equally large."""
-    counts: dict[str, int] = {}
-    for scene in scenes:
-        counts[scene] = counts.get(scene, 0) + 1
-    sizes, fold_of = [0] * folds, {}
-    for scene in sorted(counts, key=lambda s: (-counts[s], s)):
-        smallest = sizes.index(min(sizes))
-        fold_of[scene] = smallest
-        sizes[smallest] += counts[scene]
+def folds_by_scene(scenes: Sequence[str], positive: Mask, folds: int = FOLDS) -> npt.NDArray[np.int64]:
+    """(N,) fold of each picture; a scene lies in one fold, and each fold has about its share of either kind.
+
+    Largest scene first, each into the fold where it makes the shares of pictures with and without pedestrians the
+    least uneven: else a fold of nothing but people would be judged by a fit on too many empty pictures.
+    """
+    counts: dict[str, list[int]] = {}
+    for scene, with_people in zip(scenes, positive.tolist(), strict=True):
+        counts.setdefault(scene, [0, 0])[with_people] += 1
+    totals = np.maximum(np.sum([*counts.values(), [0, 0]], axis=0), 1)
+    shares, fold_of = np.zeros((folds, 2)), {}
+    for scene in sorted(counts, key=lambda s: (-sum(counts[s]), s)):
+        added = np.array(counts[scene]) / totals
+        fold = int((((shares + added) ** 2).sum(1) - (shares**2).sum(1)).argmin())
+        fold_of[scene] = fold
+        shares[fold] += added
     return np.array([fold_of[scene] for scene in scenes], dtype=np.int64)
 
 
@@ -116,25 +132,27 @@ def fit(judged: Sequence[JudgedPicture], top_scores: Sequence[float]) -> Fit:
     positive = np.array([len(p.boxes_xyxy) > 0 for p in pictures])
     # Of pictures with ignore regions alone, nobody knows whether anyone is in them.
     known = positive | np.array([not len(p.ignore_xyxy) for p in pictures])
-    fold = folds_by_scene([p.scene for p in pictures])
-    presences, points = np.zeros(len(tops)), []
+    fold = folds_by_scene([p.scene for p in pictures], positive)
+    presences, thresholds = np.zeros(len(tops)), np.zeros(len(tops))
     for k in sorted(set(fold.tolist())):
         rest, held = fold != k, fold == k
         rest_judged = [one for one, there in zip(judged, rest, strict=True) if there] or list(judged)
-        calibration = fit_platt(tops[rest & known], positive[rest & known])
-        presences[held] = presence_of(tops[held], calibration)
-        threshold = best_f1_threshold(rest_judged)
-        held_judged = [one for one, there in zip(judged, held, strict=True) if there]
-        points.append(operating_point(held_judged, threshold))
+        presences[held] = presence_of(tops[held], fit_platt(tops[rest & known], positive[rest & known]))
+        thresholds[held] = best_f1_threshold(rest_judged)
     presence = dataclasses.replace(
         score_presence(presences[known], positive[known]),
         auroc=auroc(tops[known & positive], tops[known & ~positive]),
     )
     final = fit_platt(tops[known], positive[known])
     threshold = best_f1_threshold(judged)
-    calibration = Calibration(final.slope, final.intercept, presence.calibration_error)
-    sizes = [int((fold == k).sum()) for k in sorted(set(fold.tolist()))]
-    return Fit(calibration, threshold, verdict_rule(threshold, final), presence, _pooled(points, sizes))
+    return Fit(
+        calibration=Calibration(final.slope, final.intercept, presence.calibration_error),
+        threshold=threshold,
+        verdict=verdict_rule(threshold, final),
+        presence=presence,
+        at_threshold=operating_point(judged, thresholds),
+        sources=score_sources(judged, thresholds),
+    )
 
 
 def verdict_rule(threshold: float, calibration: Calibration) -> VerdictRule:
@@ -143,15 +161,3 @@ def verdict_rule(threshold: float, calibration: Calibration) -> VerdictRule:
     low = at - calibration.slope * LEAVE_LOGITS
     enter, leave = (float(v) for v in sigmoid(np.array([at, low])))
     return VerdictRule(enter=enter, leave=leave)
-
-
-def _pooled(points: Sequence[OperatingPoint], sizes: Sequence[int]) -> OperatingPoint:
-    """Mean over the folds, weighted by their pictures; undefined figures are left out."""
-
-    def mean(name: str) -> float | None:
-        pairs = [(getattr(p, name), n) for p, n in zip(points, sizes, strict=True) if getattr(p, name) is not None]
-        return float(np.average([v for v, _ in pairs], weights=[n for _, n in pairs])) if pairs else None
-
-    return OperatingPoint(
-        mean("threshold") or 0.0, mean("precision"), mean("recall"), mean("f1"), mean("count_mae") or 0.0
-    )

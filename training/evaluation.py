@@ -43,7 +43,7 @@ class JudgedPicture:
 class OperatingPoint:
     """What the detections with a score of at least `threshold` are worth. None: nothing to divide by."""
 
-    threshold: float
+    threshold: float  # the mean, where each picture has its own
     precision: float | None  # of the detections outside ignore regions, the share that found a pedestrian
     recall: float | None
     f1: float | None
@@ -209,7 +209,7 @@ def judge(
         presence=_presence(detected),
         at_threshold=operating_point(judged, threshold),
         at_best_f1=operating_point(judged, best_f1_threshold(judged)),
-        sources=_by_source(judged, threshold),
+        sources=score_sources(judged, threshold),
         judged=judged,
         warnings=warnings,
     )
@@ -235,14 +235,21 @@ def best_f1_threshold(judged: Sequence[JudgedPicture]) -> float:
     return float(curve.scores[f1.argmax()])
 
 
-def operating_point(judged: Sequence[JudgedPicture], threshold: float) -> OperatingPoint:
-    """Precision, recall, F1 at an IoU of 0.5 and the error of the count, at one score threshold."""
-    hits = _hits(judged, threshold)
-    counted = sum(int(_counted(one, threshold).sum()) for one in judged)
+def operating_point(judged: Sequence[JudgedPicture], threshold: float | Vector) -> OperatingPoint:
+    """Precision, recall, F1 at an IoU of 0.5 and the error of the count, at one score threshold, or at one a picture.
+
+    `threshold` (N,) has one for each of N pictures, as cross-fitting gives them.
+    """
+    thresholds = np.broadcast_to(np.asarray(threshold, np.float64), len(judged))
+    hits = _hits(judged, thresholds)
+    counted = sum(int(_counted(one, t).sum()) for one, t in zip(judged, thresholds, strict=True))
     pedestrians = sum(len(one.match.found_scores) for one in judged)
-    errors = [abs(int((one.detected.scores >= threshold).sum()) - len(one.match.found_scores)) for one in judged]
+    errors = [
+        abs(int((one.detected.scores >= t).sum()) - len(one.match.found_scores))
+        for one, t in zip(judged, thresholds, strict=True)
+    ]
     return OperatingPoint(
-        threshold=threshold,
+        threshold=float(thresholds.mean()),
         precision=hits / counted if counted else None,
         recall=hits / pedestrians if pedestrians else None,
         f1=2 * hits / (counted + pedestrians) if counted + pedestrians else None,
@@ -250,8 +257,31 @@ def operating_point(judged: Sequence[JudgedPicture], threshold: float) -> Operat
     )
 
 
-def _hits(judged: Sequence[JudgedPicture], threshold: float) -> int:
-    return sum(int((one.match.found_scores >= threshold).sum()) for one in judged)
+def score_sources(judged: Sequence[JudgedPicture], threshold: float | Vector) -> tuple[SourceScore, ...]:
+    """Each collection apart, by name; `threshold` as for `operating_point`."""
+    thresholds = np.broadcast_to(np.asarray(threshold, np.float64), len(judged))
+    rows = []
+    for source in sorted({one.detected.picture.source for one in judged}):
+        chosen = np.array([one.detected.picture.source == source for one in judged])
+        part = [one for one, there in zip(judged, chosen, strict=True) if there]
+        hits = _hits(part, thresholds[chosen])
+        pedestrians = sum(len(one.match.found_scores) for one in part)
+        counted = sum(int(_counted(one, t).sum()) for one, t in zip(part, thresholds[chosen], strict=True))
+        rows.append(
+            SourceScore(
+                source=source,
+                pictures=len(part),
+                pedestrians=pedestrians,
+                ap50=score_ap50([one.detected for one in part]),
+                recall=hits / pedestrians if pedestrians else None,
+                false_alarms=counted - hits,
+            )
+        )
+    return tuple(rows)
+
+
+def _hits(judged: Sequence[JudgedPicture], thresholds: Vector) -> int:
+    return sum(int((one.match.found_scores >= t).sum()) for one, t in zip(judged, thresholds, strict=True))
 
 
 def _counted(one: JudgedPicture, threshold: float) -> Mask:
@@ -266,25 +296,6 @@ def _presence(detected: Sequence[DetectedPicture]) -> PresenceScore:
     presences = np.array([one.presence for one in known], dtype=np.float64)
     positive = np.array([len(one.picture.boxes_xyxy) > 0 for one in known], dtype=np.bool_)
     return score_presence(presences, positive)
-
-
-def _by_source(judged: Sequence[JudgedPicture], threshold: float) -> tuple[SourceScore, ...]:
-    rows = []
-    for source in sorted({one.detected.picture.source for one in judged}):
-        part = [one for one in judged if one.detected.picture.source == source]
-        hits = _hits(part, threshold)
-        pedestrians = sum(len(one.match.found_scores) for one in part)
-        rows.append(
-            SourceScore(
-                source=source,
-                pictures=len(part),
-                pedestrians=pedestrians,
-                ap50=score_ap50([one.detected for one in part]),
-                recall=hits / pedestrians if pedestrians else None,
-                false_alarms=sum(int(_counted(one, threshold).sum()) for one in part) - hits,
-            )
-        )
-    return tuple(rows)
 
 
 def _joined(parts: list[npt.NDArray[Any]]) -> Vector:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 CALIBRATION_BINS = 15
+CHANCE_DRAWS = 50
 
 Vector = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -31,6 +32,7 @@ class PresenceScore:
     negatives: int
     auroc: float | None  # None: only one of both kinds
     calibration_error: float | None  # None: no pictures
+    error_by_chance: float | None  # what a perfectly calibrated model would show on so few pictures
     bins: tuple[CalibrationBin, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -38,9 +40,18 @@ class PresenceScore:
         return {
             "positives": self.positives,
             "negatives": self.negatives,
-            "AUROC": None if self.auroc is None else round(self.auroc, 4),
-            "ECE": None if self.calibration_error is None else round(self.calibration_error, 4),
+            "AUROC": _rounded(self.auroc),
+            "ECE": _rounded(self.calibration_error),
+            "ECE_by_chance": _rounded(self.error_by_chance),
         }
+
+    def bins_to_json(self) -> list[dict[str, Any]]:
+        """The bins that hold pictures: presence said, share of pictures that hold a pedestrian, pictures."""
+        return [
+            {"said": _rounded(one.mean_presence), "true": _rounded(one.pedestrian_share), "pictures": one.pictures}
+            for one in self.bins
+            if one.pictures
+        ]
 
 
 def score_presence(presences: Vector, positive: Mask) -> PresenceScore:
@@ -51,6 +62,7 @@ def score_presence(presences: Vector, positive: Mask) -> PresenceScore:
         negatives=int((~positive).sum()),
         auroc=auroc(presences[positive], presences[~positive]),
         calibration_error=calibration_error(bins),
+        error_by_chance=error_by_chance(presences),
         bins=bins,
     )
 
@@ -76,7 +88,7 @@ def calibration_error(bins: tuple[CalibrationBin, ...]) -> float | None:
     """Expected calibration error: sum over bins of share of pictures x |pedestrian share - mean presence|.
 
     Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599, equation 3, 15 bins of equal width. It
-    is biased upwards for few pictures: with 250 pictures a perfectly calibrated model still shows 0.02 to 0.05.
+    is biased upwards for few pictures, see `error_by_chance`.
     """
     total = sum(one.pictures for one in bins)
     if not total:
@@ -89,6 +101,18 @@ def calibration_error(bins: tuple[CalibrationBin, ...]) -> float | None:
     return sum(gaps) / total
 
 
+def error_by_chance(presences: Vector, draws: int = CHANCE_DRAWS) -> float | None:
+    """The calibration error to expect if every presence were exactly right: chance alone, on so many pictures.
+
+    Mean over truths drawn from the presences themselves, always the same draws; None without pictures.
+    """
+    if not len(presences):
+        return None
+    rng = np.random.default_rng(0)
+    drawn = (calibration_bins(presences, rng.random(len(presences)) < presences) for _ in range(draws))
+    return float(np.mean([calibration_error(bins) or 0.0 for bins in drawn]))
+
+
 def _bin(edges: Vector, presences: Vector, positive: Mask) -> CalibrationBin:
     some = len(presences) > 0
     return CalibrationBin(
@@ -98,3 +122,7 @@ def _bin(edges: Vector, presences: Vector, positive: Mask) -> CalibrationBin:
         mean_presence=float(presences.mean()) if some else None,
         pedestrian_share=float(positive.mean()) if some else None,
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -100,15 +100,19 @@ def test_scores_without_meaning_give_the_share_of_positives(scores, positive):
     ],
 )
 def test_no_scene_lies_in_two_folds(scenes):
-    folds = folds_by_scene(scenes)
+    folds = folds_by_scene(scenes, np.arange(len(scenes)) % 3 == 0)
     assert len(folds) == len(scenes)
     assert len(set(zip(scenes, folds.tolist(), strict=True))) == len(set(scenes))
 
 
-def test_folds_are_about_equally_large():
-    counts = np.bincount(folds_by_scene([f"s{k % 23}" for k in range(230)]), minlength=FOLDS)
-    assert counts.sum() == 230
-    assert counts.max() - counts.min() <= 10
+@pytest.mark.parametrize("scene_has_people", [lambda k: k % 2 == 0, lambda k: k % 23 < 5, lambda k: True])
+def test_folds_have_about_their_share_of_either_kind(scene_has_people):
+    positive = np.array([scene_has_people(k) for k in range(230)])
+    folds = folds_by_scene([f"s{k % 23}" for k in range(230)], positive)
+    for kind in (positive, ~positive):
+        counts = np.bincount(folds[kind], minlength=FOLDS)
+        assert counts.sum() == kind.sum()
+        assert counts.max() - counts.min() <= 10
 
 
 def picture(scene: str, people: bool, ignored: bool = False) -> LabelledPicture:
@@ -148,7 +152,9 @@ def test_figures_come_from_scenes_that_the_fit_did_not_see():
 def test_folds_of_different_scale_do_not_blur_how_presence_ranks_pictures():
     """Every fold ranks perfectly by the score, but each fold's own calibration moves its pictures up or down."""
     rng = np.random.default_rng(3)
-    told = [(f"s{k % 5}", k % 3 == 0, float(0.1 + 0.15 * (k % 5) * (k % 3 == 0) + 0.05 * rng.random())) for k in range(60)]
+    told = [
+        (f"s{k % 5}", k % 3 == 0, float(0.1 + 0.15 * (k % 5) * (k % 3 == 0) + 0.05 * rng.random())) for k in range(60)
+    ]
     expected = auroc(np.array([s for _, p, s in told if p]), np.array([s for _, p, s in told if not p]))
     assert fitted(*told).presence.auroc == pytest.approx(expected)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.presence_scoring import auroc, calibration_bins, calibration_error, score_presence
+from training.presence_scoring import auroc, calibration_bins, calibration_error, error_by_chance, score_presence
 
 
 @pytest.mark.parametrize(
@@ -53,4 +53,18 @@ def test_a_calibrated_model_has_little_error_and_an_overconfident_one_much() -> 
 
 def test_presence_figures_are_rounded_for_json() -> None:
     score = score_presence(np.array([0.9, 0.2, 0.4]), np.array([True, False, True]))
-    assert score.to_json() == {"positives": 2, "negatives": 1, "AUROC": 1.0, "ECE": 0.3}
+    figures = score.to_json()
+    assert 0.1 < figures.pop("ECE_by_chance") < 0.5
+    assert figures == {"positives": 2, "negatives": 1, "AUROC": 1.0, "ECE": 0.3}
+    assert score.bins_to_json()[-1] == {"said": 0.9, "true": 1.0, "pictures": 1}
+
+
+def test_chance_alone_explains_less_of_the_error_the_more_pictures_there_are() -> None:
+    rng = np.random.default_rng(1)
+    few, many = (error_by_chance(rng.uniform(0, 1, count)) for count in (50, 5000))
+    assert few is not None
+    assert many is not None
+    assert 0.08 < few < 0.2
+    assert many < few / 4
+    assert error_by_chance(np.ones(10)) == 0.0
+    assert error_by_chance(np.zeros(0)) is None
