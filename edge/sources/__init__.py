@@ -8,10 +8,10 @@ import os
 import re
 from collections.abc import Callable
 
+from edge.secrets import redact
 from edge.sources.camera import open_camera
 from edge.sources.files import find_recordings
 from edge.sources.pictures import PicturesSource
-from edge.sources.redact import redact
 from edge.sources.source import Source, unusable
 from edge.sources.stream import open_stream
 from edge.sources.video import VideoSource

@@ -1,0 +1,143 @@
+"""Credentials come in by the environment or a file, and never go out: not in records, errors, logs, or tracebacks.
+
+Standard library only, since it also cleans the message that a heavy package is missing.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from edge.errors import InvalidValueError
+
+HIDDEN = "***"
+PIPELINE = "gst:"
+
+# Names of fields whose values are secrets. Matched as a part of the name, so `api_key` and `X-Amz-Signature` are
+# caught; streamid, because SRT carries user names in it.
+_SECRET_NAME = r"(?:user|usr|login|pass|pwd|token|key|secret|auth|sig|cred|session|jwt|streamid)"
+_SECRET_FIELD = re.compile(rf"((?:^|[?&;/#])[^?&;/#=]*{_SECRET_NAME}[^?&;/#=]*=)[^&;/#]*", re.IGNORECASE)
+# `user-pw=secret` or `user-pw="two words"` in a GStreamer pipeline.
+_SECRET_PROPERTY = re.compile(
+    rf"([\w-]*(?:{_SECRET_NAME}|-pw\b)[\w-]*\s*=\s*)(?:\"(?:\\.|[^\"\\])*\"?|(?:\\.|[^\s\\])+)", re.IGNORECASE
+)
+_USER_INFO = re.compile(r"(\w[\w+.-]*://).*@", re.DOTALL)
+_URL = re.compile(r"(\w[\w+.-]*://)(\S*)")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """What `--source-file` holds: sources, and values for the variables in them."""
+
+    sources: tuple[str, ...] = ()
+    variables: tuple["Variable", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`value` is the plain secret, not percent-encoded; it is left out of the text form."""
+
+    name: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Variable({self.name!r}, {HIDDEN})"
+
+
+def redact(uri: str) -> str:
+    """`uri` without user name, password and secret fields; a path without a scheme is returned as it is.
+
+    Everything between `://` and the last `@` counts as credentials, since a password may hold `@ : / ? %` unescaped.
+    A URL whose path has an `@` of its own so loses its host's name in messages: rather that than a password shown.
+    """
+    if uri.startswith(PIPELINE):
+        return _SECRET_PROPERTY.sub(rf"\g<1>{HIDDEN}", redact_text(uri))
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri
+    _, at, place = rest.rpartition("@")
+    shown_place = _SECRET_FIELD.sub(rf"\g<1>{HIDDEN}", place)
+    return f"{scheme}://{HIDDEN}@{shown_place}" if at else f"{scheme}://{shown_place}"
+
+
+def redact_text(text: str) -> str:
+    """A message or a traceback without the credentials of the URLs in it.
+
+    Generous: from the first `://` to the last `@` of the text nothing stays, since a password may hold anything.
+    """
+    text = _USER_INFO.sub(rf"\g<1>{HIDDEN}@", text)
+    return _URL.sub(lambda url: url[1] + _SECRET_FIELD.sub(rf"\g<1>{HIDDEN}", url[2]), text)
+
+
+def fill(source: str, variables: Mapping[str, str]) -> str:
+    """`source` with each `${NAME}` replaced by its value; a path of the file system is left as it is.
+
+    Values are plain text: where a URL holds its credentials or its query, they are percent-encoded on the way in, so
+    that a password with `@ : / %` arrives whole; in a pipeline, what would end a property is escaped.
+
+    Raises:
+        InvalidValueError: a variable has no value. The text names it, and no value of another.
+    """
+    if "://" not in source and not source.startswith(PIPELINE):
+        return source
+
+    def value(variable: re.Match[str]) -> str:
+        name = variable[1]
+        if name not in variables:
+            raise InvalidValueError(
+                "source", "a URL whose variables have values", variable[0], f"set {name}, or add it to --source-file"
+            )
+        if _is_encoded_place(source[: variable.start()], source[variable.end() :]):
+            return quote(variables[name], safe="")
+        if source.startswith(PIPELINE):
+            return re.sub(r"([^\w.:/-])", r"\\\1", variables[name])
+        return variables[name]
+
+    return _VARIABLE.sub(value, source)
+
+
+def _is_encoded_place(before: str, after: str) -> bool:
+    """Whether a URL percent-encodes what stands between the two: its user and password, or its query."""
+    url = before.rpartition("://")
+    return bool(url[1]) and ("@" in after or "?" in url[2])
+
+
+def read_source_file(file: Path) -> SourceFile:
+    """Lines `NAME=value` give variables, with everything after `=` as it stands; other lines are sources.
+
+    Empty lines and lines that start with `#` are skipped.
+
+    Raises:
+        InvalidValueError: the file cannot be read as text.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise InvalidValueError("source-file", "a text file that can be read", str(file), reason) from None
+    sources, variables = [], []
+    for line in lines:
+        assignment = _ASSIGNMENT.fullmatch(line)
+        if assignment:
+            variables.append(Variable(assignment[1], assignment[2]))
+        elif line.strip() and not line.startswith("#"):
+            sources.append(line.strip())
+    return SourceFile(tuple(sources), tuple(variables))
+
+
+def name_sources(given: Sequence[str], file: Path | None, environment: Mapping[str, str]) -> list[str]:
+    """The sources to open: those given, else those of the file; the file's variables win over the environment's.
+
+    Raises:
+        InvalidValueError: there is no source, the file cannot be read, or a variable has no value.
+    """
+    held = SourceFile() if file is None else read_source_file(file)
+    variables = {**environment, **{variable.name: variable.value for variable in held.variables}}
+    sources = list(given) or list(held.sources)
+    if not sources:
+        advice = "name it on the command line" + ("" if file is None else f" or on a line of {file}")
+        raise InvalidValueError("source", "given", "", advice)
+    return [fill(source, variables) for source in sources]
