@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge.recognizer import interpolation_for
 from edge.records import Boxes, Image, Modality
-from training.datasets import LabelledPicture
+from training.datasets import LabelledPicture, ScoredBoxes
 from training.targets import Targets
 
 LEAST_VISIBLE = 0.4  # share of a person that must lie in the crop; less is ignored
@@ -118,18 +118,23 @@ def _move(
 ) -> Targets:
     """Boxes of the picture in the view; what is cut away or too small becomes an ignored region."""
 
-    def mapped(boxes: Boxes) -> tuple[Boxes, npt.NDArray[np.bool_]]:
+    def mapped(boxes: Boxes) -> tuple[Boxes, npt.NDArray[np.int64]]:
+        """Clipped boxes, and of each whether it is gone (0), cut or too small (1), or good (2)."""
         moved = boxes * np.tile(factor, 2) + np.tile(shift, 2)
         clipped = np.clip(moved, np.tile(limits[:2], 2), np.tile(limits[2:], 2))
         sides, whole = clipped[:, 2:] - clipped[:, :2], moved[:, 2:] - moved[:, :2]
         visible = sides.prod(1) / np.maximum(whole.prod(1), 1e-6)
-        keep = visible > 0.02
         good = (visible >= LEAST_VISIBLE) & (sides[:, 1] >= LEAST_HEIGHT_PX) & (sides[:, 0] >= 2)
-        return clipped[keep].astype(np.float32), good[keep]
+        return clipped.astype(np.float32), (visible > 0.02) * (1 + good.astype(int))
 
-    people, good = mapped(picture.boxes_xyxy)
-    regions, _ = mapped(picture.ignore_xyxy)
-    return Targets(people[good], np.concatenate((regions, people[~good])))
+    people, state = mapped(picture.boxes_xyxy)
+    regions, region_state = mapped(picture.ignore_xyxy)
+    ignored = np.concatenate((regions[region_state > 0], people[state == 1]))
+    if picture.scored is None:
+        return Targets(people[state == 2], ignored)
+    found, found_state = mapped(picture.scored.boxes_xyxy)
+    scored = ScoredBoxes(found[found_state == 2], picture.scored.scores[found_state == 2])
+    return Targets(people[state == 2], ignored, scored)
 
 
 def _mirror(targets: Targets, width: int) -> Targets:
@@ -138,7 +143,8 @@ def _mirror(targets: Targets, width: int) -> Targets:
         flipped[:, [0, 2]] = width - boxes[:, [2, 0]]
         return flipped
 
-    return Targets(mirrored(targets.boxes_xyxy), mirrored(targets.ignore_xyxy))
+    scored = targets.scored and ScoredBoxes(mirrored(targets.scored.boxes_xyxy), targets.scored.scores)
+    return Targets(mirrored(targets.boxes_xyxy), mirrored(targets.ignore_xyxy), scored)
 
 
 def _disturb(image: Image, settings: AugmentSettings, rng: np.random.Generator) -> Image:

@@ -77,7 +77,7 @@ class TrainingBatches:
         chosen = rng.choice(len(self._shares), self.batch_size, p=self._shares)
         views = [self._view(self.dataset.pictures[i], rng) for i in chosen]
         images, targets = collate(views)
-        return Batch(torch.from_numpy(images), targets)
+        return Batch(torch.from_numpy(images), targets, tuple(self.dataset.pictures[i].path.name for i in chosen))
 
     def _view(self, picture: LabelledPicture, rng: np.random.Generator) -> View:
         def empty_ground() -> Image:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from edge.records import Boxes
+from training.datasets import ScoredBoxes
 
 EXTENT = 0.54  # share of a box's half side that its Gaussian covers (alpha of TTFNet)
 LEAST_SIGMA = 0.5  # cells; a person of one cell still warms its neighbours a little
@@ -24,6 +25,7 @@ class Targets:
 
     boxes_xyxy: Boxes  # (N, 4) pedestrians
     ignore_xyxy: Boxes  # (M, 4) neither rewarded nor punished
+    scored: ScoredBoxes | None = None  # an extra teacher's; None where none was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Batch:
 
     images: Tensor  # (B, 3, H, W) uint8 BGR
     targets: tuple[Targets, ...]
+    names: tuple[str, ...] = ()  # of the pictures that it was cut from, for messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,12 @@ def dense_targets(targets: Sequence[Targets], stride: int, images: Tensor) -> De
     return DenseTargets(heat, counted, boxes_xyxy, weight)
 
 
+def centre_cell(box_xyxy: npt.NDArray[np.float32], stride: int, shape_hw: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of the cell that a box's centre lies in."""
+    x0, y0, x1, y1 = box_xyxy / stride
+    return min(int((y0 + y1) / 2), shape_hw[0] - 1), min(int((x0 + x1) / 2), shape_hw[1] - 1)
+
+
 def _maps_of(targets: Targets, stride: int, shape_hw: tuple[int, int]) -> tuple[npt.NDArray[np.float32], ...]:
     height, width = shape_hw
     heat, counted = np.zeros(shape_hw, np.float32), np.ones(shape_hw, np.float32)
@@ -68,8 +77,7 @@ def _maps_of(targets: Targets, stride: int, shape_hw: tuple[int, int]) -> tuple[
     areas = np.prod(targets.boxes_xyxy[:, 2:] - targets.boxes_xyxy[:, :2], axis=1)
     for box in targets.boxes_xyxy[np.argsort(-areas, kind="stable")]:  # small people last: they win a shared cell
         x0, y0, x1, y1 = box / stride
-        column = min(int((x0 + x1) / 2), width - 1)
-        row = min(int((y0 + y1) / 2), height - 1)
+        row, column = centre_cell(box, stride, shape_hw)
         reach_x, reach_y = EXTENT * (x1 - x0) / 2, EXTENT * (y1 - y0) / 2
         sigma_x, sigma_y = (max((2 * r + 1) / 6, LEAST_SIGMA) for r in (reach_x, reach_y))
         rx, ry = max(1, int(reach_x)), max(1, int(reach_y))

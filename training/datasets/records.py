@@ -4,11 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import InvalidValueError, UnusableInputError
-from edge.records import Boxes, Modality, SizeWH
+from edge.records import Boxes, Modality, Scores, SizeWH
 
 
 class DatasetError(UnusableInputError):
     """A data set that cannot be used; the text names the file, the line or entry, and the rule that it breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBoxes:
+    """What another detector found in a picture, or in a view of it; see training/extra_teacher.py."""
+
+    boxes_xyxy: Boxes  # (N, 4) in pixels
+    scores: Scores  # (N,) in 0..1
+
+    def __post_init__(self) -> None:
+        if self.boxes_xyxy.shape != (len(self.scores), 4):
+            raise InvalidValueError("boxes_xyxy", f"of shape ({len(self.scores)}, 4)", self.boxes_xyxy.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,7 @@ class LabelledPicture:
     scene: str  # flight or scene; pictures of one scene never go to different splits
     source: str  # which collection it comes from
     others_xyxy: Boxes  # other classes (cars, bicycles): for contact sheets and hard negatives
+    scored: ScoredBoxes | None = None  # an extra teacher's; None where none was asked
 
     def __post_init__(self) -> None:
         for name in ("boxes_xyxy", "ignore_xyxy", "others_xyxy"):
