@@ -2,11 +2,12 @@
 
 import sys
 
-from edge.startup import run, run_app
+from edge.startup import hide_credentials_in_tracebacks, run, run_app
 
 
 def main() -> None:
     """Entry point of the command `kestrel`; never returns."""
+    hide_credentials_in_tracebacks()
     sys.exit(run("kestrel", _command))
 
 

@@ -1,10 +1,14 @@
-"""How a command ends: errors as one line on stderr, with the exit code that they stand for."""
+"""How a command ends: errors as one line on stderr without credentials, with the exit code that they stand for."""
 
 import sys
+import threading
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from edge.errors import KestrelError, OutputClosedError, UnusableInputError
+from edge.secrets import redact_text
 
 if TYPE_CHECKING:
     import typer
@@ -66,6 +70,26 @@ def _cure(error: ImportError, extra: str | None) -> str | None:
     return None
 
 
+def hide_credentials_in_tracebacks() -> None:
+    """Print what nobody foresaw, here and in threads, as Python does, but for user names and passwords in URLs.
+
+    Where somebody else, a debugger or a test runner, looks after uncaught exceptions, they stay theirs.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show_redacted
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _show_of_thread
+
+
+def _show_redacted(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _show_of_thread(failed: threading.ExceptHookArgs) -> None:
+    if not issubclass(failed.exc_type, SystemExit):
+        _show_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
+
+
 def _end(program: str, text: str, exit_code: int) -> int:
-    print(f"{program}: {text}", file=sys.stderr)
+    print(f"{program}: {redact_text(text)}", file=sys.stderr)
     return exit_code

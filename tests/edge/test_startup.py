@@ -52,6 +52,25 @@ def test_a_fault_of_ours_keeps_its_traceback():
         run("kestrel", raising(ZeroDivisionError()))
 
 
+def test_no_error_shows_credentials(capsys):
+    assert run("kestrel", raising(SourceError("extra argument (rtsp://me:s@cr:/%t@10.0.0.5/live)"))) == 2
+    assert capsys.readouterr().err == "kestrel: extra argument (rtsp://***@10.0.0.5/live)\n"
+
+
+@pytest.mark.parametrize("place", ["fail()", "t = threading.Thread(target=fail); t.start(); t.join()"])
+def test_not_even_a_fault_of_ours_shows_credentials(place):
+    program = (
+        "import threading\n"
+        "from edge.startup import hide_credentials_in_tracebacks\n"
+        "hide_credentials_in_tracebacks()\n"
+        "def fail(): raise OSError(5, 'failed', 'rtsp://' + 'me:s@cr:/%t@10.0.0.5/live')\n" + place
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "OSError: [Errno 5] failed: 'rtsp://***@10.0.0.5/live'" in done.stderr
+    assert "s@cr" not in done.stderr
+    assert "Traceback" in done.stderr
+
+
 @pytest.mark.parametrize("library", ["libGL.so.1", "libgthread-2.0.so.0", "libglib-2.0.so.0"])
 def test_missing_system_libraries_are_named_in_one_line(tmp_path, library):
     (tmp_path / "cv2.py").write_text(
