@@ -16,6 +16,7 @@ from edge.recognizer import Recognizer
 from edge.records import SourceInfo, Summary
 from edge.sinks import Sink
 from edge.sources import expand_recordings, is_live, open_source
+from edge.sources.ahead import ReadAhead
 from edge.terminal import TerminalSink
 from edge.watch import Selection, watch
 
@@ -92,7 +93,8 @@ def watch_one(
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
         for sink in sinks:
             stack.enter_context(sink)
-        return watch(source, recognizer, sinks, request.selection, stop, notes)
+        frames_of = source if source.info.live else stack.enter_context(ReadAhead(source))
+        return watch(frames_of, recognizer, sinks, request.selection, stop, notes)
 
 
 def watch_several(
