@@ -65,7 +65,8 @@ class Frame:
     """One picture with its place in the source; `image` is None exactly where the signal is not ok.
 
     A picture of a folder has `name` (relative to the folder), a video frame `time_s` (seconds in the source),
-    a live frame `captured_at` (UTC, ISO 8601) as well.
+    a live frame `captured_at` (UTC, ISO 8601) as well, and, where a picture was captured, `captured_s`: the same moment
+    on time.monotonic(), so that its age does not depend on a wall clock that jumps. `reason` says why there is no image.
     """
 
     seq: int
@@ -76,6 +77,8 @@ class Frame:
     signal: Signal = "ok"
     dropped: int = 0  # frames dropped since the last one, live only
     decode_ms: float | None = None
+    captured_s: float | None = None
+    reason: str | None = None
 
     def __post_init__(self) -> None:
         if (self.image is None) == (self.signal == "ok"):
