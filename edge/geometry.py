@@ -33,6 +33,18 @@ class Placement:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Boxes in frame pixels with their scores, by descending score."""
+
+    boxes_xyxy: Boxes  # (N, 4)
+    scores: Scores  # (N,)
+
+    def __post_init__(self) -> None:
+        if self.boxes_xyxy.shape != (len(self.scores), 4):
+            raise InvalidValueError("boxes_xyxy", f"of shape ({len(self.scores)}, 4)", self.boxes_xyxy.shape)
+
+
 def round_up(size_wh: SizeWH, multiple: int) -> SizeWH:
     """The smallest size whose sides are multiples of `multiple` and at least those of `size_wh`."""
     return SizeWH(-(-size_wh.width // multiple) * multiple, -(-size_wh.height // multiple) * multiple)

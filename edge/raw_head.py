@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.contract import MAX_DETECTIONS, Calibration
-from edge.recognizer import Predictions
+from edge.network import Predictions
 
 LONGEST_LOG = 6.0  # a side is at most exp(6) = 403 strides away from its cell
 _NOWHERE = -1e9

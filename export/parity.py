@@ -11,7 +11,8 @@ import torch
 
 from edge.contract import Calibration
 from edge.errors import ProcessingError
-from edge.recognizer import Predictions, Recognizer, RecognizerSettings
+from edge.network import Predictions
+from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Image
 from export.graph import RecognitionGraph
 from training.networks.student import Student

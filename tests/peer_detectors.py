@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edge.recognizer import Detections
+from edge.geometry import Detections
 from edge.records import Image
 
 Array = npt.NDArray[np.float32]

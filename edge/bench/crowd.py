@@ -4,7 +4,7 @@ import numpy as np
 
 from edge.contract import MAX_DETECTIONS
 from edge.geometry import Placement
-from edge.recognizer import Predictions
+from edge.network import Predictions
 
 _COLUMNS, _ROWS = 25, 20  # one person a cell: nobody is another's duplicate
 _PERSON_SHARE = 0.5  # of a cell's width, and of its height
