@@ -1,0 +1,44 @@
+import json
+
+import numpy as np
+import pytest
+
+from edge.errors import ProcessingError
+from tests.training.folders import write_coco as make_coco
+from training.datasets import read_dataset
+from training.datasets.coco_writing import write_coco
+
+
+def test_what_is_written_is_read_back_as_it_was(tmp_path):
+    ours = read_dataset(make_coco(tmp_path / "thermal"))
+    file = write_coco(tmp_path / "copy" / "annotations.json", ours.pictures, "rgb")
+    again = read_dataset(tmp_path / "copy")
+    assert again.modality == "rgb"
+    assert len(again.pictures) == len(ours.pictures)
+    for one, other in zip(again.pictures, ours.pictures, strict=True):
+        for name in ("path", "size_wh", "scene", "source"):
+            assert getattr(one, name) == getattr(other, name)
+        for name in ("boxes_xyxy", "ignore_xyxy", "others_xyxy"):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-3)
+    assert not list(file.parent.glob("*.partial"))
+
+
+def test_pictures_beside_the_file_have_short_names_and_scores_are_kept(tmp_path):
+    ours = read_dataset(make_coco(tmp_path / "rgb"))
+    scores = {ours.pictures[0].path: np.array([0.75], np.float32)}
+    write_coco(tmp_path / "rgb" / "scored.json", ours.pictures, None, scores)
+    document = json.loads((tmp_path / "rgb" / "scored.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == ["a.png", "flight2_00012.png"]
+    assert [a.get("score") for a in document["annotations"] if a["category_id"] == 1] == [0.75]
+    assert document["info"] == {}
+
+
+def test_no_pictures_make_an_empty_file(tmp_path):
+    document = json.loads(write_coco(tmp_path / "a.json", [], "rgb").read_text())
+    assert (document["images"], document["annotations"]) == ([], [])
+
+
+def test_a_place_that_cannot_be_written_is_one_error(tmp_path):
+    (tmp_path / "images").write_text("mine")
+    with pytest.raises(ProcessingError, match=r"a\.json must be writable"):
+        write_coco(tmp_path / "a.json", [], "rgb")
