@@ -161,6 +161,7 @@ class Header:
     input_wh: SizeWH | None
     threshold: float
     threads: int
+    provider: str = "CPUExecutionProvider"  # ONNX Runtime's name of what computes
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -176,6 +177,7 @@ class Header:
             "input_wh": self.input_wh.to_json() if self.input_wh else None,
             "threshold": self.threshold,
             "threads": self.threads,
+            "provider": self.provider,
             "warnings": list(self.warnings),
         }
 

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 from edge.modality import mismatch
 from edge.recognizer import Recognizer
-from edge.records import FRAME_STAGES, Frame, FrameRecord, Header, Pedestrian, Recognition, SizeWH, SourceInfo, Verdict
+from edge.records import FRAME_STAGES, Frame, FrameRecord, Header, Pedestrian, Recognition, SourceInfo, Verdict
+from edge.view import View
 
 
 def make_header(
-    info: SourceInfo, recognizer: Recognizer, first_frames: Sequence[Frame], warnings: Sequence[str]
+    info: SourceInfo, recognizer: Recognizer, view: View, first_frames: Sequence[Frame], warnings: Sequence[str]
 ) -> Header:
     """The header; besides `warnings` it warns of footage that looks like another modality than the model's."""
     images = [frame.image for frame in first_frames if frame.image is not None]
@@ -20,16 +21,12 @@ def make_header(
         size_wh=info.size_wh,
         fps=info.fps,
         model=recognizer.info,
-        input_wh=_input_wh(info.size_wh, recognizer),
+        input_wh=view.input_wh(info.size_wh),
         threshold=recognizer.threshold,
         threads=recognizer.threads,
+        provider=recognizer.provider,
         warnings=(*warnings, *([wrong_model] if wrong_model else [])),
     )
-
-
-def _input_wh(frame_wh: SizeWH | None, recognizer: Recognizer) -> SizeWH | None:
-    """The network's input where it is the same for all frames."""
-    return recognizer.exact_input_wh if frame_wh is None else recognizer.place(frame_wh).input_wh
 
 
 def make_frame_record(frame: Frame, recognition: Recognition | None, verdict: Verdict) -> FrameRecord:

@@ -15,6 +15,7 @@ from edge.sinks.sink import Sink
 from edge.sources.source import Source
 from edge.tally import Tally
 from edge.verdict import Judge
+from edge.view import View, WholeView
 
 _FIRST_LOOK_FRAMES = 3  # before the header is written; one unless the recording begins with blank frames
 
@@ -44,18 +45,20 @@ def watch(
     selection: Selection,
     stop: Stop,
     notes: Sequence[str] = (),
+    view: View | None = None,
 ) -> Summary:
     """Watch until the source ends, the limit is reached, or a stop is asked for: header, frames and events, summary.
 
-    `notes` are warnings from before the run.
+    `notes` are warnings from before the run; `view` None: every frame as a whole.
 
     Raises:
         KestrelError: source, recognizer or a sink failed on the way; every sink that still works has its summary.
     """
+    view = view or WholeView(recognizer)
     tally, judge = Tally(), Judge(recognizer.metadata.verdict)
     frames = iter(source)
     first_frames = first_look(frames, 1 if source.info.live else _FIRST_LOOK_FRAMES)
-    header = make_header(source.info, recognizer, first_frames, all_warnings(notes, source, sinks))
+    header = make_header(source.info, recognizer, view, first_frames, all_warnings(notes, source, sinks))
     try:
         publish(sinks, header)
         said = len(source.warnings)
@@ -66,11 +69,11 @@ def watch(
             if not selection.takes(frame):
                 skip(sinks, frame)
                 continue
-            recognition = None if frame.image is None else recognizer.recognise(frame.image)
-            ruling = judge.judge(frame, recognition)
-            record = make_frame_record(frame, recognition, ruling.verdict)
+            look = view.look(frame)
+            ruling = judge.judge(frame, look.recognition)
+            record = make_frame_record(frame, look.recognition, ruling.verdict)
             publish(sinks, record, frame)
-            publish_events(sinks, ruling.events)
+            publish_events(sinks, (*look.events, *ruling.events))
             tally.add(record)
             if tally.frames == selection.limit:
                 break

@@ -1,0 +1,78 @@
+"""What of a frame the network gets to see: all of it at once, or tile by tile, at a size that may follow the load.
+
+    view = open_view(recognizer, ViewSettings(tiles="auto"), source.info)
+    look = view.look(frame)  # its recognition, and what has changed in how it looks
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from edge.errors import InvalidValueError, UnusableInputError
+from edge.ladder import LadderRule
+from edge.recognizer import Recognizer
+from edge.records import Event, Frame, Recognition, SizeWH
+
+Tiles = Literal["off", "all", "auto"]
+DEFAULT_MAX_AGE_S = 2.0
+ASSUMED_FPS = 30.0  # of a live source that does not tell
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of one frame; `recognition` is None exactly where it has no picture."""
+
+    recognition: Recognition | None
+    events: tuple[Event, ...] = ()
+
+
+class View(Protocol):
+    """Looks at the frames of one source in their order."""
+
+    def look(self, frame: Frame) -> Look:
+        """Find the pedestrians of one frame.
+
+        Raises:
+            ProcessingError: the network failed.
+        """
+
+    def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
+        """The network's input where it is the same for all frames; `frame_wh` None: their size is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """How to look. `follow_load`: the input's size follows the load (`--size auto`)."""
+
+    tiles: Tiles = "off"
+    tile_max_age_s: float = DEFAULT_MAX_AGE_S
+    follow_load: bool = False
+    budget_ms: float | None = None  # for one recognition; None: what the source's rate leaves
+    max_temperature_c: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tile_max_age_s < math.inf:
+            raise InvalidValueError("tile-max-age", "above 0 s", self.tile_max_age_s)
+        LadderRule(self.budget_ms, self.max_temperature_c)  # refuses what makes no sense
+        if self.tiles != "off" and (self.follow_load or self.max_temperature_c is not None):
+            raise UnusableInputError(
+                "--tiles cannot be used together with --size auto or --max-temperature; "
+                "--tiles auto --budget-ms N follows the load by the number of tiles"
+            )
+        if self.budget_ms is not None and self.tiles != "auto" and not self.follow_load:
+            raise UnusableInputError("--budget-ms must go with --size auto or --tiles auto; add one of them")
+
+
+class WholeView:
+    """Every frame as a whole, at the model's own size, or the one that was asked for."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
+
+    def look(self, frame: Frame) -> Look:
+        """Find the pedestrians of one frame."""
+        return Look(None if frame.image is None else self._recognizer.recognise(frame.image))
+
+    def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
+        """The network's input where it is the same for all frames."""
+        return self._recognizer.exact_input_wh if frame_wh is None else self._recognizer.place(frame_wh).input_wh
