@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from edge.errors import InvalidValueError
+from edge.errors import InvalidValueError, UnusableInputError
 
 HIDDEN = "***"
 PIPELINE = "gst:"
@@ -22,8 +22,9 @@ _SECRET_FIELD = re.compile(rf"((?:^|[?&;/#])[^?&;/#=]*{_SECRET_NAME}[^?&;/#=]*=)
 _SECRET_PROPERTY = re.compile(
     rf"([\w-]*(?:{_SECRET_NAME}|-pw\b)[\w-]*\s*=\s*)(?:\"(?:\\.|[^\"\\])*\"?|(?:\\.|[^\s\\])+)", re.IGNORECASE
 )
-_USER_INFO = re.compile(r"(\w[\w+.-]*://).*@", re.DOTALL)
-_URL = re.compile(r"(\w[\w+.-]*://)(\S*)")
+_OPEN_FIELD = re.compile(rf"[?&;/#][^?&;/#=]*{_SECRET_NAME}[^?&;/#=]*=[^&;/#]*\Z", re.IGNORECASE)
+# One slash where a URL was taken for a path of the file system.
+_SCHEME = re.compile(r"\w[\w+.-]*://|\b(?:rtsps?|rtmps?|https?|srt|udp|tcp|mqtts?):/")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)")
 
@@ -56,11 +57,7 @@ def redact(uri: str) -> str:
     if uri.startswith(PIPELINE):
         return _SECRET_PROPERTY.sub(rf"\g<1>{HIDDEN}", redact_text(uri))
     scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return uri
-    _, at, place = rest.rpartition("@")
-    shown_place = _SECRET_FIELD.sub(rf"\g<1>{HIDDEN}", place)
-    return f"{scheme}://{HIDDEN}@{shown_place}" if at else f"{scheme}://{shown_place}"
+    return scheme + separator + _hide_fields(_hide_user(rest)) if separator else uri
 
 
 def redact_text(text: str) -> str:
@@ -68,8 +65,34 @@ def redact_text(text: str) -> str:
 
     Generous: from the first `://` to the last `@` of the text nothing stays, since a password may hold anything.
     """
-    text = _USER_INFO.sub(rf"\g<1>{HIDDEN}@", text)
-    return _URL.sub(lambda url: url[1] + _SECRET_FIELD.sub(rf"\g<1>{HIDDEN}", url[2]), text)
+    scheme = _SCHEME.search(text)
+    if scheme is None:
+        return text
+    start, rest = text[: scheme.end()], _hide_user(text[scheme.end() :])
+    words = re.split(r"(\s+)", rest)  # no field of a URL holds white space
+    return start + "".join(
+        _hide_fields(word) if index == 0 or "://" in word else word for index, word in enumerate(words)
+    )
+
+
+def _hide_user(rest: str) -> str:
+    """What follows `://`, without what is before the last `@`; a secret field that holds this `@` goes with it."""
+    before, at, place = rest.rpartition("@")
+    if not at:
+        return rest
+    if _OPEN_FIELD.search(before):
+        place = re.sub(r"^[^&;/#\s]*", HIDDEN, place)
+    return f"{HIDDEN}@{place}"
+
+
+def _hide_fields(place: str) -> str:
+    return _SECRET_FIELD.sub(rf"\g<1>{HIDDEN}", place)
+
+
+def holds_credentials(source: str) -> bool:
+    """Whether credentials stand in `source` itself; a variable in their place is none."""
+    bare = _VARIABLE.sub(HIDDEN, source).replace(f"://{HIDDEN}:{HIDDEN}@", f"://{HIDDEN}@")
+    return redact(bare) != bare
 
 
 def fill(source: str, variables: Mapping[str, str]) -> str:
@@ -132,12 +155,11 @@ def name_sources(given: Sequence[str], file: Path | None, environment: Mapping[s
     """The sources to open: those given, else those of the file; the file's variables win over the environment's.
 
     Raises:
-        InvalidValueError: there is no source, the file cannot be read, or a variable has no value.
+        UnusableInputError: there is no source, the file cannot be read, or a variable has no value.
     """
     held = SourceFile() if file is None else read_source_file(file)
     variables = {**environment, **{variable.name: variable.value for variable in held.variables}}
     sources = list(given) or list(held.sources)
     if not sources:
-        advice = "name it on the command line" + ("" if file is None else f" or on a line of {file}")
-        raise InvalidValueError("source", "given", "", advice)
+        raise UnusableInputError("SOURCE must be given on the command line, in --config, or on a line of --source-file")
     return [fill(source, variables) for source in sources]

@@ -17,10 +17,20 @@ def _option(*names: str, section: str, help_text: str, metavar: str | None = Non
 
 
 SourceArgument = Annotated[
-    str,
+    str | None,
     typer.Argument(
-        metavar="SOURCE", help="A video, a picture, a folder or 'glob' of either, a camera index, or a stream URL."
+        metavar="SOURCE",
+        help="A video, a picture, a folder or 'glob' of either, a camera index, or a stream URL, "
+        "in which ${NAME} is filled from the environment.",
+        show_default=False,
     ),
+]
+SourceFileOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="NAME=value lines for such variables; any other line is a SOURCE itself."),
+]
+PrintConfigOption = Annotated[
+    bool, typer.Option("--print-config", help="Print the options in force as such a file, and exit.")
 ]
 ThresholdOption = Annotated[
     float | None,

@@ -311,3 +311,42 @@ def test_an_interrupted_command_finishes_its_files(here):
     assert json.loads(Path("flight/summary.json").read_text())["exit_reason"] == "interrupted"
     with av.open("flight/annotated.mp4") as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (WIDTH, HEIGHT)
+
+
+def test_a_file_holds_the_options_and_the_command_line_wins(kestrel):
+    write_video(Path("flight.mp4"), crossing(6))
+    Path("c.toml").write_text('source = "flight.mp4"\nmodel = "spots.onnx"\nthreads = 1\nvideo = false\nlimit = 4\n')
+    assert kestrel("watch", "--config", "c.toml", "--limit", 3).returncode == 0
+    assert names("flight") == {"records.jsonl", "timeline.png", "summary.json"}
+    assert json.loads(Path("flight/summary.json").read_text())["frames"] == 3
+
+
+def test_the_options_in_force_are_printed_as_such_a_file(kestrel):
+    Path("c.toml").write_text('source = "flight.mp4"\nprecision = "fp32"\nlimit = 4\n')
+    printed = kestrel("watch", "--config", "c.toml", "--limit", 3, "--print-config")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert not Path("flight").exists()
+    Path("printed.toml").write_text(printed.stdout)
+    assert 'precision = "fp32"' in printed.stdout
+    assert "limit = 3" in printed.stdout
+    assert kestrel("watch", "--config", "printed.toml", "--print-config").stdout == printed.stdout
+
+
+def test_the_source_comes_from_a_file_and_its_variables_too(kestrel):
+    Path("camera").write_text("PASS=s@cr:/%t\nrtsp://me:${PASS}@127.0.0.1:0/live\n")
+    refused = kestrel("watch", "--source-file", "camera", "--model", "spots.onnx")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "rtsp://***@127.0.0.1:0/live" in refused.stderr
+    refused = kestrel("watch", "rtsp://me:${PASSWORD_OF_NOBODY}@h/live")
+    assert refused.returncode == 2
+    assert "got '${PASSWORD_OF_NOBODY}'; set PASSWORD_OF_NOBODY" in refused.stderr
+
+
+@pytest.mark.parametrize("option", ["--model", "--size", "--every", "--config", "extra", "--precision", "--nonsense"])
+def test_no_misplaced_source_shows_its_password(kestrel, option):
+    source = "rtsp://me:s3cr@t/:%@127.0.0.1:0/live"
+    arguments = [source] if option == "extra" else [option, source]
+    refused = kestrel("watch", source, *arguments)
+    assert refused.returncode == 2
+    assert "s3cr" not in refused.stdout + refused.stderr
+    assert "me:" not in refused.stderr

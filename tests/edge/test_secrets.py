@@ -5,8 +5,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from edge.errors import InvalidValueError
-from edge.secrets import Variable, fill, name_sources, read_source_file, redact, redact_text
+from edge.errors import InvalidValueError, UnusableInputError
+from edge.secrets import Variable, fill, holds_credentials, name_sources, read_source_file, redact, redact_text
 
 NASTY = "@:/%?#[]&=+;\\\"'` $!<>|~^{}(),*é雪\t"
 
@@ -47,7 +47,7 @@ def url(user: str, password: str) -> str:
         ),
         ("srt://host:9000?passphrase=secret&mode=caller", "srt://host:9000?passphrase=***&mode=caller"),
         ("rtsp://10.0.0.5/user=admin&password=abc&channel=1", "rtsp://10.0.0.5/user=***&password=***&channel=1"),
-        ("rtsp://a:b@cam/live?token=t@x", "rtsp://***@x"),
+        ("rtsp://a:b@cam/live?token=t@x", "rtsp://***@***"),
         ("gst:videotestsrc ! appsink", "gst:videotestsrc ! appsink"),
         (
             "gst:rtspsrc location=rtsp://a:b@cam/live user-id=a user-pw=b latency=0 ! appsink",
@@ -86,6 +86,7 @@ def test_no_password_survives_in_a_message(password: str) -> None:
         ("no URL, but me@home and user=1", "no URL, but me@home and user=1"),
         ("see https://example.org/a?b=c", "see https://example.org/a?b=c"),
         ("http://cam/v?token=abc failed", "http://cam/v?token=*** failed"),
+        ("no such file rtsp:/a:b@cam/1", "no such file rtsp:/***@cam/1"),
         ("rtsp://a:b@cam/1 and rtsp://c:d@cam/2", "rtsp://***@cam/2"),
         ("first line rtsp://a:b\nc@cam/1\nlast line", "first line rtsp://***@cam/1\nlast line"),
     ],
@@ -144,8 +145,27 @@ def test_a_source_file_holds_values_as_they_stand_and_sources(tmp_path: Path) ->
 def test_a_source_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "empty").write_text("")
-    for name, message in (("nothing", "No such file"), ("binary", "not UTF-8"), ("empty", "on a line of")):
-        with pytest.raises(InvalidValueError, match=message):
+    for name, message in (("nothing", "No such file"), ("binary", "not UTF-8"), ("empty", "SOURCE must be given")):
+        with pytest.raises(UnusableInputError, match=message):
             name_sources([], tmp_path / name, {})
-    with pytest.raises(InvalidValueError, match="source must be given"):
+    with pytest.raises(UnusableInputError, match="SOURCE must be given"):
         name_sources([], None, {})
+
+
+@pytest.mark.parametrize(
+    ("source", "held"),
+    [
+        ("", False),
+        ("flight.mp4", False),
+        ("rtsp://h/live", False),
+        ("rtsp://${USER}:${PASS}@h/live", False),
+        ("http://h/v?token=${TOKEN}&fps=5", False),
+        ("rtsp://admin:${PASS}@h/live", True),
+        ("rtsp://a:b@h/live", True),
+        ("http://h/v?token=abc", True),
+        ("gst:rtspsrc user-pw=${PASS} ! appsink", False),
+        ("gst:rtspsrc user-pw=abc ! appsink", True),
+    ],
+)
+def test_a_variable_is_no_credential(source: str, held: bool) -> None:
+    assert holds_credentials(source) is held
