@@ -20,6 +20,7 @@ from edge.errors import UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import Image, Modality
 from export.card import model_card
+from export.card_chart import draw_card_chart
 from export.data_card import DataCard, read_data_card
 from export.fitting import fitted_metadata
 from export.graph import to_onnx
@@ -115,10 +116,14 @@ def int8_name(out: Path) -> Path:
 
 
 def _publish(draft: Path, out: Path, metadata: ModelMetadata) -> Iterator[str]:
-    """Move a finished model to its place, its card first."""
+    """Move a finished model to its place, its card and the card's picture first."""
     size_mb = draft.stat().st_size / 1e6
-    write_bytes(draft.with_suffix(".md"), model_card(metadata, out.name, size_mb).encode())
-    for suffix in (".md", ".onnx"):
+    chart = draw_card_chart(metadata)
+    picture = out.with_suffix(".png").name if chart else None
+    if chart:
+        write_bytes(draft.with_suffix(".png"), chart)
+    write_bytes(draft.with_suffix(".md"), model_card(metadata, out.name, size_mb, picture).encode())
+    for suffix in (".png", ".md", ".onnx") if chart else (".md", ".onnx"):
         draft.with_suffix(suffix).replace(out.with_suffix(suffix))
     for name, figures in metadata.metrics.items():
         yield f"{name}: AP50 {_text(figures['AP50'])}, presence AUROC {_text(figures['presence']['AUROC'])}"
@@ -145,7 +150,7 @@ def _check_output(settings: ExportSettings) -> None:
         raise UnusableInputError("--int8 must come with --validate, got none; without it nobody knows what INT8 loses")
     models = (settings.out, int8_name(settings.out)) if settings.int8 else (settings.out,)
     others = [settings.other.name(settings.out)] if settings.other else []
-    for file in (*others, *(file for model in models for file in (model, model.with_suffix(".md")))):
+    for file in (*others, *(model.with_suffix(s) for model in models for s in (".onnx", ".md", ".png"))):
         if file.is_dir() or (file.exists() and not settings.overwrite):
             raise UnusableInputError(
                 f"OUT.onnx and its card must be new files, got {str(file)!r}; add --overwrite, or name another"

@@ -16,10 +16,12 @@ KNOWN_FAILURES = (
     "Poles, rocks, shadows and animals at the size of people; heavy motion blur; people under trees or umbrellas.",
     "Places unlike the training pictures; measure on your own flights with `kestrel-train evaluate` first.",
 )
+WEAK_AP50, FEW_PEOPLE = 0.5, 10  # a height class below it is a known failure, if so many people are behind the figure
+FEW_PICTURES = 10  # an AUROC on fewer pictures of either kind is left out
 
 
-def model_card(metadata: ModelMetadata, file_name: str, file_mb: float) -> str:
-    """The card of one model file."""
+def model_card(metadata: ModelMetadata, file_name: str, file_mb: float, picture: str | None = None) -> str:
+    """The card of one model file; `picture` is the name of its chart beside the card."""
     parts = [
         f"# {metadata.name} {metadata.version}",
         f"`{file_name}`, {file_mb:.1f} MB: {metadata.size} student, {metadata.modality}, {metadata.precision}. "
@@ -29,38 +31,58 @@ def model_card(metadata: ModelMetadata, file_name: str, file_mb: float) -> str:
         "## Not for",
         _bullets(NOT_FOR),
         "## How it runs",
-        _bullets(
-            (
-                f"Input: {metadata.input_layout}, sides multiples of {metadata.input_multiple}; "
-                f"detection map at stride {', '.join(map(str, metadata.strides))}.",
-                f"A frame is scaled to a long side of {metadata.default_long_side} px, and enlarged "
-                f"{metadata.max_enlarge:g} times at most.",
-                f"Score threshold {metadata.score_threshold:.3f}, NMS IoU {metadata.nms_iou:g}; the verdict enters "
-                f"`pedestrian` at a presence of {metadata.verdict.enter:.3f} and leaves below "
-                f"{metadata.verdict.leave:.3f}.",
-            )
-        ),
+        _bullets(_how_it_runs(metadata)),
         "## Training data",
         _table(("data", "licence", "attribution"), [(d.name, d.licence, d.attribution) for d in metadata.data])
         if metadata.data
         else "Not stated.",
         "## Metrics",
-        "Measured through the edge runtime on pictures kept out of training; their scenes are new only where the data "
-        "set's own split is by scene. Threshold and calibration are fitted on "
-        "the first; every figure that depends on either is cross-fitted by scene."
-        if metadata.metrics
-        else "Not measured: threshold and presence are guesses.",
+        _about_metrics(metadata),
+        *((f"![AP50 by height, and how far presence can be trusted]({picture})",) if picture else ()),
         *(_metrics(name, figures) for name, figures in metadata.metrics.items()),
+        *_int8(metadata.settings.get("int8")),
         "## Known failures",
-        _bullets(KNOWN_FAILURES),
+        _bullets((*KNOWN_FAILURES, *(line for name in metadata.metrics for line in _failures(name, metadata)))),
         "## How to reproduce",
-        _reproduce(metadata),
+        _reproduce(metadata, file_name),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def _how_it_runs(metadata: ModelMetadata) -> tuple[str, ...]:
+    return (
+        f"Input: {metadata.input_layout}, sides multiples of {metadata.input_multiple}; "
+        f"detection map at stride {', '.join(map(str, metadata.strides))}.",
+        f"A frame is scaled to a long side of {metadata.default_long_side} px, and enlarged "
+        f"{metadata.max_enlarge:g} times at most.",
+        f"Score threshold {metadata.score_threshold:.3f}, NMS IoU {metadata.nms_iou:g}; the verdict enters "
+        f"`pedestrian` at a presence of {metadata.verdict.enter:.3f} and leaves below "
+        f"{metadata.verdict.leave:.3f}.",
+    )
+
+
+def _about_metrics(metadata: ModelMetadata) -> str:
+    if not metadata.metrics:
+        return "Not measured: threshold and presence are guesses."
+    fitted_to = metadata.settings.get("fitted_to")
+    fit = (
+        f" Threshold and calibration are fitted on {fitted_to}; there, every figure that depends on either is "
+        "cross-fitted by scene."
+        if fitted_to
+        else ""
+    )
+    return (
+        "Measured through the edge runtime on pictures kept out of training; their scenes are new only where the data "
+        f"set's own split is by scene.{fit} The calibration error is that of 15 bins; below it stands what a "
+        "perfectly calibrated model would show by chance on so few pictures."
+    )
+
+
 def _metrics(name: str, figures: Mapping[str, Any]) -> str:
     at, presence = figures.get("at_threshold", {}), figures.get("presence", {})
+    kinds = [presence.get(kind) for kind in ("positives", "negatives")]
+    enough = all(count is None or count >= FEW_PICTURES for count in kinds)
+    counted = "" if None in kinds else f" ({kinds[0]} pictures with, {kinds[1]} without pedestrians)"
     rows = [
         ("AP50", figures.get("AP50")),
         ("AP50:95", figures.get("AP50_95")),
@@ -69,35 +91,96 @@ def _metrics(name: str, figures: Mapping[str, Any]) -> str:
         ("precision at the threshold", at.get("precision")),
         ("recall at the threshold", at.get("recall")),
         ("error of the count (mean absolute)", at.get("count_mae")),
-        ("presence AUROC", presence.get("AUROC")),
-        ("presence calibration error", presence.get("ECE")),
+        (f"presence AUROC{counted}", presence.get("AUROC") if enough else None),
+        ("presence calibration error (ECE)", presence.get("ECE")),
+        ("presence calibration error by chance alone", presence.get("ECE_by_chance")),
     ]
-    shown = [(label, "-" if value is None else f"{value:.3f}") for label, value in rows]
     head = f"### {name}: {figures.get('pictures')} pictures, {figures.get('pedestrians')} pedestrians"
-    return head + "\n\n" + _table(("figure", "value"), shown)
+    parts = [head, _table(("figure", "value"), [(label, _text(value)) for label, value in rows])]
+    sources = figures.get("sources", ())
+    if len(sources) > 1:
+        titles = ("source", "pictures", "pedestrians", "AP50", "recall", "false alarms")
+        parts.append(_table(titles, [_source(source) for source in sources]))
+    return "\n\n".join(parts)
+
+
+def _source(source: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = [str(source[name]) for name in ("pictures", "pedestrians", "false_alarms")]
+    return (source["source"], *counts[:2], _text(source["AP50"]), _text(source["recall"]), counts[2])
 
 
 def _height(entry: Mapping[str, Any]) -> str:
+    return f"AP50 of people {_pixels(entry)} ({entry['pedestrians']})"
+
+
+def _pixels(entry: Mapping[str, Any]) -> str:
     top = f" to {entry['high_px']:g}" if entry["high_px"] is not None else " and more"
-    return f"AP50 of people {entry['low_px']:g}{top} px ({entry['pedestrians']})"
+    return f"{entry['low_px']:g}{top} px"
 
 
-def _reproduce(metadata: ModelMetadata) -> str:
+def _int8(proof: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What INT8 cost and brought, from the proof that the export stored; nothing for FP32."""
+    if not proof:
+        return ()
+    fp32, int8 = proof["fp32"], proof["int8"]
+    figures = (("AP50", "AP50"), ("AUROC", "presence AUROC"), ("ECE", "presence calibration error"))
+    rows = [(label, _text(fp32[name]), _text(int8[name])) for name, label in figures]
+    rows.append(("network alone, ms", f"{fp32['infer_ms']:.1f}", f"{int8['infer_ms']:.1f}"))
+    kept = ", ".join(f"`{layer}`" for layer in proof["kept_fp32"])
+    return (
+        "## INT8 against FP32",
+        f"On {proof['dataset']}: AP50 drops by {proof['AP50_drop']:.4f} (allowed {proof['allowed']['AP50_drop']:g}), "
+        f"the network takes {proof['time_ratio']:.2f} of FP32's time (allowed {proof['allowed']['time_ratio']:g}), "
+        f"measured in turn at {proof['input']} with {proof['threads']} threads on {proof['machine']}.",
+        _table(("figure", "FP32", "INT8"), rows),
+        f"Ranges: {proof['calibration']} over {proof['calibration_frames']} frames kept apart from the validation "
+        f"pictures. Layers kept in FP32 beyond the head's last convolutions: {kept or 'none'}.",
+    )
+
+
+def _failures(name: str, metadata: ModelMetadata) -> tuple[str, ...]:
+    """What the figures of one data set say of its weaknesses."""
+    figures = metadata.metrics[name]
+    lines = [
+        f"People of {_pixels(h)} on {name}: AP50 {h['AP50']:.2f} of {h['pedestrians']}."
+        for h in figures.get("AP50_by_height", ())
+        if h["AP50"] is not None and h["AP50"] < WEAK_AP50 and h["pedestrians"] >= FEW_PEOPLE
+    ]
+    at = figures.get("at_threshold", {})
+    if at.get("precision") is not None and at.get("recall") is not None:
+        lines.append(
+            f"On {name}, at its threshold, it misses {1 - at['recall']:.0%} of the people, and "
+            f"{1 - at['precision']:.0%} of its detections are wrong."
+        )
+    alarming = max(figures.get("sources", ()), key=lambda s: s["false_alarms"] / s["pictures"], default=None)
+    if alarming and alarming["false_alarms"]:
+        share = alarming["false_alarms"] / alarming["pictures"]
+        lines.append(f"Most false alarms on {name}: `{alarming['source']}`, {share:.1f} a picture.")
+    return tuple(lines)
+
+
+def _reproduce(metadata: ModelMetadata, file_name: str) -> str:
     train = metadata.settings.get("train", {})
     taught = metadata.settings.get("teacher")
     learnt = f"distilled from the teacher `{taught}`" if taught else "learnt from labels alone"
-    return (
+    told = (
         f"A student {learnt}, {metadata.settings.get('step', '?')} steps of "
         f"{train.get('batch_size', '?')} crops, seed {train.get('seed', '?')}, at commit `{metadata.commit}`. "
         "These are the settings of the run's last start; where it was resumed, earlier steps may have had others. "
         "All settings are in the file's metadata: `kestrel models FILE`."
     )
+    commands = [f"kestrel-train evaluate {file_name} {name} --report report/" for name in metadata.metrics]
+    return told + (f"\n\n```bash\n{chr(10).join(commands)}\n```" if commands else "")
 
 
-def _bullets(lines: tuple[str, ...]) -> str:
+def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines)
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

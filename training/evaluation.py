@@ -206,7 +206,7 @@ def judge(
         model=model,
         dataset=dataset,
         boxes=score_boxes(detected),
-        presence=_presence(detected),
+        presence=score_known_presence(judged, np.array([one.presence for one in detected], np.float64)),
         at_threshold=operating_point(judged, threshold),
         at_best_f1=operating_point(judged, best_f1_threshold(judged)),
         sources=score_sources(judged, threshold),
@@ -290,12 +290,15 @@ def _counted(one: JudgedPicture, threshold: float) -> Mask:
     return counted
 
 
-def _presence(detected: Sequence[DetectedPicture]) -> PresenceScore:
-    """Pictures that hold ignore regions alone are left out: nobody knows whether a pedestrian is in them."""
-    known = [one for one in detected if len(one.picture.boxes_xyxy) or not len(one.picture.ignore_xyxy)]
-    presences = np.array([one.presence for one in known], dtype=np.float64)
-    positive = np.array([len(one.picture.boxes_xyxy) > 0 for one in known], dtype=np.bool_)
-    return score_presence(presences, positive)
+def score_known_presence(judged: Sequence[JudgedPicture], presences: Vector) -> PresenceScore:
+    """Judge `presences` (N,) of N pictures.
+
+    Pictures that hold ignore regions alone are left out: nobody knows whether a pedestrian is in them.
+    """
+    pictures = [one.detected.picture for one in judged]
+    positive = np.array([len(picture.boxes_xyxy) > 0 for picture in pictures])
+    known = positive | np.array([not len(picture.ignore_xyxy) for picture in pictures])
+    return score_presence(presences[known], positive[known])
 
 
 def _joined(parts: list[npt.NDArray[Any]]) -> Vector:

@@ -66,7 +66,13 @@ def test_the_card_lies_beside_the_model_and_repeats_its_metadata(exported, metad
 
 
 def test_an_export_leaves_the_model_and_its_card_and_nothing_else(exported):
-    assert sorted(p.name for p in exported.parent.iterdir()) == ["data.toml", "people.md", "people.onnx", "said.txt"]
+    assert sorted(p.name for p in exported.parent.iterdir()) == [
+        "data.toml",
+        "people.md",
+        "people.onnx",
+        "people.png",
+        "said.txt",
+    ]
 
 
 def test_an_export_tells_what_it_does(exported):

@@ -39,7 +39,10 @@ def both(learnt_student, people_rgb, other_pictures, tmp_path_factory):
 
 
 def test_int8_lies_beside_fp32_with_its_own_figures(both):
-    assert sorted(p.name for p in both.parent.iterdir()) == ["m-int8.md", "m-int8.onnx", "m.md", "m.onnx"]
+    names = [f"m{precision}.{suffix}" for precision in ("-int8", "") for suffix in ("md", "onnx", "png")]
+    assert sorted(p.name for p in both.parent.iterdir()) == names
+    assert "## INT8 against FP32" in int8_name(both).with_suffix(".md").read_text()
+    assert "## INT8 against FP32" not in both.with_suffix(".md").read_text()
     fp32, int8 = (Recognizer(file).metadata for file in (both, int8_name(both)))
     assert (fp32.precision, int8.precision) == ("fp32", "int8")
     assert int8.metrics["people-rgb"]["AP50"] > 0.5
