@@ -1,0 +1,31 @@
+"""A source on the HTTP server: its records go to a board, whose readers have threads of their own."""
+
+from collections.abc import Callable, Sequence
+
+from edge.records import Frame, Record
+from edge.sinks.board import Board, SinkState
+from edge.sinks.http_server import HttpServer
+from edge.sinks.sink import Sink
+
+
+class HttpSink(Sink):
+    """Puts every record on a board of the server. It never waits, and it encodes nothing unless somebody looks."""
+
+    def __init__(self, server: HttpServer, name: str, sinks: Callable[[], Sequence[SinkState]] = tuple) -> None:
+        """`name` is the source's in addresses and metrics; `sinks` is asked how the other outputs do."""
+        self.warnings: list[str] = []
+        self._server = server
+        self._board = Board(name, sinks)
+        server.add(self._board)
+
+    def write(self, record: Record, frame: Frame | None) -> None:
+        """Show the record."""
+        self._board.observe(record, frame)
+
+    def skip(self, frame: Frame) -> None:
+        """The page shows frames that were judged."""
+
+    def close(self) -> None:
+        """The source goes from the page; the server goes on for the others."""
+        self._board.end()
+        self._server.remove(self._board)
