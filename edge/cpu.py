@@ -1,5 +1,9 @@
-"""Does INT8 pay on this processor? Only where it multiplies bytes and adds them up in one instruction."""
+"""What the processor has to offer: cores that we may use, and INT8 that pays.
 
+INT8 pays only where the processor multiplies bytes and adds them up in one instruction.
+"""
+
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +15,11 @@ _FAST = {  # names in Linux's list -> what people call it; ONNX Runtime has kern
     "asimddp": "the ARM dot product",
     "i8mm": "ARM's INT8 matrix product",
 }
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

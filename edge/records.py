@@ -79,6 +79,7 @@ class Frame:
     decode_ms: float | None = None
     captured_s: float | None = None
     reason: str | None = None
+    full_wh: SizeWH | None = None  # of the source's picture, where `image` is a smaller copy of it
 
     def __post_init__(self) -> None:
         if (self.image is None) == (self.signal == "ok"):
@@ -87,6 +88,13 @@ class Frame:
             self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8
         ):
             raise InvalidValueError("image", "(H, W, 3) uint8", (self.image.shape, str(self.image.dtype)))
+
+    @property
+    def size_wh(self) -> SizeWH | None:
+        """The size of the source's picture, whose pixels boxes are in; `image` may be smaller. None without signal."""
+        if self.image is None or self.full_wh is not None:
+            return self.full_wh
+        return SizeWH(self.image.shape[1], self.image.shape[0])
 
 
 @dataclass(frozen=True, slots=True)
