@@ -1,0 +1,116 @@
+"""Whole frames at a size that follows the load: as large as keeps up, smaller while the machine is slow or hot.
+
+Every change is an event of the recording: `size_chosen` with the first frame, then `size_changed`, each with its
+reason. The decisions themselves are `edge.ladder`'s.
+"""
+
+import time
+from collections.abc import Callable
+
+from edge.bench.machine import temperature_c
+from edge.ladder import Footing, LadderRule, Reading, ladder_for, largest_within, next_step
+from edge.recognizer import Recognizer
+from edge.records import Event, Frame, Image, Recognition, SizeWH
+from edge.view import Look
+
+_READ_HEAT_EVERY_S = 1.0
+_TIMED = 3  # recognitions of each size at the start; the median counts
+
+
+class AdaptiveView:
+    """Looks at whole frames; the size of the network's input is a rung of the fixed ladder.
+
+    `choose`: the ladder reaches up to the frame's own size, and the first frame is used to measure what keeps up. Else
+    the size begins, and is largest, as the model or the user has it. Clock in seconds, never set back.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        rule: LadderRule,
+        *,
+        choose: bool,
+        clock: Callable[[], float] = time.monotonic,
+        thermometer: Callable[[], float | None] = temperature_c,
+    ) -> None:
+        self._recognizer = recognizer
+        self._rule = rule
+        self._choose = choose
+        self._clock = clock
+        self._thermometer = thermometer
+        self._long_sides: tuple[int, ...] = ()
+        self._footing = Footing(0)
+        self._frame_wh: SizeWH | None = None
+        self._heat_c: float | None = None
+        self._heat_read_at_s: float | None = None
+
+    def look(self, frame: Frame) -> Look:
+        """Find the pedestrians of one frame, and learn from what it cost."""
+        if frame.image is None:
+            return Look(None)
+        frame_wh = SizeWH(frame.image.shape[1], frame.image.shape[0])
+        begun = () if frame_wh == self._frame_wh else (self._begin(frame, frame.image, frame_wh),)
+        recognition = self._recognizer.recognise(frame.image, self._long_side(self._footing.rung))
+        step = next_step(self._footing, self._reading(recognition), self._rule, self._long_sides)
+        before, self._footing = self._footing, step.footing
+        if step.reason is None:
+            return Look(recognition, begun)
+        detail = f"input {self._input_wh(before.rung)} -> {self._input_wh(step.footing.rung)}: {step.reason}"
+        return Look(recognition, (*begun, _event("size_changed", frame, detail)))
+
+    def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:  # noqa: ARG002  # every view is asked
+        """None: it may change. The events say what it is."""
+        return None
+
+    def _begin(self, frame: Frame, image: Image, frame_wh: SizeWH) -> Event:
+        """Choose the size for frames of a new size."""
+        self._frame_wh = frame_wh
+        model, exact_wh = self._recognizer.metadata, self._recognizer.exact_input_wh
+        most = int(frame_wh.long_side * model.max_enlarge)  # more would be padding
+        own = min(model.default_long_side, most) if exact_wh is None else exact_wh.long_side
+        self._long_sides = ladder_for(own, most if self._choose else None)
+        rung, measured = len(self._long_sides) - 1, ""
+        if self._choose and self._rule.budget_ms is not None:
+            costs_ms = self._measure(image, self._rule.budget_ms)
+            rung = largest_within(costs_ms, self._rule.budget_ms)
+            measured = f", {costs_ms[rung]:.1f} ms a frame of {self._rule.budget_ms:.1f} ms allowed"
+        self._footing = Footing(rung)
+        return _event("size_chosen", frame, f"input {self._input_wh(rung)}{measured}{self._blind()}")
+
+    def _measure(self, image: Image, budget_ms: float) -> list[float]:
+        """Milliseconds of each size, the smallest first, up to the first that is too slow."""
+        costs_ms: list[float] = []
+        for long_side in self._long_sides:
+            self._recognizer.recognise(image, long_side)  # memory is taken, an engine built
+            costs_ms.append(sorted(_cost_ms(self._recognizer.recognise(image, long_side)) for _ in range(_TIMED))[1])
+            if costs_ms[-1] > budget_ms:
+                break
+        return costs_ms
+
+    def _long_side(self, rung: int) -> int | None:
+        """None: as the user has set it."""
+        top = rung == len(self._long_sides) - 1
+        return None if top and self._recognizer.exact_input_wh is not None else self._long_sides[rung]
+
+    def _input_wh(self, rung: int) -> SizeWH | None:
+        return self._frame_wh and self._recognizer.place(self._frame_wh, self._long_side(rung)).input_wh
+
+    def _reading(self, recognition: Recognition) -> Reading:
+        now_s = self._clock()
+        if self._heat_read_at_s is None or now_s - self._heat_read_at_s >= _READ_HEAT_EVERY_S:
+            self._heat_c, self._heat_read_at_s = self._thermometer(), now_s
+        return Reading(now_s, _cost_ms(recognition), self._heat_c)
+
+    def _blind(self) -> str:
+        """What to say where a temperature is limited that nobody can read."""
+        if self._rule.max_temperature_c is None or self._thermometer() is not None:
+            return ""
+        return "; --max-temperature does nothing: this machine has no sensor that can be read"
+
+
+def _cost_ms(recognition: Recognition) -> float:
+    return recognition.preprocess_ms + recognition.infer_ms + recognition.postprocess_ms
+
+
+def _event(name: str, frame: Frame, detail: str) -> Event:
+    return Event(name, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail)
