@@ -1,12 +1,11 @@
-"""A video file: OpenCV reads the pictures, PyAV steps in where OpenCV cannot.
+"""A video file: PyAV reads MP4, MOV, Matroska, WebM and MPEG-TS, OpenCV the rest; each steps in for the other.
 
-Time stamps are the file's own presentation times. OpenCV's CAP_PROP_POS_MSEC after a read is exactly that (checked on
-files of variable rate, with and without B-frames, in MP4, MOV, Matroska, WebM and MPEG-TS, with OpenCV 4.9 and 5.0);
-where a file has no usable time stamps, as raw H.264 has none, the frame rate stands in.
+Time stamps are the file's own presentation times (checked on files of variable rate, with and without B-frames). AVI
+and raw H.264 have none: OpenCV's CAP_PROP_POS_MSEC after a read is used there, or the frame rate stands in.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -15,18 +14,20 @@ import numpy as np
 
 from edge.records import Frame, SizeWH, SourceInfo
 from edge.sources.quiet import silence
+from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
-from edge.sources.video_av import Picture, VideoFacts, read_facts, read_with_pyav
+from edge.sources.video_av import ASSUMED_FPS, Picture, VideoFacts, read_facts, read_with_pyav
 
-_ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame rate
 _SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
 
 
 class VideoSource(Source):
     """One video file, every frame once, in order of presentation, upright."""
 
-    def __init__(self, path: Path, shown: str) -> None:
+    def __init__(self, path: Path, shown: str, fit: Fit | None = None) -> None:
         """Open the file and decode its first frame, so that an unusable file is refused before anything is written.
+
+        With `fit` frames may come at that size where it is smaller; they know the size of the whole picture.
 
         Raises:
             SourceError: the file is empty, is no video, or has no frame that can be decoded.
@@ -36,22 +37,23 @@ class VideoSource(Source):
             raise unusable(shown, "a video with at least one frame", "the file is empty")
         self._started = time.perf_counter()
         self._path = path
-        self._by_opencv = True
-        self._pictures = read_with_opencv(path)
-        first = next(self._pictures, None)
-        if first is None:
-            self._by_opencv = False
-            self._pictures = read_with_pyav(path)
-            first = next(self._pictures, None)
+        self._fit = fit
         facts = read_facts(path)
+        self._by_opencv = facts is None or not facts.timed
+        self._reader = self._read()
+        first = next(self._reader, None)
+        if first is None:
+            self._by_opencv = not self._by_opencv
+            self._reader = self._read()
+            first = next(self._reader, None)
         if first is None:
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
-        self._first = first
+        self._pictures = chain([first], self._reader)
         self._facts = facts or VideoFacts(None, None, None)
         self.warnings: list[str] = []
         self.info = SourceInfo(
             uri=shown,
-            size_wh=SizeWH(first.image.shape[1], first.image.shape[0]),
+            size_wh=first.full_wh or SizeWH(first.image.shape[1], first.image.shape[0]),
             fps=self._facts.fps,
             frame_count=estimated_frames(self._facts),
             live=False,
@@ -62,16 +64,19 @@ class VideoSource(Source):
         for seq, picture in enumerate(self._every_picture()):
             time_s = picture.time_s
             decode_ms = (time.perf_counter() - started) * 1e3
-            yield Frame(seq=seq, image=picture.image, time_s=time_s, decode_ms=decode_ms)
+            yield Frame(seq=seq, image=picture.image, time_s=time_s, decode_ms=decode_ms, full_wh=picture.full_wh)
             started = time.perf_counter()
         note = early_end(self._facts, seq + 1, time_s)
         if note:
             self.warnings.append(note)
 
+    def _read(self) -> Generator[Picture, None, None]:
+        return read_with_opencv(self._path) if self._by_opencv else read_with_pyav(self._path, fit=self._fit)
+
     def _every_picture(self) -> Iterator[Picture]:
-        """What OpenCV reads, and what PyAV still finds where OpenCV gave up before the end of a damaged file."""
+        """What the reader reads, and what PyAV still finds where OpenCV gave up before the end of a damaged file."""
         decoded, last_s = 0, 0.0
-        for picture in chain([self._first], self._pictures):
+        for picture in self._pictures:
             decoded, last_s = decoded + 1, picture.time_s
             yield picture
         if self._by_opencv and early_end(self._facts, decoded, last_s):
@@ -79,16 +84,15 @@ class VideoSource(Source):
 
     def close(self) -> None:
         """Close the file."""
-        if close := getattr(self._pictures, "close", None):
-            close()
+        self._reader.close()
 
 
-def read_with_opencv(path: Path) -> Iterator[Picture]:
+def read_with_opencv(path: Path) -> Generator[Picture, None, None]:
     """Every frame that OpenCV decodes; nothing where it cannot open the file."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         fps = capture.get(cv2.CAP_PROP_FPS)
-        step_s = 1.0 / fps if 0 < fps < 1000 else 1.0 / _ASSUMED_FPS
+        step_s = 1.0 / fps if 0 < fps < 1000 else 1.0 / ASSUMED_FPS
         last_s = -step_s
         while True:
             read, image = capture.read()
@@ -119,7 +123,7 @@ def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None
     if facts.frame_count is not None:
         short = decoded < facts.frame_count
     elif facts.duration_s is not None and decoded:
-        step_s = max(1.0 / (facts.fps or _ASSUMED_FPS), last_time_s / decoded)
+        step_s = max(1.0 / (facts.fps or ASSUMED_FPS), last_time_s / decoded)
         short = last_time_s + _SLACK_FRAMES * step_s < facts.duration_s
     else:
         short = False

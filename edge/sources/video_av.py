@@ -1,21 +1,26 @@
-"""PyAV: what a video file says of itself, and its frames where OpenCV cannot decode it (AV1, for one)."""
+"""PyAV: what a video file says of itself, and its frames."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import av.error
-import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from edge.records import Image
+from edge.cpu import usable_cores
+from edge.records import Image, SizeWH
+from edge.sources.shrink import Fit, upright_image, upright_wh
 
 _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list, never shown
 
 _SAME_TIME_S = 5e-4  # OpenCV's and PyAV's time of one frame differ by less
+# Containers that give every frame its presentation time. AVI and raw streams do not; OpenCV guesses better there.
+_TIMED = frozenset({"mov", "matroska", "mpegts"})
+_MOST_THREADS = 4  # each holds frames of its own
+ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class Picture:
 
     image: Image
     time_s: float
+    full_wh: SizeWH | None = None  # where `image` is smaller than the frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class VideoFacts:
     frame_count: int | None  # frames that a player would show
     duration_s: float | None  # of the video alone, without sound that runs on
     fps: float | None  # average
+    timed: bool = False  # whether every frame carries its presentation time
 
 
 def read_facts(path: Path) -> VideoFacts | None:
@@ -44,32 +51,58 @@ def read_facts(path: Path) -> VideoFacts | None:
             stream = container.streams.video[0]
             rate = stream.average_rate
             fps = float(rate) if rate and 0 < rate < 1000 else None
-            return VideoFacts(_shown_frames(container, stream), _duration_s(container, stream), fps)
+            timed = not _TIMED.isdisjoint(container.format.name.split(","))
+            return VideoFacts(_shown_frames(container, stream), _duration_s(container, stream), fps, timed)
     except (av.error.FFmpegError, OSError, ValueError):
         return None
 
 
-def read_with_pyav(path: Path, after_s: float | None = None) -> Iterator[Picture]:
+def read_with_pyav(path: Path, after_s: float | None = None, fit: Fit | None = None) -> Generator[Picture, None, None]:
     """Every frame that decodes, in order of presentation, rotated as the file asks; with `after_s` only later ones.
 
-    Frames that FFmpeg itself calls corrupt are left out. Ends quietly where nothing more can be read: whether that
-    was the end of the file is judged by the caller, from `VideoFacts`.
+    With `fit` the pictures come at that size where it is smaller. Frames that FFmpeg itself calls corrupt are left out.
+    Ends quietly where nothing more can be read: whether that was the end of the file is judged by the caller, from
+    `VideoFacts`.
     """
     try:
         with av.open(path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = min(usable_cores(), _MOST_THREADS)
             start = (stream.start_time or 0) if stream.time_base else 0
             if after_s is not None and stream.time_base:
                 container.seek(start + int(after_s / stream.time_base), stream=stream)  # to the keyframe before it
+            clock = _Clock(start, stream)
             for frame in _decode(container, stream):
-                if frame.is_corrupt or frame.pts is None or frame.time_base is None:
+                if frame.is_corrupt:
                     continue
-                time_s = max(0.0, float((frame.pts - start) * frame.time_base))
+                time_s = clock.time_s(frame)
                 if after_s is None or time_s > after_s + _SAME_TIME_S:
-                    yield Picture(_upright(frame), time_s)
+                    yield _picture(frame, time_s, fit)
     except (av.error.FFmpegError, OSError, IndexError):
         return
+
+
+class _Clock:
+    """Presentation times that never go back; a frame without one comes a frame's length after the last."""
+
+    def __init__(self, start: int, stream: VideoStream) -> None:
+        rate = stream.average_rate
+        self._start = start
+        self._step_s = 1 / float(rate) if rate and 0 < rate < 1000 else 1 / ASSUMED_FPS
+        self._last_s = -self._step_s
+
+    def time_s(self, frame: VideoFrame) -> float:
+        time_s = self._last_s
+        if frame.pts is not None and frame.time_base is not None:
+            time_s = float((frame.pts - self._start) * frame.time_base)
+        self._last_s = time_s if time_s > max(self._last_s, -1e-9) else self._last_s + self._step_s
+        return max(0.0, self._last_s)
+
+
+def _picture(frame: VideoFrame, time_s: float, fit: Fit | None) -> Picture:
+    image, full_wh = upright_image(frame, fit), upright_wh(frame)
+    return Picture(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
 
 
 def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -79,13 +112,6 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
             yield from packet.decode()
         except av.error.InvalidDataError:
             continue
-
-
-def _upright(frame: VideoFrame) -> Image:
-    """The picture as BGR, turned by the file's display matrix."""
-    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-    quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, as np.rot90 turns
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
 def _shown_frames(container: InputContainer, stream: VideoStream) -> int | None:

@@ -1,0 +1,85 @@
+"""A decoded frame as BGR, upright, at its own size or straight at the smaller size at which the network wants it.
+
+Both ways end in the same conversion of swscale, with the matrix and range that the video says of itself, as OpenCV's
+VideoCapture does: at full size the pictures are the same bit for bit. For 4:2:0 of 8 bit the planes are scaled before
+they become BGR, which takes a quarter of the time of converting and then scaling 1080p; other formats go through
+swscale's own scaling. What that does to accuracy is measured by `python -m tests.bench_shrink`.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from av.video.reformatter import Interpolation
+
+from edge.records import Image, SizeWH
+
+Fit = Callable[[SizeWH], SizeWH]  # the size at which pictures of a source of some size are wanted
+
+_PLANAR = ("yuv420p", "yuvj420p")
+_FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
+_HALVED_FROM = 2  # a linear resize reads 2x2 pixels, so whatever is twice as large or more is averaged by halves first
+
+
+def upright_image(frame: VideoFrame, fit: Fit | None = None) -> Image:
+    """The picture as BGR, turned as the file asks; with `fit` at that size, if it is smaller than the frame."""
+    turns = quarter_turns(frame)
+    image = None if fit is None else _shrunk_image(frame, fit, turned=turns % 2 == 1)
+    if image is None:
+        image = _bgr(frame)
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def upright_wh(frame: VideoFrame) -> SizeWH:
+    """The size of the whole picture, upright."""
+    size_wh = SizeWH(frame.width, frame.height)
+    return _turned(size_wh) if quarter_turns(frame) % 2 else size_wh
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """How often the file's display matrix turns the picture by 90 degrees, counter-clockwise as np.rot90."""
+    return round(frame.rotation / 90) % 4
+
+
+def _shrunk_image(frame: VideoFrame, fit: Fit, *, turned: bool) -> Image | None:
+    """None where the frame is not larger than wanted."""
+    frame_wh = SizeWH(frame.width, frame.height)
+    wanted = _turned(fit(_turned(frame_wh))) if turned else fit(frame_wh)
+    if wanted.width >= frame_wh.width or wanted.height >= frame_wh.height:
+        return None
+    if frame.format.name not in _PLANAR:
+        smaller = frame.reformat(wanted.width, wanted.height, "bgr24", interpolation=Interpolation.AREA, threads=1)
+        return np.asarray(smaller.to_ndarray(), np.uint8)
+    smaller = VideoFrame(wanted.width, wanted.height, "yuv420p")
+    for plane, into in zip(frame.planes, smaller.planes, strict=True):
+        _scale(_pixels(plane), _pixels(into))
+    smaller.colorspace = frame.colorspace
+    smaller.color_range = _FULL_RANGE if frame.format.name == "yuvj420p" else frame.color_range
+    return _bgr(smaller)
+
+
+def _bgr(frame: VideoFrame) -> Image:
+    """The frame as it lies in memory; bicubic is for formats with no conversion of their own, as OpenCV has it."""
+    return np.asarray(frame.to_ndarray(format="bgr24", interpolation=Interpolation.BICUBIC, threads=1), np.uint8)
+
+
+def _scale(plane: npt.NDArray[np.uint8], into: npt.NDArray[np.uint8]) -> None:
+    """One plane (H, W) into a smaller one, so that every pixel of it counts."""
+    height, width = into.shape
+    while plane.shape[0] > _HALVED_FROM * height and plane.shape[1] > _HALVED_FROM * width:
+        half_wh = (-(-plane.shape[1] // 2), -(-plane.shape[0] // 2))
+        plane = np.asarray(cv2.resize(plane, half_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    cv2.resize(plane, (width, height), dst=into, interpolation=cv2.INTER_LINEAR)
+
+
+def _pixels(plane: VideoPlane) -> npt.NDArray[np.uint8]:
+    """A view (H, W) into the plane; its rows lie `line_size` apart."""
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return rows[: plane.height, : plane.width]
+
+
+def _turned(size_wh: SizeWH) -> SizeWH:
+    return SizeWH(size_wh.height, size_wh.width)
