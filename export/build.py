@@ -21,7 +21,6 @@ from edge.recognizer import Recognizer
 from edge.records import Image, Modality
 from export.card import model_card
 from export.card_chart import draw_card_chart
-from export.data_card import DataCard, read_data_card
 from export.fitting import fitted_metadata
 from export.graph import to_onnx
 from export.int8 import IDENTITY, Int8Settings, Original, make_int8
@@ -30,6 +29,7 @@ from export.parity import compare
 from export.static import OtherForm, other_form
 from training.calibration import verdict_rule
 from training.checkpoints import Checkpoint, load_checkpoint
+from training.data_card import DataCard, read_data_card
 from training.datasets import Dataset, read_dataset
 from training.evaluation import load_image
 from training.networks.student import Student

@@ -5,7 +5,7 @@ import pytest
 import export
 from edge.contract import TrainingData
 from edge.errors import UnusableInputError
-from export.data_card import UNSTATED, DataCard, read_data_card
+from training.data_card import UNSTATED, DataCard, read_data_card
 
 
 def test_a_data_card_says_the_use_and_every_data_set(tmp_path):
