@@ -101,9 +101,6 @@ class Failed:
     hopeless: bool = False
 
 
-Answer = Opened | Handed | Failed
-
-
 class CaptureError(Exception):
     """Within the child: the source failed, in words without credentials."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.capture.messages import Answer, Failed, Handed, Target, Wanted
+from edge.capture.messages import Failed, Handed, Opened, Target, Wanted
 from edge.records import Image
 
 _ROOT = str(Path(__file__).resolve().parents[2])  # where the package `edge` lies
@@ -70,12 +70,12 @@ class CaptureProcess:
         self._asked = True
         return True
 
-    def hear(self, timeout_s: float) -> Answer | Picture | None:
+    def hear(self, timeout_s: float) -> Opened | Picture | Failed | None:
         """The answer; None where there is none yet."""
         try:
             if not self._pipe.poll(timeout_s):
                 return None
-            answer: Answer = self._pipe.recv()
+            answer: Opened | Handed | Failed = self._pipe.recv()
             self._asked = False
             return Picture(self._copy(answer), answer) if isinstance(answer, Handed) else answer
         except (EOFError, OSError):

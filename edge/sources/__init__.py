@@ -1,38 +1,39 @@
 """Where frames come from: `open_source(uri)`, one file a kind.
 
-A number or /dev/videoN is a camera, a URL is a stream, a folder or glob holds pictures or videos, a file is a picture
-if its name ends like one and a video otherwise.
+A number or /dev/videoN is a camera, a URL is a stream, `test:` a test pattern, `gst:` a pipeline, `csi:` a Raspberry
+Pi's camera; a folder or glob holds pictures or videos, a file is a picture if its name ends like one and a video
+otherwise.
 """
 
-import os
-import re
 from collections.abc import Callable
 
 from edge.secrets import redact
-from edge.sources.camera import open_camera
+from edge.sources.addresses import live_kind, target_of
 from edge.sources.files import find_recordings
+from edge.sources.live import LiveOptions, LiveSource
 from edge.sources.pictures import PicturesSource
 from edge.sources.source import Source, unusable
-from edge.sources.stream import open_stream
 from edge.sources.video import VideoSource
 
-__all__ = ["Source", "expand_recordings", "is_live", "open_source", "redact"]
+__all__ = ["LiveOptions", "LiveSource", "Source", "expand_recordings", "is_live", "open_source", "redact"]
 
-_CAMERA = re.compile(r"(?:/dev/video)?(\d{1,4})")
+_DEFAULT_LIVE = LiveOptions()
 
 
-def open_source(uri: str, *, still_running: Callable[[], bool] = lambda: True) -> Source:
-    """Open whatever `uri` names; the caller closes it. Live sources ask `still_running` before each read.
+def open_source(
+    uri: str, live: LiveOptions = _DEFAULT_LIVE, *, still_running: Callable[[], bool] = lambda: True
+) -> Source:
+    """Open whatever `uri` names; the caller closes it. Live sources ask `still_running` ten times a second.
+
+    A live source that is down is opened all the same: its frames say that there is no signal, until there is one.
 
     Raises:
         SourceError: nothing is there, it cannot be read, or it is not what it claims to be. Credentials are redacted.
     """
     shown = redact(uri)
-    camera = _camera_index(uri)
-    if camera is not None:
-        return open_camera(camera, shown, still_running)
-    if "://" in uri:
-        return open_stream(uri, shown, still_running)
+    kind = live_kind(uri)
+    if kind is not None:
+        return LiveSource(target_of(uri, kind, shown, live.capture), shown, live.rules, still_running)
     try:
         found = find_recordings(uri)
         if len(found.videos) > 1:
@@ -44,7 +45,7 @@ def open_source(uri: str, *, still_running: Callable[[], bool] = lambda: True) -
 
 def is_live(uri: str) -> bool:
     """Whether `uri` names a camera or stream, without opening it."""
-    return _camera_index(uri) is not None or "://" in uri
+    return live_kind(uri) is not None
 
 
 def expand_recordings(uri: str) -> list[str]:
@@ -59,9 +60,3 @@ def expand_recordings(uri: str) -> list[str]:
         return [str(path) for path in find_recordings(uri).videos] or [uri]
     except OSError as error:
         raise unusable(uri, "readable", error.strerror or type(error).__name__) from None
-
-
-def _camera_index(uri: str) -> int | None:
-    """N of `N`, `/dev/videoN` or a link to it such as /dev/v4l/by-id/..., else None."""
-    match = _CAMERA.fullmatch(os.path.realpath(uri) if uri.startswith("/dev/") else uri)
-    return int(match[1]) if match else None

@@ -1,68 +1,170 @@
-"""A camera or stream that OpenCV has opened: read in the plain way until it ends."""
+"""A camera or stream: captured in a process of its own, the newest frame alone, for as long as it takes.
 
+To drive it without a camera, give `start` a function that makes a fake of `CaptureProcess` (ask, hear, close), and
+`clock` a clock of your own; with a real server, `open_source("tcp://127.0.0.1:PORT")` is all that it takes, and
+`--stall-after`, `--max-outage` and `--frozen-after` shorten the waiting.
+"""
+
+import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-import cv2
 import numpy as np
 
+from edge.capture.messages import CaptureOptions, Failed, Opened, Target
+from edge.capture.process import CaptureProcess, Picture
 from edge.errors import BrokenStreamError
-from edge.records import Frame, Image, SizeWH, SourceInfo
-from edge.sources.source import Source
+from edge.records import Frame, Image, SourceInfo
+from edge.sources import signal
+from edge.sources.signal import Look, SignalRules
+from edge.sources.source import Source, unusable
+
+_LISTEN_S = 0.1  # how long to wait before looking whether somebody asked to stop
+_BLACK_BELOW = 8
+_SAMPLE = (slice(None, None, 16), slice(None, None, 16))  # most pictures are told apart by these pixels
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How to open a live source, and when its signal counts as lost."""
+
+    capture: CaptureOptions = field(default_factory=CaptureOptions)
+    rules: SignalRules = field(default_factory=SignalRules)
 
 
 class LiveSource(Source):
-    """Frames as they come. `time_s` counts from the first one; `captured_at` is when it was read."""
+    """Newest frames of one camera or stream, and a frame without signal a second while there are none.
 
-    def __init__(self, capture: cv2.VideoCapture, shown: str, still_running: Callable[[], bool]) -> None:
-        """Take over an opened capture; `still_running` is asked before each read, False ends the source."""
-        width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        self._capture = capture
-        self._still_running = still_running
+    It never ends by itself but where `max_outage_s` says so. `info` learns size and rate with the first frame.
+    `time_s` counts from the begin of the iteration.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        shown: str,
+        rules: SignalRules,
+        still_running: Callable[[], bool],
+        *,
+        start: Callable[[Target], CaptureProcess] = CaptureProcess,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`shown` is the address without credentials; `still_running` is asked ten times a second, False ends it."""
         self.warnings: list[str] = []
-        self.info = SourceInfo(
-            uri=shown,
-            size_wh=SizeWH(width, height) if width > 0 and height > 0 else None,
-            fps=fps if 0 < fps < 1000 else None,
-            frame_count=None,
-            live=True,
-        )
+        self.info = SourceInfo(shown, size_wh=None, fps=None, frame_count=None, live=True)
+        self._target = target
+        self._rules = rules
+        self._still_running = still_running
+        self._start = start
+        self._clock = clock
+        self._capture: CaptureProcess | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until `still_running` says no.
 
         Raises:
-            BrokenStreamError: a read failed or timed out; one frame with the signal `no_signal` comes before it.
+            BrokenStreamError: the outage lasted longer than `max_outage_s`.
+            SourceError: no attempt can ever succeed.
         """
-        seq, start = 0, None
+        eye = Eye(self._rules)
+        began_s = asked_s = self._clock()
+        link = signal.begin(began_s)
+        seq = 0
         while self._still_running():
-            started = time.perf_counter()
-            image = _read(self._capture)
-            now = time.perf_counter()
-            start = now if start is None else start
-            if image is None:
-                yield Frame(seq=seq, image=None, time_s=now - start, captured_at=_utc_now(), signal="no_signal")
-                raise BrokenStreamError(f"the signal of {self.info.uri} was lost after {seq} frames")
-            yield Frame(
-                seq=seq, image=image, time_s=now - start, captured_at=_utc_now(), decode_ms=(now - started) * 1e3
-            )
-            seq += 1
+            if link.phase == "waiting":
+                self.close()
+                time.sleep(_LISTEN_S)
+                heard: Opened | Picture | Failed | None = None
+            elif self._capture is None:
+                heard, eye = self._connect(), Eye(self._rules)
+            else:
+                asked_s = self._clock() if self._capture.ask() else asked_s
+                heard = self._capture.hear(_LISTEN_S)
+            now_s = self._clock()
+            match heard:
+                case None:
+                    link = signal.after_silence(link, asked_s, self._rules, now_s, random.random())
+                case Opened():
+                    self.info = replace(self.info, fps=heard.fps)
+                case Failed():
+                    link = signal.after_failure(link, self._reason(heard), now_s, random.random())
+                case Picture():
+                    link = signal.after_picture(link, heard.handed.captured_s, now_s)
+                    self.info = replace(self.info, size_wh=heard.handed.size_wh)
+                    yield eye.frame(heard, seq, began_s)
+                    seq += 1
+            if signal.report_is_due(link, now_s):
+                link = signal.after_report(link, now_s)
+                yield self._without_signal(seq, link.reason, now_s - began_s)
+                seq += 1
+            if signal.is_given_up(link, self._rules, now_s):
+                raise BrokenStreamError(f"the signal of {self.info.uri} did not come back: {link.reason}")
 
     def close(self) -> None:
-        """Let go of the device or connection."""
-        self._capture.release()
+        """Kill the capture process."""
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.close()
 
-
-def _read(capture: cv2.VideoCapture) -> Image | None:
-    """The next picture; None where the read failed or timed out."""
-    try:
-        read, image = capture.read()
-    except cv2.error:
+    def _connect(self) -> Failed | None:
+        try:
+            self._capture = self._start(self._target)
+        except OSError as error:
+            return Failed(f"no capture process could be started: {error.strerror}")
         return None
-    return np.asarray(image, np.uint8) if read and image is not None else None
+
+    def _reason(self, failed: Failed) -> str:
+        if failed.hopeless:
+            raise unusable(self.info.uri, "a source that can be opened", failed.reason)
+        return failed.reason
+
+    def _without_signal(self, seq: int, reason: str, time_s: float) -> Frame:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return Frame(seq=seq, image=None, time_s=time_s, captured_at=at, signal="no_signal", reason=reason)
 
 
-def _utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+class Eye:
+    """Looks at the pictures of one connection: which are dropped on the way, and which show nothing."""
+
+    def __init__(self, rules: SignalRules) -> None:
+        self._rules = rules
+        self._look = Look()
+        self._last: Picture | None = None
+
+    def frame(self, picture: Picture, seq: int, began_s: float) -> Frame:
+        """The frame of the next picture; without its image where it is corrupt, black or frozen."""
+        handed, last = picture.handed, self._last
+        last_s = handed.captured_s if last is None else last.handed.captured_s
+        self._look = signal.next_look(
+            self._look,
+            black=is_black(picture.image),
+            same=last is not None and is_same(last.image, picture.image),
+            last_s=last_s,
+            now_s=handed.captured_s,
+        )
+        fault = signal.fault_of(self._look, handed.captured_s, self._rules)
+        fault = "the picture is corrupt" if handed.corrupt else fault
+        self._last = picture
+        return Frame(
+            seq=seq,
+            image=None if fault else picture.image,
+            time_s=max(0.0, handed.captured_s - began_s),
+            captured_at=datetime.fromtimestamp(handed.captured_at_s, UTC).isoformat(timespec="milliseconds"),
+            captured_s=handed.captured_s,
+            signal="bad_frame" if fault else "ok",
+            reason=fault,
+            dropped=handed.number - (0 if last is None else last.handed.number) - 1,
+            decode_ms=handed.decode_ms,
+        )
+
+
+def is_black(image: Image) -> bool:
+    """Whether every value of the picture is below 8."""
+    return bool(image[_SAMPLE].max() < _BLACK_BELOW) and bool(image.max() < _BLACK_BELOW)
+
+
+def is_same(one: Image, other: Image) -> bool:
+    """Whether two pictures are the same to the bit."""
+    return one.shape == other.shape and np.array_equal(one[_SAMPLE], other[_SAMPLE]) and np.array_equal(one, other)

@@ -1,0 +1,157 @@
+"""A network stream through PyAV: RTSP, RTMP, HTTP(S) with MJPEG or HLS, UDP, TCP, and SRT where its FFmpeg has it.
+
+PyAV rather than OpenCV: its time-outs hold for every protocol, its options need no environment variable, it decodes
+without the frames of delay that OpenCV's threads add, and it says which pictures are corrupt.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import av
+import av.error
+import av.logging
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from edge.capture.messages import CaptureError, CaptureOptions, Opened, Taken
+from edge.records import Image
+
+_PROBE = {"analyzeduration": "1500000", "probesize": "2000000"}  # microseconds, bytes: enough for 10 frames a second
+_MOST_AHEAD_S = 30.0  # a time stamp further ahead is a jump, not a picture that came early
+_DOUBT_MOST_S = 10.0  # streams without keyframes (intra refresh) heal within this time
+
+
+def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Taken]:
+    """The first video stream of `address`.
+
+    Raises:
+        CaptureError: nobody answers there, there is no video, a time-out, or the stream broke off.
+    """
+    av.logging.set_level(av.logging.PANIC)
+    time_outs = (options.open_timeout_s, options.read_timeout_s)
+    heard_s, patience_s = time.monotonic(), options.open_timeout_s
+    try:
+        with av.open(address, options=open_options(address, options), timeout=time_outs) as container:
+            if not container.streams.video:
+                raise CaptureError("it has no video")
+            stream = container.streams.video[0]
+            stream.thread_type = "SLICE"  # threads over frames would hold back as many frames as there are threads
+            rate = stream.average_rate or stream.guessed_rate
+            yield Opened(float(rate) if rate and 0 < rate < 1000 else None)
+            patience_s = options.read_timeout_s
+            for taken in read_frames(container, stream):
+                heard_s = taken.captured_s
+                yield taken
+    except av.error.ProtocolNotFoundError:
+        scheme = address.partition("://")[0]
+        advice = "build PyAV against an FFmpeg with it: pip install av --no-binary av"
+        raise CaptureError(f"the FFmpeg in PyAV has no {scheme}; {advice}", hopeless=True) from None
+    except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
+        # FFmpeg has many words for a time-out, "Invalid data" among them
+        timed_out = time.monotonic() - heard_s >= patience_s
+        raise CaptureError("it timed out" if timed_out else reason_of(error)) from None
+
+
+def open_options(address: str, options: CaptureOptions) -> dict[str, str]:
+    """FFmpeg's options for this kind of address."""
+    scheme = address.partition("://")[0].lower()
+    if scheme in ("rtsp", "rtsps"):
+        return _PROBE | {"rtsp_transport": options.rtsp_transport}
+    if scheme == "udp":
+        return _PROBE | {"overrun_nonfatal": "1", "fifo_size": "50000"}
+    return dict(_PROBE)
+
+
+def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Taken]:
+    """Every picture that decodes, with its doubts."""
+    doubt = Doubt()
+    pace = Pace() if comes_in_bursts(container) else None
+    started_s = time.monotonic()
+    for packet in container.demux(stream):
+        received_s = time.monotonic()
+        started_s = max(started_s, received_s)
+        doubt = after_packet(doubt, damaged=packet.is_corrupt, now_s=received_s)
+        frames, broken = decode(packet)
+        doubt = after_packet(doubt, damaged=broken, now_s=received_s)
+        for frame in frames:
+            if pace is not None and frame.time is not None:
+                time.sleep(pace.wait_s(frame.time, time.monotonic()))
+            doubt = after_frame(doubt, frame, received_s)
+            now_s = time.monotonic()
+            yield Taken(
+                captured_s=now_s,
+                captured_at_s=time.time(),
+                decode_ms=1e3 * (now_s - started_s),
+                corrupt=doubt.since_s is not None,
+                image=partial(to_image, frame),
+            )
+            started_s = time.monotonic()
+
+
+def decode(packet: "Packet[VideoStream]") -> tuple[list[VideoFrame], bool]:
+    """The pictures of a packet, and whether it was broken."""
+    try:
+        return packet.decode(), False
+    except av.error.FFmpegError:
+        return [], True
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Since when pictures are taken for corrupt: from damaged data to the next keyframe; None where they are whole."""
+
+    since_s: float | None = None
+
+
+def after_packet(doubt: Doubt, *, damaged: bool, now_s: float) -> Doubt:
+    """The doubt after a packet; every damage begins it anew."""
+    if damaged:
+        return Doubt(now_s)
+    return Doubt() if doubt.since_s is not None and now_s - doubt.since_s > _DOUBT_MOST_S else doubt
+
+
+def after_frame(doubt: Doubt, frame: VideoFrame, now_s: float) -> Doubt:
+    """The doubt about a picture: a whole keyframe ends it."""
+    if frame.is_corrupt:
+        return Doubt(now_s)
+    return Doubt() if frame.key_frame else doubt
+
+
+class Pace:
+    """Lets pictures that come in bursts pass at the speed at which they were taken."""
+
+    def __init__(self) -> None:
+        self._begin_s: float | None = None  # on the clock, of the stream's time 0
+
+    def wait_s(self, time_s: float, now_s: float) -> float:
+        """How long the picture of `time_s` in the stream has to wait at `now_s`. One that is late moves all that
+        follow; a jump in the time stamps begins anew."""
+        early_s = 0.0 if self._begin_s is None else self._begin_s + time_s - now_s
+        if self._begin_s is None or not 0.0 <= early_s <= _MOST_AHEAD_S:
+            self._begin_s, early_s = now_s - time_s, 0.0
+        return early_s
+
+
+def comes_in_bursts(container: InputContainer) -> bool:
+    """Whether data come faster than they are played: segments (HLS), or a whole file behind a URL."""
+    return container.format.name in ("hls", "dash") or bool(container.duration)
+
+
+def to_image(frame: VideoFrame) -> Image:
+    """BGR pixels."""
+    try:
+        return np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        raise CaptureError(reason_of(error)) from None
+
+
+def reason_of(error: Any) -> str:
+    """FFmpeg's words without the address that it adds to them."""
+    text = getattr(error, "strerror", None)
+    return str(text) if text else type(error).__name__

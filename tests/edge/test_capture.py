@@ -1,0 +1,340 @@
+"""The capture process itself: real processes, real streams over loopback."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.capture.child import turned
+from edge.capture.messages import CaptureOptions, Failed, Opened, Taken, Target
+from edge.capture.newest import Newest, Numbered
+from edge.capture.pattern import Pattern, number_in, paint, paint_ground, parse_pattern
+from edge.capture.process import CaptureProcess, Picture
+from edge.capture.stream import Doubt, Pace, after_packet, open_options
+from edge.records import SizeWH
+from edge.sources import open_source
+from tests.edge.videos import make_video, number_of
+
+OPTIONS = CaptureOptions()
+PATIENCE_S = 60.0  # on a machine that does other things meanwhile
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s, "waited in vain"
+        time.sleep(0.01)
+
+
+def answer_of(capture: CaptureProcess) -> Opened | Picture | Failed:
+    capture.ask()
+    answer = capture.hear(PATIENCE_S)
+    assert answer is not None
+    return answer
+
+
+def pictures(capture: CaptureProcess, count: int) -> list[Picture]:
+    found: list[Picture] = []
+    while len(found) < count:
+        answer = answer_of(capture)
+        assert not isinstance(answer, Failed), answer.reason
+        if isinstance(answer, Picture):
+            found.append(answer)
+    return found
+
+
+@contextlib.contextmanager
+def capturing(kind, address, options=OPTIONS) -> Iterator[CaptureProcess]:
+    capture = CaptureProcess(Target(kind, address, options))
+    try:
+        yield capture
+    finally:
+        capture.close()
+
+
+def taken(value: int) -> Taken:
+    return Taken(float(value), 0.0, 0.0, corrupt=False, image=lambda: np.full((1, 1, 3), value, np.uint8))
+
+
+def test_the_newest_picture_takes_the_place_of_the_one_before():
+    newest = Newest()
+    assert newest.fetch(0) is None
+    for value in (1, 2, 3):
+        newest.put(taken(value))
+    fetched = newest.fetch(0)
+    assert isinstance(fetched, Numbered)
+    assert (fetched.number, fetched.taken.captured_s) == (3, 3.0)
+    assert newest.fetch(0) is None
+
+
+def test_what_happened_is_told_in_its_order_and_a_failure_stays():
+    newest = Newest()
+    newest.put(taken(1))
+    newest.put(Opened(25.0))
+    newest.put(Failed("gone"))
+    assert newest.fetch(0) == Opened(25.0)
+    assert isinstance(newest.fetch(0), Numbered)
+    assert newest.fetch(0) == newest.fetch(0) == Failed("gone")
+
+
+def test_whoever_waits_for_a_picture_is_woken():
+    newest = Newest()
+    threading.Timer(0.05, newest.put, [taken(5)]).start()
+    assert isinstance(newest.fetch(PATIENCE_S), Numbered)
+
+
+def test_the_test_pattern_moves_and_is_the_same_everywhere():
+    size_wh = SizeWH(96, 64)
+    ground = paint_ground(size_wh)
+    images = [paint(ground, size_wh, number) for number in range(40)]
+    assert {image.shape for image in images} == {(64, 96, 3)}
+    assert [number_in(image) for image in images] == list(range(40))
+    assert np.array_equal(paint(paint_ground(size_wh), size_wh, 7), images[7])
+    assert number_in(paint(ground, size_wh, 123_456_789)) == 123_456_789
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("", Pattern(SizeWH(1280, 720), 30.0)),
+        ("640x360", Pattern(SizeWH(640, 360), 30.0)),
+        ("@15", Pattern(SizeWH(1280, 720), 15.0)),
+        ("64X48@0.5", Pattern(SizeWH(64, 48), 0.5)),
+    ],
+)
+def test_a_pattern_is_read_from_its_name(text, pattern):
+    assert parse_pattern(text) == pattern
+
+
+IMAGE = np.arange(6, dtype=np.uint8).reshape(2, 3, 1).repeat(3, axis=2)  # 0 1 2 / 3 4 5
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        ({}, [[0, 1, 2], [3, 4, 5]]),
+        ({"rotate": 90}, [[3, 0], [4, 1], [5, 2]]),
+        ({"rotate": 180}, [[5, 4, 3], [2, 1, 0]]),
+        ({"rotate": 270}, [[2, 5], [1, 4], [0, 3]]),
+        ({"flip": "horizontal"}, [[2, 1, 0], [5, 4, 3]]),
+        ({"flip": "vertical"}, [[3, 4, 5], [0, 1, 2]]),
+        ({"flip": "both"}, [[5, 4, 3], [2, 1, 0]]),
+        ({"rotate": 90, "flip": "horizontal"}, [[0, 3], [1, 4], [2, 5]]),
+    ],
+)
+def test_pictures_are_turned_clockwise_and_flipped(options, rows):
+    assert turned(IMAGE, CaptureOptions(**options))[..., 0].tolist() == rows
+
+
+def test_damaged_data_are_doubted_until_the_next_keyframe_or_for_ten_seconds():
+    doubt = after_packet(Doubt(), damaged=True, now_s=5.0)
+    assert doubt == Doubt(5.0)
+    assert after_packet(doubt, damaged=False, now_s=14.9) == doubt
+    assert after_packet(doubt, damaged=False, now_s=15.1) == Doubt()
+    assert after_packet(doubt, damaged=True, now_s=9.0) == Doubt(9.0)
+
+
+def test_pictures_that_come_in_bursts_wait_for_their_time():
+    pace = Pace()
+    assert pace.wait_s(50.0, now_s=1.0) == 0.0  # the first one sets the time
+    assert pace.wait_s(50.5, now_s=1.0) == 0.5
+    assert pace.wait_s(51.0, now_s=4.0) == 0.0  # late: all that follow are later, too
+    assert pace.wait_s(51.5, now_s=4.0) == 0.5
+    assert pace.wait_s(900.0, now_s=4.0) == 0.0  # a jump begins anew
+    assert pace.wait_s(2.0, now_s=5.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("address", "option"),
+    [("rtsp://cam/", {"rtsp_transport": "udp"}), ("udp://:1", {"overrun_nonfatal": "1"}), ("http://cam/", {})],
+)
+def test_each_protocol_has_its_options(address, option):
+    assert option.items() <= open_options(address, CaptureOptions(rtsp_transport="udp")).items()
+
+
+def test_frames_arrive_whole_and_the_newest_first():
+    size_wh = SizeWH(320, 240)
+    ground = paint_ground(size_wh)
+    with capturing("pattern", "320x240@200") as capture:
+        assert answer_of(capture) == Opened(200.0)
+        got = []
+        for _ in range(5):
+            got += pictures(capture, 1)
+            time.sleep(0.1)  # a slow consumer
+    numbers = [picture.handed.number for picture in got]
+    assert sorted(set(numbers)) == numbers
+    assert numbers[-1] - numbers[0] > 4
+    for picture in got:  # number 1 is the pattern's frame 0
+        assert np.array_equal(picture.image, paint(ground, size_wh, picture.handed.number - 1))
+
+
+def test_pictures_are_turned_on_the_way():
+    with capturing("pattern", "320x240@30", CaptureOptions(rotate=90)) as capture:
+        [picture] = pictures(capture, 1)
+    assert picture.image.shape == (320, 240, 3)
+    assert picture.handed.size_wh == SizeWH(240, 320)
+
+
+def test_the_capture_process_dies_with_its_pipe_and_leaves_no_trace():
+    before = set(Path("/proc/self/fd").iterdir())
+    capture = CaptureProcess(Target("pattern", "64x48", OPTIONS))
+    pictures(capture, 1)
+    pid = capture.pid
+    capture.close()
+    capture.close()
+    assert not Path(f"/proc/{pid}").exists()
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_the_capture_process_leaves_the_signals_of_the_terminal_to_us():
+    with capturing("pattern", "64x48@100") as capture:
+        pictures(capture, 1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            os.kill(capture.pid, number)
+        assert pictures(capture, 3)
+        assert os.getsid(capture.pid) != os.getsid(0)
+
+
+def test_the_capture_process_dies_with_a_parent_that_is_killed():
+    script = (
+        "import time\n"
+        "from edge.capture.messages import CaptureOptions, Target\n"
+        "from edge.capture.process import CaptureProcess\n"
+        "capture = CaptureProcess(Target('pattern', '64x48', CaptureOptions()))\n"
+        "capture.ask()\n"
+        "assert capture.hear(60) is not None\n"
+        "print(capture.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root}
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not is_running(pid))
+
+
+def is_running(pid: int) -> bool:
+    """Not merely a name that nobody has collected."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_the_address_is_in_no_argument_and_no_environment():
+    with capturing("stream", "rtsp://admin:s3cr3t-w0rd@127.0.0.1:9/live") as capture:
+        answer = answer_of(capture)
+        for file in ("cmdline", "environ"):
+            assert b"s3cr3t" not in Path(f"/proc/{capture.pid}/{file}").read_bytes()
+    assert answer == Failed("Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "reason"),
+    [
+        ("camera", "987", "there is no such camera, or it is in use"),
+        ("stream", "rtsp://127.0.0.1:9/live", "Connection refused"),
+        ("stream", "http://127.0.0.1:9/live", "Connection refused"),
+    ],
+)
+def test_a_source_that_is_down_is_a_failure_with_its_reason(kind, address, reason):
+    with capturing(kind, address) as capture:
+        assert answer_of(capture) == Failed(reason)
+
+
+def test_a_protocol_that_this_ffmpeg_lacks_is_hopeless():
+    with capturing("stream", "gopher3://127.0.0.1:9/") as capture:
+        answer = answer_of(capture)
+    assert isinstance(answer, Failed)
+    assert answer.hopeless
+    assert answer.reason.startswith("the FFmpeg in PyAV has no gopher3")
+
+
+def test_a_server_that_never_answers_is_timed_out():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/live"
+        with capturing("stream", url, CaptureOptions(open_timeout_s=0.3)) as capture:
+            assert answer_of(capture) == Failed("it timed out")
+
+
+def test_a_capture_process_that_hangs_is_killed_in_any_state():
+    capture = CaptureProcess(Target("pattern", "64x48@100", OPTIONS))
+    pictures(capture, 1)
+    os.kill(capture.pid, signal.SIGSTOP)
+    capture.ask()
+    assert capture.hear(0.05) is None or isinstance(capture.hear(0.05), Picture | None)
+    pid = capture.pid
+    capture.close()
+    assert not is_running(pid)
+
+
+def test_a_capture_process_that_dies_is_a_failure():
+    with capturing("pattern", "64x48@100") as capture:
+        pictures(capture, 1)
+        os.kill(capture.pid, signal.SIGKILL)
+        wait_until(lambda: answer_of(capture) == Failed("the capture process ended"))
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[str]:
+    """A real server that sends one short MPEG-TS stream over TCP to each client, one after another, and hangs up."""
+    path = tmp_path / "stream.ts"
+    make_video(path, 60)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(path.read_bytes())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_stream_that_breaks_off_is_opened_again_and_its_frames_come_in_order(stream):
+    frames = []
+    source = open_source(stream, still_running=lambda: len(seen(frames)) < 12)
+    with source:
+        for frame in source:
+            frames.append(frame)
+            if [f.signal for f in frames[-2:]] == ["no_signal", "ok"]:
+                break
+    kinds = [frame.signal for frame in frames]
+    assert kinds[0] == kinds[-1] == "ok"
+    assert [frame.seq for frame in frames] == list(range(len(frames)))
+    first = seen(frames[: kinds.index("no_signal")])
+    assert first == sorted(set(first))
+    assert first[-1] == 59  # the newest frame is handed over even if the stream has ended meanwhile
+    assert frames[kinds.index("no_signal")].reason == "the stream ended"
+    assert source.info.size_wh == SizeWH(128, 64)
+    assert source.info.fps == pytest.approx(30.0)
+    assert all(frame.captured_at and frame.captured_at.endswith("+00:00") for frame in frames)
+
+
+def seen(frames) -> list[int]:
+    return [number_of(frame.image) for frame in frames if frame.image is not None]
+
+
+def test_a_source_ends_when_it_is_asked_to():
+    frames = []
+    with open_source("test:64x48@50", still_running=lambda: len(frames) < 3) as source:
+        for frame in source:
+            frames.append(frame)
+    assert [frame.signal for frame in frames] == ["ok"] * 3
