@@ -43,8 +43,8 @@ def _draw_heights(measured: Mapping[str, Any], axes: Axes) -> None:
             axes.text(x, entry["AP50"] + 0.01, f"{entry['AP50']:.2f}", ha="center", va="bottom", fontsize=7)
         axes.bar(0, 0, color=_COLOURS[k % len(_COLOURS)], label=f"{dataset}, all: {figures['AP50'] or 0:.2f}")
     axes.set_xticks(range(len(names)), names)
-    axes.set(ylim=(0, 1.1), xlabel="height of the pedestrian in pixels", ylabel="AP50", title="AP50 by height")
-    axes.legend(loc="upper left", fontsize=8)
+    axes.set(ylim=(0, 1.25), xlabel="height of the pedestrian in pixels", ylabel="AP50", title="AP50 by height")
+    axes.legend(loc="upper left", fontsize=8, ncols=2)
 
 
 def _draw_reliability(measured: Mapping[str, Any], axes: Axes) -> None:
@@ -61,7 +61,7 @@ def _draw_reliability(measured: Mapping[str, Any], axes: Axes) -> None:
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="presence said", ylabel="share with a pedestrian")
     axes.set_title("Presence; area: pictures")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", fontsize=8, markerscale=0.5)
+        axes.legend(loc="lower right", fontsize=8, markerscale=0.5)
 
 
 def _pixels(entry: Mapping[str, Any]) -> str:

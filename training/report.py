@@ -4,20 +4,19 @@ The contact sheets are made of pictures of the data set, so the data set's licen
 never commit or publish them where it does not allow that.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edge.errors import ProcessingError
 from edge.records import Image
-from training.evaluation import Evaluation, JudgedPicture, load_image, precision_recall
+from training.evaluation import Evaluation, load_image, precision_recall
+from training.mistakes import Kind, Mistake, count_mistakes, find_mistakes
 
 TILE_PX = 192
 SHEET_COLUMNS = 6
@@ -35,16 +34,11 @@ _GREY = (150, 150, 150)  # ignore regions
 _BLACK = (0, 0, 0)
 _WHITE = (255, 255, 255)
 
-Box = npt.NDArray[np.float32]  # (4,) x0, y0, x1, y1
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One pedestrian not found, or one detection of nobody."""
-
-    judged: JudgedPicture
-    box_xyxy: Box
-    score: float  # of the detection; for a miss that of the best detection of this person, 0 without any
+SHEETS: Mapping[str, tuple[str, tuple[Kind, ...]]] = {
+    "misses.png": ("people not seen", ("unseen",)),
+    "false_alarms.png": ("alarms about nobody", ("nobody", "double")),
+    "loose_boxes.png": ("found, but the box overlaps the label's by less than half", ("loose",)),
+}
 
 
 def table(evaluation: Evaluation) -> str:
@@ -66,7 +60,7 @@ def table(evaluation: Evaluation) -> str:
             f"{name:18}{point.threshold:6.3f}{_text(point.precision):>11}{_text(point.recall):>9}{_text(point.f1):>9}"
             f"{point.count_mae:>13.2f}"
         )
-    lines += ["", "height in pixels     pedestrians     AP50"]
+    lines += [*_mistakes_text(evaluation), "", "height in pixels     pedestrians     AP50"]
     for height in boxes.by_height:
         lines.append(f"{_height_text(height.low_px, height.high_px):18}{height.pedestrians:>14}{_text(height.ap50):>9}")
     width = max(16, *(len(source.source) for source in evaluation.sources))
@@ -80,8 +74,19 @@ def table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+def _mistakes_text(evaluation: Evaluation) -> list[str]:
+    counts = count_mistakes(evaluation.judged, evaluation.at_threshold.threshold)
+    missed, alarms = counts.unseen + counts.loosely_found, counts.loose + counts.double + counts.nobody
+    return [
+        f"of {missed} missed people {counts.loosely_found} were found with a loose box (IoU below 0.5), "
+        f"{counts.unseen} not at all",
+        f"of {alarms} false alarms {counts.loose} are loose boxes, {counts.double} second boxes of a person, "
+        f"{counts.nobody} about nobody",
+    ]
+
+
 def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
-    """Write the table, three charts and two contact sheets into a folder that exists.
+    """Write the table, three charts and three contact sheets into a folder that exists.
 
     Raises:
         ProcessingError: a file cannot be written.
@@ -93,12 +98,12 @@ def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
     }
     files = [_write_text(table(evaluation) + "\n", folder / "figures.txt")]
     files += [_write_chart(draw, evaluation, folder / name) for name, draw in charts.items()]
-    for name, mistakes in (
-        ("misses.png", worst_misses(evaluation)),
-        ("false_alarms.png", worst_false_alarms(evaluation)),
-    ):
-        title = f"{evaluation.model} on {evaluation.dataset}: worst {name.removesuffix('.png').replace('_', ' ')}"
-        files.append(_write_image(contact_sheet(mistakes, title, evaluation.at_threshold.threshold), folder / name))
+    for name, (words, kinds) in SHEETS.items():
+        title = (
+            f"{evaluation.model} on {evaluation.dataset}, threshold {evaluation.at_threshold.threshold:.2f}: {words}"
+        )
+        sheet = contact_sheet(worst(evaluation, kinds), title, evaluation.at_threshold.threshold)
+        files.append(_write_image(sheet, folder / name))
     return tuple(files)
 
 
@@ -147,30 +152,16 @@ def draw_heights(evaluation: Evaluation, axes: Axes) -> None:
     axes.set_title(f"AP50 by height on {evaluation.dataset}")
 
 
-def worst_misses(evaluation: Evaluation, count: int = SHEET_TILES) -> tuple[Mistake, ...]:
-    """Pedestrians that the model's threshold loses: the least noticed first, of these the tallest."""
-    threshold = evaluation.at_threshold.threshold
-    missed = [
-        Mistake(one, box, float(score))
-        for one in evaluation.judged
-        for box, score in zip(one.detected.picture.boxes_xyxy, one.match.found_scores, strict=True)
-        if score < threshold
-    ]
-    return tuple(sorted(missed, key=lambda miss: (miss.score, miss.box_xyxy[1] - miss.box_xyxy[3]))[:count])
+def worst(evaluation: Evaluation, kinds: Sequence[Kind], count: int = SHEET_TILES) -> tuple[Mistake, ...]:
+    """The worst mistakes of some kinds at the model's threshold: the surest detections first; of people not seen the
+    least noticed first, of these the tallest."""
+    mistakes = [m for m in find_mistakes(evaluation.judged, evaluation.at_threshold.threshold) if m.kind in kinds]
 
+    def badness(mistake: Mistake) -> tuple[float, float]:
+        height = float(mistake.box_xyxy[3] - mistake.box_xyxy[1])
+        return (mistake.score, -height) if mistake.kind == "unseen" else (-mistake.score, 0.0)
 
-def worst_false_alarms(evaluation: Evaluation, count: int = SHEET_TILES) -> tuple[Mistake, ...]:
-    """Detections of nobody at the model's threshold, the surest first."""
-    threshold = evaluation.at_threshold.threshold
-    alarms = [
-        Mistake(one, box, float(score))
-        for one in evaluation.judged
-        for box, score, hit, ignored in zip(
-            one.detected.boxes_xyxy, one.detected.scores, one.match.hit, one.match.ignored, strict=True
-        )
-        if score >= threshold and not hit and not ignored
-    ]
-    return tuple(sorted(alarms, key=lambda alarm: -alarm.score)[:count])
+    return tuple(sorted(mistakes, key=badness)[:count])
 
 
 def contact_sheet(mistakes: Sequence[Mistake], title: str, threshold: float) -> Image:
@@ -210,7 +201,7 @@ def _tile(mistake: Mistake, threshold: float) -> Image:
             a, b, c, d = (int(v) for v in np.clip(np.round(box), -TILE_PX, 2 * TILE_PX))
             cv2.rectangle(tile, (a, b), (c, d), colour, 2 if colour == _ORANGE else 1)
     tile[:_CAPTION_PX] = tile[-_CAPTION_PX:] = 0
-    _write(tile, f"score {mistake.score:.2f}, {y1 - y0:.0f} px", (4, 12), _WHITE)
+    _write(tile, f"{mistake.kind} {mistake.score:.2f}, {y1 - y0:.0f} px", (4, 12), _WHITE)
     _write(tile, detected.picture.path.stem[-24:], (4, TILE_PX - 5), _WHITE)
     tile[-1] = tile[:, -1] = 255
     return tile

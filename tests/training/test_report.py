@@ -16,7 +16,7 @@ from training.__main__ import main
 from training.coco_scoring import DetectedPicture
 from training.datasets import read_dataset
 from training.evaluation import Evaluation, evaluate_model, judge
-from training.report import SHEET_COLUMNS, TILE_PX, contact_sheet, table, worst_false_alarms, worst_misses, write_report
+from training.report import SHEET_COLUMNS, TILE_PX, contact_sheet, table, worst, write_report
 
 
 def spot_folder(folder: Path) -> Path:
@@ -55,6 +55,8 @@ def test_the_table_says_every_figure_in_plain_text(evaluation: Evaluation) -> No
     assert "AP50 0." in text
     assert "model's threshold  0.600      0.500    0.500    0.500         0.50" in text
     assert "0 to 16                        2" in text
+    assert "of 1 missed people 0 were found with a loose box (IoU below 0.5), 1 not at all" in text
+    assert "of 1 false alarms 0 are loose boxes, 0 second boxes of a person, 1 about nobody" in text
     assert text.isascii()
 
 
@@ -64,7 +66,7 @@ def test_what_cannot_be_measured_is_a_dash(tmp_path: Path) -> None:
     assert "AUROC -" in text
 
 
-def test_a_report_holds_the_table_three_charts_and_two_contact_sheets(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_a_report_holds_the_table_three_charts_and_three_contact_sheets(evaluation: Evaluation, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     folder.mkdir()
     files = write_report(evaluation, folder)
@@ -72,6 +74,7 @@ def test_a_report_holds_the_table_three_charts_and_two_contact_sheets(evaluation
         "ap50_by_height.png",
         "false_alarms.png",
         "figures.txt",
+        "loose_boxes.png",
         "misses.png",
         "precision_recall.png",
         "reliability.png",
@@ -84,7 +87,7 @@ def test_a_report_holds_the_table_three_charts_and_two_contact_sheets(evaluation
 
 
 def test_a_report_on_nothing_found_is_written_all_the_same(tmp_path: Path) -> None:
-    assert len(write_report(empty_evaluation(tmp_path), tmp_path)) == 6
+    assert len(write_report(empty_evaluation(tmp_path), tmp_path)) == 7
 
 
 def test_a_report_that_cannot_be_written_says_so(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_a_report_that_cannot_be_written_says_so(evaluation: Evaluation, tmp_pat
 
 
 def test_misses_and_false_alarms_are_told_apart(evaluation: Evaluation) -> None:
-    (miss,), (alarm,) = worst_misses(evaluation), worst_false_alarms(evaluation)
+    (miss,), (alarm,) = worst(evaluation, ["unseen"]), worst(evaluation, ["nobody"])
     assert (miss.judged.detected.picture.path.name, miss.score) == ("2.png", 0.0)
     assert alarm.judged.detected.picture.path.name == "3.png"
     assert alarm.score > 0.9
@@ -101,19 +104,19 @@ def test_misses_and_false_alarms_are_told_apart(evaluation: Evaluation) -> None:
 
 
 def test_the_surest_mistakes_come_first_and_the_sheet_is_cut_at_its_count(evaluation: Evaluation) -> None:
-    assert worst_misses(evaluation, count=0) == ()
-    scores = [alarm.score for alarm in worst_false_alarms(evaluation)]
+    assert worst(evaluation, ["unseen"], count=0) == ()
+    scores = [alarm.score for alarm in worst(evaluation, ["nobody", "double", "loose"])]
     assert scores == sorted(scores, reverse=True)
 
 
 @pytest.mark.parametrize(("copies", "rows"), [(0, 1), (1, 1), (6, 1), (7, 2)])
 def test_a_contact_sheet_has_six_crops_in_a_row(copies: int, rows: int, evaluation: Evaluation) -> None:
-    sheet: Image = contact_sheet(worst_false_alarms(evaluation) * copies, "title", 0.5)
+    sheet: Image = contact_sheet(worst(evaluation, ["nobody"]) * copies, "title", 0.5)
     assert sheet.shape == (48 + rows * TILE_PX, SHEET_COLUMNS * TILE_PX, 3)
 
 
 def test_a_crop_shows_the_mistake_in_its_middle(evaluation: Evaluation) -> None:
-    tile = contact_sheet(worst_false_alarms(evaluation), "title", 0.5)[48:, :TILE_PX]
+    tile = contact_sheet(worst(evaluation, ["nobody"]), "title", 0.5)[48:, :TILE_PX]
     middle = tile[TILE_PX // 2 - 8 : TILE_PX // 2 + 8, TILE_PX // 2 - 8 : TILE_PX // 2 + 8]
     assert middle.min() == 255
 
