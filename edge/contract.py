@@ -54,7 +54,7 @@ class VerdictRule:
     def __post_init__(self) -> None:
         if not 0.0 <= self.leave <= self.enter <= 1.0:
             raise InvalidValueError("verdict", "0 <= leave <= enter <= 1", (self.leave, self.enter))
-        if self.enter_s < 0 or self.leave_s < 0:
+        if not (self.enter_s >= 0 and self.leave_s >= 0):
             raise InvalidValueError("verdict times", "at least 0 s", (self.enter_s, self.leave_s))
 
 

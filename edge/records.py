@@ -66,7 +66,7 @@ class Frame:
 
     A picture of a folder has `name` (relative to the folder), a video frame `time_s` (seconds in the source),
     a live frame `captured_at` (UTC, ISO 8601) as well, and, where a picture was captured, `captured_s`: the same moment
-    on time.monotonic(), so that its age does not depend on a wall clock that jumps. `reason` says why there is no image.
+    on time.monotonic(), so that its age does not depend on a wall clock that jumps. `reason` says why it has no image.
     """
 
     seq: int
@@ -206,6 +206,7 @@ class FrameRecord:
     captured_at: str | None = None
     age_ms: float | None = None
     dropped: int = 0
+    source: str | None = None  # given where several sources are watched at once, as in their headers
 
     def __post_init__(self) -> None:
         if self.signal != "ok" and (self.verdict != "unknown" or self.presence is not None or self.pedestrians):
@@ -218,7 +219,7 @@ class FrameRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The line `record: frame`."""
-        line: dict[str, Any] = {"record": "frame", "seq": self.seq}
+        line: dict[str, Any] = {"record": "frame", **_source_of(self.source), "seq": self.seq}
         if self.name is not None:
             line["name"] = self.name
         if self.time_s is not None:
@@ -234,8 +235,8 @@ class FrameRecord:
             "coverage": self.coverage,
             "dropped": self.dropped,
         }
-        if self.age_ms is not None:
-            line["age_ms"] = round(self.age_ms, 1)
+        if self.captured_at is not None:
+            line["age_ms"] = None if self.age_ms is None else round(self.age_ms, 1)
         line["stage_ms"] = (
             None if self.stage_ms is None else {k: None if v is None else round(v, 3) for k, v in self.stage_ms.items()}
         )
@@ -251,10 +252,11 @@ class Event:
     captured_at: str | None = None
     track: int | None = None
     detail: str | None = None
+    source: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The line `record: event`."""
-        line: dict[str, Any] = {"record": "event", "event": self.event, "track": self.track}
+        line: dict[str, Any] = {"record": "event", **_source_of(self.source), "event": self.event, "track": self.track}
         if self.captured_at is not None:
             line["captured_at"] = self.captured_at
         if self.time_s is not None or self.captured_at is None:
@@ -292,11 +294,13 @@ class Summary:
     stage_ms: Mapping[str, Percentiles | None]
     exit_reason: str  # end_of_source | limit | interrupted | signal_lost | truncated | failed
     warnings: tuple[str, ...] = field(default=())
+    source: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The line `record: summary`."""
         return {
             "record": "summary",
+            **_source_of(self.source),
             "frames": self.frames,
             "seconds": round(self.seconds, 3),
             "fps": None if self.fps is None else round(self.fps, 2),
@@ -311,3 +315,8 @@ class Summary:
 
 
 Record = Header | FrameRecord | Event | Summary
+
+
+def _source_of(source: str | None) -> dict[str, str]:
+    """The field `source`, where it is needed to tell lines apart."""
+    return {} if source is None else {"source": source}

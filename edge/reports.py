@@ -1,5 +1,6 @@
 """How the records of a run are made from its parts: the header at the start, one record a frame."""
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -42,7 +43,7 @@ def make_frame_record(frame: Frame, recognition: Recognition | None, verdict: Ve
         name=frame.name,
         time_s=frame.time_s,
         captured_at=frame.captured_at,
-        age_ms=None if frame.captured_at is None else _age_ms(frame.captured_at),
+        age_ms=None if frame.captured_s is None else 1e3 * (time.monotonic() - frame.captured_s),
         dropped=frame.dropped,
     )
 
@@ -63,8 +64,3 @@ def _stage_ms(frame: Frame, recognition: Recognition) -> Mapping[str, float | No
         "postprocess": recognition.postprocess_ms,
     }
     return {stage: ran.get(stage) for stage in FRAME_STAGES}
-
-
-def _age_ms(captured_at: str) -> float:
-    """How old the frame is by now; 0 where the clock was set back meanwhile."""
-    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(captured_at)).total_seconds() * 1000)

@@ -1,11 +1,12 @@
 """The verdict: hysteresis over the presence of a video's frames; a picture is judged alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.contract import VerdictRule
-from edge.records import Event, Frame, Recognition, Signal, Verdict
+from edge.records import Event, Frame, Recognition, Verdict
 
 _TIME_STEP_S = 1e-6  # time stamps carry rounding: 0.3 - 0.2 < 0.1
+_RULE_FIELDS = ("enter", "leave", "enter_s", "leave_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +40,45 @@ def next_standing(standing: Standing, presence: float, time_s: float, rule: Verd
     return Standing(standing.verdict, since_s)
 
 
+@dataclass(frozen=True, slots=True)
+class VerdictOptions:
+    """What the user sets of the rule; None follows the model."""
+
+    enter: float | None = None
+    leave: float | None = None
+    enter_s: float | None = None
+    leave_s: float | None = None
+
+    def applied_to(self, rule: VerdictRule) -> VerdictRule:
+        """The model's rule with the user's values.
+
+        Raises:
+            InvalidValueError: both do not go together, for example an `enter` below the model's `leave`.
+        """
+        given = {name: value for name in _RULE_FIELDS if (value := getattr(self, name)) is not None}
+        return replace(rule, **given) if given else rule
+
+
 class Judge:
     """Judges the frames of one source in their order.
 
-    Without signal the verdict is unknown. The standing outlives the gap: a gap is evidence neither for nor against.
+    Without signal the verdict is unknown. The standing outlives the gap: a gap is evidence neither for nor against,
+    and a doubt begins anew after it.
     Where it would be clear, but a part of the frame was not looked at, the verdict is unknown, too.
     """
 
     def __init__(self, rule: VerdictRule) -> None:
         self._rule = rule
         self._standing = Standing()
-        self._signal: Signal = "ok"
+        self._lost_since_s: float | None = None
 
     def judge(self, frame: Frame, recognition: Recognition | None) -> Ruling:
         """Judge the next frame; `recognition` is None exactly where there is no picture."""
         if frame.name is not None or frame.time_s is None:  # pictures have no order in time
             return Ruling(_judge_alone(recognition, self._rule))
-        signal_events = _signal_events(frame, self._signal)
-        self._signal = frame.signal
+        signal_events = self._signal_events(frame, frame.time_s)
         if recognition is None:
+            self._standing = Standing(self._standing.verdict)
             return Ruling("unknown", signal_events)
         before = self._standing
         self._standing = next_standing(before, recognition.presence, frame.time_s, self._rule)
@@ -68,6 +89,23 @@ class Judge:
         if self._standing.verdict == before.verdict:
             return Ruling(self._standing.verdict, signal_events)
         return Ruling(self._standing.verdict, (*signal_events, _turn(frame, frame.time_s, before)))
+
+    def _signal_events(self, frame: Frame, time_s: float) -> tuple[Event, ...]:
+        """That the signal was lost, with the reason, or is back, with the time that it was away."""
+        lost_since_s = self._lost_since_s
+        if frame.image is None:
+            self._lost_since_s = time_s if lost_since_s is None else lost_since_s
+            reason = frame.signal if frame.reason is None else f"{frame.signal}: {frame.reason}"
+            return () if lost_since_s is not None else (_signal_event("signal_lost", frame, reason),)
+        self._lost_since_s = None
+        if lost_since_s is None:
+            return ()
+        size = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
+        return (_signal_event("signal_back", frame, f"{size}, after {time_s - lost_since_s:.3f} s"),)
+
+
+def _signal_event(name: str, frame: Frame, detail: str) -> Event:
+    return Event(name, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail)
 
 
 def _judge_alone(recognition: Recognition | None, rule: VerdictRule) -> Verdict:
@@ -88,11 +126,3 @@ def _turn(frame: Frame, time_s: float, before: Standing) -> Event:
         captured_at=frame.captured_at,
         detail=f"{sign} at {since_s:.3f} s; reported {time_s - since_s:.3f} s later",
     )
-
-
-def _signal_events(frame: Frame, before: Signal) -> tuple[Event, ...]:
-    if (frame.signal == "ok") == (before == "ok"):
-        return ()
-    event = "signal_back" if frame.signal == "ok" else "signal_lost"
-    detail = None if frame.signal == "ok" else frame.signal
-    return (Event(event, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail),)

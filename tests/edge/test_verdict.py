@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from edge.contract import VerdictRule
+from edge.errors import InvalidValueError
 from edge.records import Frame, Recognition
-from edge.verdict import Judge, Standing, next_standing
+from edge.verdict import Judge, Standing, VerdictOptions, next_standing
 
 RULE = VerdictRule(enter=0.6, leave=0.4, enter_s=0.2, leave_s=0.5)
 IMAGE = np.zeros((1, 1, 3), np.uint8)
@@ -61,7 +62,7 @@ def test_events_say_when_the_sign_was_seen_and_how_late_they_are():
 def test_a_dead_stream_is_never_reported_as_clear():
     verdicts, events = judge_all([0.0, None, None, 0.0])
     assert verdicts == ["clear", "unknown", "unknown", "clear"]
-    assert events == [("signal_lost", 0.1, "no_signal"), ("signal_back", 0.3, None)]
+    assert events == [("signal_lost", 0.1, "no_signal"), ("signal_back", 0.3, "1x1, after 0.200 s")]
 
 
 def test_a_verdict_outlives_a_gap_in_the_signal():
@@ -112,3 +113,37 @@ def test_the_next_standing_does_not_touch_the_one_before():
     before = Standing()
     assert next_standing(before, 0.9, 1.0, RULE) == Standing("clear", 1.0)
     assert before == Standing("clear", None)
+
+
+def test_a_doubt_begins_anew_after_a_gap_in_the_signal():
+    verdicts, events = judge_all([0.9, 0.9, 0.9, 0.1, *[None] * 20, *[0.1] * 6])
+    assert "".join(verdict[0] for verdict in verdicts) == "ccpp" + "u" * 20 + "pppppc"
+    assert events[-1] == ("gone", 2.9, "presence fell at 2.400 s; reported 0.500 s later")
+
+
+def test_a_loss_says_why_once_however_it_changes():
+    judge, events = Judge(RULE), []
+    for seq, (signal, reason) in enumerate(
+        [("no_signal", "refused"), ("no_signal", "timed out"), ("bad_frame", "black")]
+    ):
+        events += judge.judge(Frame(seq, None, time_s=seq, signal=signal, reason=reason), None).events
+    assert [(event.event, event.detail) for event in events] == [("signal_lost", "no_signal: refused")]
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({}, RULE),
+        ({"enter": 0.9}, VerdictRule(0.9, 0.4, 0.2, 0.5)),
+        ({"leave": 0.0, "enter_s": 0.0}, VerdictRule(0.6, 0.0, 0.0, 0.5)),
+        ({"enter": 0.2, "leave": 0.1, "enter_s": 1.0, "leave_s": 9.0}, VerdictRule(0.2, 0.1, 1.0, 9.0)),
+    ],
+)
+def test_options_win_over_the_rule_of_the_model(options, rule):
+    assert VerdictOptions(**options).applied_to(RULE) == rule
+
+
+@pytest.mark.parametrize("options", [{"enter": 0.3}, {"leave": 0.7}, {"enter": 1.5}, {"leave_s": -1.0}])
+def test_options_that_contradict_the_rest_of_the_rule_are_refused(options):
+    with pytest.raises(InvalidValueError, match="verdict"):
+        VerdictOptions(**options).applied_to(RULE)
