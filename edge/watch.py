@@ -46,16 +46,17 @@ def watch(
     stop: Stop,
     notes: Sequence[str] = (),
     view: View | None = None,
+    judge: Judge | None = None,
 ) -> Summary:
     """Watch until the source ends, the limit is reached, or a stop is asked for: header, frames and events, summary.
 
-    `notes` are warnings from before the run; `view` None: every frame as a whole.
+    `notes` are warnings from before the run; `view` None: every frame as a whole; `judge` None: by the model's rule.
 
     Raises:
         KestrelError: source, recognizer or a sink failed on the way; every sink that still works has its summary.
     """
     view = view or WholeView(recognizer)
-    tally, judge = Tally(), Judge(recognizer.metadata.verdict)
+    tally, judge = Tally(), judge or Judge(recognizer.metadata.verdict)
     frames = iter(source)
     first_frames = first_look(frames, 1 if source.info.live else _FIRST_LOOK_FRAMES)
     header = make_header(source.info, recognizer, view, first_frames, all_warnings(notes, source, sinks))
@@ -68,6 +69,7 @@ def watch(
             said = len(source.warnings)
             if not selection.takes(frame):
                 skip(sinks, frame)
+                tally.skip(frame)
                 continue
             look = view.look(frame)
             ruling = judge.judge(frame, look.recognition)
