@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -79,6 +80,7 @@ class Camera(Source):
                 image,
                 time_s=float(seq),
                 captured_at="2026-01-01T00:00:00.000+00:00",
+                captured_s=None if image is None else time.monotonic(),
                 signal="no_signal" if image is None else "ok",
                 dropped=2,
             )
@@ -182,12 +184,13 @@ def test_a_truncated_video_says_so_and_is_no_failure(tmp_path, recognizer):
 
 
 def test_live_frames_carry_when_they_were_captured_how_old_they_are_and_what_was_dropped(recognizer):
-    notebook, summary = run(Camera([spots(), spots()]), recognizer)
-    for record in notebook.frames():
-        line = record.to_json()
-        assert line["captured_at"] == "2026-01-01T00:00:00.000+00:00"
-        assert line["age_ms"] >= 0
-    assert summary.dropped == 4
+    notebook, summary = run(Camera([spots(), spots(), None]), recognizer)
+    lines = [record.to_json() for record in notebook.frames()]
+    assert {line["captured_at"] for line in lines} == {"2026-01-01T00:00:00.000+00:00"}
+    assert lines[0]["age_ms"] > 0
+    assert lines[1]["age_ms"] > 0
+    assert lines[2]["age_ms"] is None  # there is no picture that could have an age
+    assert summary.dropped == 6
 
 
 def test_a_stream_that_breaks_is_unknown_and_the_summary_is_written_before_the_error(recognizer):
@@ -230,10 +233,13 @@ def test_a_signal_finishes_the_frame_and_the_summary(recognizer, number):
                     os.kill(os.getpid(), number)
                 yield frame
 
-    before = signal.getsignal(number)
-    with stop_on_signals() as stop:
-        notebook, summary = run(Interrupted([spots()] * 9), recognizer, stop=stop)
-        assert signal.getsignal(number) == before  # a second one ends the program
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with stop_on_signals() as stop:
+            notebook, summary = run(Interrupted([spots()] * 9), recognizer, stop=stop)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)  # a program that was asked to stop ignores further signals
     assert (summary.exit_reason, summary.frames) == ("interrupted", 3)
     assert notebook.records[-1] is summary
 

@@ -1,0 +1,106 @@
+"""What is told to systemd, or to whoever else speaks its notify protocol: starting, ready, alive, stopping.
+
+https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html: datagrams of `NAME=value` lines.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+
+from edge.records import FrameRecord, Header, Record, Summary
+
+_START_EVERY_S = 5.0
+_START_AT_MOST_S = 3600.0  # building an engine for a GPU takes minutes; an hour is a hang
+_EXTEND = "EXTEND_TIMEOUT_USEC=60000000"
+
+
+class Supervisor:
+    """Says how the program is; says nothing where nobody listens. The watchdog is fed while every source lives."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self._watchdog_s = _watchdog_s(environment)
+        self._lock = threading.Lock()
+        self._beats: dict[str, float] = {}  # source -> when its last record came
+        self._fed_at = -float("inf")
+        self._ready = False
+
+    @property
+    def listens(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._address)
+
+    @contextlib.contextmanager
+    def starting(self, what: str) -> Iterator[None]:
+        """For the time that `what`, loading a model for example, takes: `starting`, and no watchdog bites."""
+        if not self.listens:
+            yield
+            return
+        over = threading.Event()
+
+        def report() -> None:
+            began = time.monotonic()
+            while not over.is_set() and (waited := time.monotonic() - began) < _START_AT_MOST_S:
+                self.tell(f"STATUS=starting: {what}, {waited:.0f} s", "WATCHDOG=1", _EXTEND)
+                over.wait(_START_EVERY_S)
+
+        thread = threading.Thread(target=report, name="starting", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def hear(self, source: str, record: Record) -> None:
+        """One record of a source: its header means ready, any means alive, its summary means that it ends."""
+        now = time.monotonic()
+        with self._lock:
+            if isinstance(record, Summary):
+                self._beats.pop(source, None)
+                if not self._beats:
+                    self.tell("STOPPING=1", f"STATUS=stopped: {record.exit_reason}")
+                return
+            self._beats[source] = now
+            if isinstance(record, Header) and not self._ready:
+                self._ready = True
+                self.tell("READY=1", "WATCHDOG=1", f"STATUS=watching {source}")
+            elif is_due(now, self._fed_at, self._beats, self._watchdog_s):
+                self._fed_at = now
+                self.tell("WATCHDOG=1", *_status(source, record))
+
+    def tell(self, *lines: str) -> None:
+        """Send the lines in one datagram. Lost ones are no reason to stop watching pedestrians."""
+        if not self.listens:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            address = self._address
+            to.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+            to.send("\n".join(line.replace("\n", " ") for line in lines).encode(), socket.MSG_DONTWAIT)
+
+
+def is_due(now: float, fed_at: float, beats: Mapping[str, float], watchdog_s: float) -> bool:
+    """Whether to feed: a quarter of the time has gone by, and every source gave a record within half of it.
+
+    So one source that hangs is not covered up by others that live.
+    """
+    return now - fed_at >= watchdog_s / 4 and all(now - beat <= watchdog_s / 2 for beat in beats.values())
+
+
+def _watchdog_s(environment: Mapping[str, str]) -> float:
+    """How long systemd waits for a sign of life; where it does not wait at all, how often the status is told."""
+    mine = environment.get("WATCHDOG_PID") in (None, str(os.getpid()))
+    with contextlib.suppress(ValueError):
+        if mine and (microseconds := int(environment.get("WATCHDOG_USEC", "0"))) > 0:
+            return microseconds / 1e6
+    return 20.0
+
+
+def _status(source: str, record: Record) -> list[str]:
+    if not isinstance(record, FrameRecord):
+        return []
+    seen = "" if record.count is None else f", {record.count} in view"
+    return [f"STATUS={source}: signal {record.signal.replace('_', ' ')}, verdict {record.verdict}{seen}"]
