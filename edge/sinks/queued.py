@@ -5,7 +5,6 @@ frame in the queue gives way, and a sink that fails is made anew until it works 
 """
 
 import contextlib
-import sys
 import threading
 import time
 from collections import deque
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 from edge.errors import OutputClosedError, ProcessingError
 from edge.records import Frame, FrameRecord, Header, Record, Summary
-from edge.sinks.sink import Sink, reason
+from edge.sinks.sink import Sink, reason, say_at_once
 
 RETRY_S = 10.0  # a full disk is looked at again this often
 CLOSE_WITHIN_S = 2.0  # of the three that a service has to stop
@@ -119,7 +118,7 @@ class QueuedSink(Sink):
             self._changed.notify_all()
         self._thread.join(self._deadline.remaining_s())
         if self._thread.is_alive() and first:
-            _say(f"{self.name} did not finish in time; its last records are lost")
+            say_at_once(f"{self.name} did not finish in time; its last records are lost")
         if self._failure is not None and not self._told and not self._rule.live:
             self._told = True
             raise self._failure
@@ -157,7 +156,7 @@ class QueuedSink(Sink):
             self._drop_note = len(self.warnings)
             self.warnings.append(note)
             if not self.failing:
-                _say(f"{self.name} cannot keep up; records are dropped and counted")
+                say_at_once(f"{self.name} cannot keep up; records are dropped and counted")
         else:
             self.warnings[self._drop_note] = note
 
@@ -250,7 +249,7 @@ class QueuedSink(Sink):
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
-        _say(text)
+        say_at_once(text)
 
 
 def _wrapped(error: Exception) -> ProcessingError:
@@ -261,9 +260,3 @@ def _wrapped(error: Exception) -> ProcessingError:
 
 def _in_words(error: Exception) -> str:
     return str(error) or reason(error)
-
-
-def _say(text: str) -> None:
-    """To people at once: a live run has no end at which they could read it."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"warning: {text}", file=sys.stderr, flush=True)

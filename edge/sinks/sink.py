@@ -1,5 +1,7 @@
 """What every kind of sink offers, and the one form of its errors."""
 
+import contextlib
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -54,3 +56,9 @@ def broken_off(path: Path, error: Exception) -> ProcessingError:
 def reason(error: Exception) -> str:
     """The system's own words, without its repetition of the path."""
     return getattr(error, "strerror", None) or type(error).__name__
+
+
+def say_at_once(text: str) -> None:
+    """A warning to people without waiting for the summary: a live run may not end for months."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"warning: {text}", file=sys.stderr, flush=True)
