@@ -1,5 +1,6 @@
 """The command `kestrel`. Heavy packages are imported by the commands that need them, so that --help answers at once."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from edge.options import (
     ThreadsOption,
     parse_size,
 )
+from edge.service import CONFIG, ServiceKind, command_line, private_folder, service_files, write_files
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -138,6 +140,36 @@ def models(
             print(verify_model(file))
         return
     print("\n\n".join(describe_model(file) for file in chosen))
+
+
+@app.command(short_help="Print or write what starts it at boot: systemd, Docker.")
+def service(
+    kind: Annotated[ServiceKind, typer.Argument(metavar="KIND", help="What is to start it.")] = ServiceKind.systemd,
+    config: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="Options of `kestrel watch` that it will read, see --print-config there."),
+    ] = CONFIG,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An existing user.  [default: one that systemd makes for it]")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write all of them there instead of printing one.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> None:
+    """Print a systemd unit, a Dockerfile, or a compose file that runs `kestrel watch` without root, for ever.
+
+    Example: kestrel service > /etc/systemd/system/kestrel.service
+    """
+    texts = service_files(command_line(), config, user)
+    if write is None:
+        print(texts[kind], end="")
+    else:
+        print("\n".join(str(file) for file in write_files(write, texts, overwrite=overwrite)))
+    hidden = private_folder(Path(sys.executable))
+    if hidden is not None and (write is not None or kind is ServiceKind.systemd):
+        advice = "install Kestrel where others can read it, /opt/kestrel for example"
+        print(f"warning: the service's user cannot enter {hidden}, where Kestrel is; {advice}", file=sys.stderr)
 
 
 def installed_version() -> str:

@@ -271,7 +271,7 @@ def test_models_are_listed_with_what_one_needs_to_know(kestrel):
 
 
 def test_every_help_text_has_an_example(kestrel):
-    for command in ([], ["watch"], ["demo"], ["models"]):
+    for command in ([], ["watch"], ["demo"], ["models"], ["service"]):
         done = kestrel(*command, "--help")
         assert done.returncode == 0
         assert "Example: kestrel" in done.stdout
@@ -350,3 +350,13 @@ def test_no_misplaced_source_shows_its_password(kestrel, option):
     assert refused.returncode == 2
     assert "s3cr" not in refused.stdout + refused.stderr
     assert "me:" not in refused.stderr
+
+
+def test_what_starts_it_at_boot_is_printed_or_written(kestrel):
+    printed = kestrel("service", "--config", "/etc/k.toml")
+    assert printed.returncode == 0
+    assert "watch --config /etc/k.toml" in printed.stdout
+    assert kestrel("service", "docker").stdout.startswith("# Kestrel in a container")
+    written = kestrel("service", "--write", "boot")
+    assert written.stdout.splitlines() == ["boot/kestrel.service", "boot/Dockerfile", "boot/compose.yaml"]
+    assert kestrel("service", "--write", "boot").returncode == 2
