@@ -11,18 +11,31 @@ from edge.options import ModelOption, Precision, PrecisionOption, SizeOption, Th
 from edge.secrets import name_sources
 from edge.watch_options import (
     CsvOption,
+    EnterOption,
+    EnterSOption,
     EveryOption,
+    FlipOption,
+    FpsOption,
+    FrozenAfterOption,
+    HeightOption,
     JsonlOption,
+    LeaveOption,
+    LeaveSOption,
     LimitOption,
+    MaxOutageOption,
     OutOption,
     OverwriteOption,
     PrintConfigOption,
     ResumeOption,
+    RotateOption,
+    RtspTransportOption,
     ShowOption,
     SourceArgument,
     SourceFileOption,
+    StallAfterOption,
     ThresholdOption,
     VideoOption,
+    WidthOption,
 )
 
 
@@ -67,6 +80,21 @@ def watch(
     # Which frames
     limit: LimitOption = None,
     every: EveryOption = 1,
+    # Cameras and streams
+    rtsp_transport: RtspTransportOption = "tcp",
+    width: WidthOption = None,
+    height: HeightOption = None,
+    fps: FpsOption = None,
+    flip: FlipOption = "none",
+    rotate: RotateOption = 0,
+    stall_after: StallAfterOption = 3.0,
+    max_outage: MaxOutageOption = None,
+    frozen_after: FrozenAfterOption = 5.0,
+    # Verdict
+    enter: EnterOption = None,
+    leave: LeaveOption = None,
+    enter_s: EnterSOption = None,
+    leave_s: LeaveSOption = None,
 ) -> None:
     """Find the pedestrians in SOURCE: records, annotated video, chart and summary.
 
@@ -76,23 +104,32 @@ def watch(
     if print_config:
         print(write_config(context.params, settings_of(watch)), end="")
         return
-    [uri] = name_sources([] if source is None else [source], source_file, os.environ)
+    uris = name_sources(source or [], source_file, os.environ)
+    from edge.capture.messages import CaptureOptions
     from edge.interruption import stop_on_signals
     from edge.model_files import resolve
     from edge.outputs import OutputOptions
     from edge.recognizer import Recognizer, RecognizerSettings
-    from edge.recordings import WatchRequest, watch_source
+    from edge.recordings import WatchRequest, watch_sources
+    from edge.sources.live import LiveOptions
+    from edge.sources.signal import SignalRules
+    from edge.verdict import VerdictOptions
     from edge.watch import Selection
 
     settings = RecognizerSettings(threads, threshold, size_wh)
     request = WatchRequest(
-        source=uri,
+        sources=tuple(uris),
         outputs=OutputOptions(out=out, jsonl=jsonl, csv=csv, video=video, overwrite=overwrite),
         selection=Selection(every=every, limit=limit),
+        live=LiveOptions(
+            CaptureOptions(rtsp_transport, width, height, fps, flip, rotate),
+            SignalRules(stall_after, max_outage, frozen_after),
+        ),
+        verdict=VerdictOptions(enter, leave, enter_s, leave_s),
         resume=resume,
         show=show,
     )
     with stop_on_signals() as stop:
         recognizer = Recognizer(resolve(model, precision.value), settings)
         notes = rounding_note(size_wh, recognizer.exact_input_wh)
-        raise typer.Exit(watch_source(request, recognizer, stop, notes))
+        raise typer.Exit(watch_sources(request, recognizer, stop, notes))

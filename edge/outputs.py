@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from edge.errors import InvalidValueError
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
 from edge.sources import Source, is_live
+from edge.sources.addresses import live_kind, short_name
 from edge.sources.pictures import PicturesSource
 
 RECORDS, VIDEO, CHART, SUMMARY = "records.jsonl", "annotated.mp4", "timeline.png", "summary.json"
@@ -37,12 +37,9 @@ class OutputOptions:
 
 def stem_of(uri: str) -> str:
     """A name for the folder of a source: `flight` of flight.mp4, `camera-0` of 0, host and path of a URL."""
-    if "://" in uri:
-        parts = urlsplit(uri)
-        words = re.findall(r"[A-Za-z0-9]+", f"{parts.hostname or parts.scheme} {parts.path}")  # no credentials
-        return "-".join(words) or "stream"
-    if is_live(uri):
-        return f"camera-{uri}" if uri.isdigit() else Path(uri).name
+    kind = live_kind(uri)
+    if kind is not None:
+        return short_name(uri, kind)
     path = _without_wildcards(Path(uri).expanduser())
     return path.stem if path.is_file() else path.resolve().name or "watched"
 
@@ -58,6 +55,16 @@ def folder_names(recordings: Sequence[str]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [f"{index:04d}-{path.stem}" for index, path in enumerate(paths)]
+
+
+def live_folder_names(uris: Sequence[str]) -> list[Path]:
+    """One name a live source, all different: the second of a kind ends in -2."""
+    names: list[Path] = []
+    for uri in uris:
+        stem = stem_of(uri)
+        free = (Path(f"{stem}-{n}") for n in range(2, len(uris) + 2))
+        names.append(Path(stem) if Path(stem) not in names else next(name for name in free if name not in names))
+    return names
 
 
 def choose_folder(uri: str, out: Path | None) -> Path:

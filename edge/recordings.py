@@ -1,23 +1,29 @@
-"""One source, or several recordings one after another: open, create the outputs, run the loop, say how it went."""
+"""One source, several recordings one after another, or several live sources at once: open, create the outputs, run
+the loop, say how it went."""
 
 import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, TextIO
 
 from edge import outputs
-from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError
+from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError, UnusableInputError
 from edge.interruption import Stop
 from edge.outputs import SUMMARY, OutputOptions
 from edge.recognizer import Recognizer
 from edge.records import SourceInfo, Summary
+from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
 from edge.sinks import Sink
-from edge.sources import expand_recordings, is_live, open_source
+from edge.sources import LiveOptions, expand_recordings, is_live, open_source
 from edge.sources.ahead import ReadAhead
 from edge.terminal import TerminalSink
+from edge.verdict import Judge, VerdictOptions
+from edge.view import View, WholeView
 from edge.watch import Selection, watch
 
 # What `--resume` need not do again.
@@ -28,9 +34,11 @@ _FINISHED = ("end_of_source", "truncated")
 class WatchRequest:
     """All that `kestrel watch` was asked for, apart from the model."""
 
-    source: str
+    sources: tuple[str, ...]
     outputs: OutputOptions = field(default_factory=OutputOptions)
     selection: Selection = field(default_factory=Selection)
+    live: LiveOptions = field(default_factory=LiveOptions)
+    verdict: VerdictOptions = field(default_factory=VerdictOptions)
     resume: bool = False
     show: bool = False
 
@@ -55,46 +63,95 @@ class Outcome:
         }
 
 
-def watch_source(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str] = ()) -> int:
-    """Watch what the request names; the exit code is 1 where one of several recordings failed.
+def watch_sources(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str] = ()) -> int:
+    """Watch what the request names; the exit code is 1 where one of several sources failed.
 
     Raises:
         KestrelError: nothing could be done, or the only source failed on the way.
     """
-    recordings = expand_recordings(request.source)
-    folder = outputs.choose_folder(request.source, request.outputs.out)
-    if not (request.resume or is_live(request.source)):
+    request.verdict.applied_to(recognizer.metadata.verdict)  # refused before anything is written
+    live = [is_live(uri) for uri in request.sources]
+    if any(live) and not all(live):
+        raise UnusableInputError(
+            "SOURCEs must be all live or all recordings; start another `kestrel watch` for the rest"
+        )
+    if any(live):
+        return watch_live(request, recognizer, stop, notes)
+    recordings = [recording for uri in request.sources for recording in expand_recordings(uri)]
+    several = recordings != [request.sources[0]]
+    out = request.outputs.out
+    folder = outputs.choose_folder(request.sources[0], out) if len(request.sources) == 1 else out or Path("watched")
+    if not request.resume:
         outputs.refuse_existing(folder, request.outputs)
-    if recordings != [request.source]:
+    if several:
         return watch_several(recordings, folder, request, recognizer, stop, notes)
     if request.resume and is_finished(folder, request.selection):
         _say_finished(folder, recognizer, _words(request.outputs))
         return 0
-    watch_one(request.source, folder, request, recognizer, stop, notes)
+    watch_one(recordings[0], folder, request, recognizer, stop, notes)
     return 0
 
 
+def watch_live(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str]) -> int:
+    """Watch cameras and streams: one, or several side by side with one model, each into a folder of its own.
+
+    Raises:
+        KestrelError: none could be opened, or the only one failed.
+    """
+    uris, out = request.sources, request.outputs.out
+    if len(uris) == 1:
+        watch_one(uris[0], outputs.choose_folder(uris[0], out), request, recognizer, stop, notes)
+        return 0
+    refuse_shared_files(request.outputs)
+    if request.show:
+        raise UnusableInputError("--show cannot be used with several sources; watch one of them alone")
+    turn = Lock()
+    names = outputs.live_folder_names(uris)
+    folders = [
+        outputs.choose_folder(uri, name if out is None else out / name) for uri, name in zip(uris, names, strict=True)
+    ]
+    for uri in uris:
+        open_source(uri, request.live).close()  # a typo in one is told before any of them begins
+    return run_side_by_side(
+        [
+            partial(watch_one, uri, folder, request, recognizer, stop, notes, turn)
+            for uri, folder in zip(uris, folders, strict=True)
+        ],
+        stop,
+    )
+
+
 def watch_one(
-    uri: str, folder: Path, request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str]
+    uri: str,
+    folder: Path,
+    request: WatchRequest,
+    recognizer: Recognizer,
+    stop: Stop,
+    notes: Sequence[str],
+    turn: "Lock | None" = None,
 ) -> Summary:
-    """Watch one source into one folder.
+    """Watch one source into one folder; where it shares the recognizer with others, they take turns by `turn`.
 
     Raises:
         KestrelError: it cannot be opened, or failed on the way.
     """
     outputs.refuse_source(folder, request.outputs, uri)
+    rule = request.verdict.applied_to(recognizer.metadata.verdict)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(uri, still_running=lambda: not stop.requested))
+        source = stack.enter_context(open_source(uri, request.live, still_running=lambda: not stop.requested))
+        view: View = WholeView(recognizer)
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             outputs.clear(folder)
-        sinks += outputs.make_sinks(folder, request.outputs, source, recognizer.metadata.verdict.enter)
+        sinks += outputs.make_sinks(folder, request.outputs, source, rule.enter)
         frames = expected_frames(source.info, request.selection)
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
         for sink in sinks:
             stack.enter_context(sink)
+        if turn is not None:
+            view, sinks = SharedView(view, turn), [LabelledSink(sink, source.info.uri) for sink in sinks]
         frames_of = source if source.info.live else stack.enter_context(ReadAhead(source))
-        return watch(frames_of, recognizer, sinks, request.selection, stop, notes)
+        return watch(frames_of, recognizer, sinks, request.selection, stop, notes, view, Judge(rule))
 
 
 def watch_several(
@@ -110,11 +167,8 @@ def watch_several(
     Raises:
         InvalidValueError: the outputs that were asked for cannot hold several recordings.
     """
-    for name, file in (("jsonl", request.outputs.jsonl), ("csv", request.outputs.csv)):
-        if file not in (None, outputs.STDOUT) and len(recordings) > 1:
-            raise InvalidValueError(
-                name, "left out or '-' for several recordings", str(file), "each one's folder has its own records.jsonl"
-            )
+    if len(recordings) > 1:
+        refuse_shared_files(request.outputs)
     outcomes: list[Outcome] = []
     for recording, name in zip(recordings, outputs.folder_names(recordings), strict=True):
         if stop.requested:
@@ -122,6 +176,15 @@ def watch_several(
         outcomes.append(_attempt(recording, folder / name, request, recognizer, stop, notes))
         write_combined(folder / SUMMARY, outcomes, len(recordings))
     return _report(outcomes, len(recordings), folder, request)
+
+
+def refuse_shared_files(options: OutputOptions) -> None:
+    """Raises InvalidValueError where several recordings or sources would write into one file."""
+    for name, file in (("jsonl", options.jsonl), ("csv", options.csv)):
+        if file not in (None, outputs.STDOUT):
+            raise InvalidValueError(
+                name, "left out or '-' for several recordings", str(file), "each one's folder has its own records.jsonl"
+            )
 
 
 def _attempt(

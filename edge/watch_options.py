@@ -10,6 +10,8 @@ import typer
 
 RESULTS = "Results"
 FRAMES = "Which frames"
+LIVE = "Cameras and streams"
+VERDICT = "Verdict"
 
 
 def _option(*names: str, section: str, help_text: str, metavar: str | None = None) -> Any:
@@ -17,11 +19,12 @@ def _option(*names: str, section: str, help_text: str, metavar: str | None = Non
 
 
 SourceArgument = Annotated[
-    str | None,
+    list[str] | None,
     typer.Argument(
-        metavar="SOURCE",
-        help="A video, a picture, a folder or 'glob' of either, a camera index, or a stream URL, "
-        "in which ${NAME} is filled from the environment.",
+        metavar="SOURCE...",
+        help="A video, a picture, a folder or 'glob' of either, a camera index, a stream URL, "
+        "in which ${NAME} is filled from the environment, gst:PIPELINE, csi:, or test:. "
+        "Several live ones share the model.",
         show_default=False,
     ),
 ]
@@ -72,4 +75,80 @@ LimitOption = Annotated[
 ]
 EveryOption = Annotated[
     int, _option("--every", section=FRAMES, metavar="N", help_text="Recognise every N-th frame only.")
+]
+
+# Cameras and streams
+RtspTransportOption = Annotated[
+    str, _option("--rtsp-transport", section=LIVE, metavar="tcp|udp", help_text="How RTSP carries the pictures.")
+]
+WidthOption = Annotated[
+    int | None, _option("--width", section=LIVE, metavar="PX", help_text="Ask a camera for pictures this wide.")
+]
+HeightOption = Annotated[
+    int | None, _option("--height", section=LIVE, metavar="PX", help_text="Ask a camera for pictures this high.")
+]
+FpsOption = Annotated[
+    float | None, _option("--fps", section=LIVE, metavar="N", help_text="Ask a camera for N pictures a second.")
+]
+FlipOption = Annotated[
+    str,
+    _option(
+        "--flip", section=LIVE, metavar="none|horizontal|vertical|both", help_text="Mirror pictures, after --rotate."
+    ),
+]
+RotateOption = Annotated[
+    int, _option("--rotate", section=LIVE, metavar="0|90|180|270", help_text="Turn pictures clockwise.")
+]
+StallAfterOption = Annotated[
+    float, _option("--stall-after", section=LIVE, metavar="S", help_text="No frame for S seconds is no signal.")
+]
+MaxOutageOption = Annotated[
+    float | None,
+    _option(
+        "--max-outage",
+        section=LIVE,
+        metavar="S",
+        help_text="Give up S seconds after the signal was lost.  [default: never]",
+    ),
+]
+FrozenAfterOption = Annotated[
+    float,
+    _option(
+        "--frozen-after",
+        section=LIVE,
+        metavar="S",
+        help_text="A picture that stays the same for S seconds shows nothing.",
+    ),
+]
+
+# Verdict
+EnterOption = Annotated[
+    float | None,
+    _option(
+        "--enter",
+        section=VERDICT,
+        metavar="P",
+        help_text="Presence from which it says pedestrian.  [default: the model's own]",
+    ),
+]
+LeaveOption = Annotated[
+    float | None,
+    _option(
+        "--leave",
+        section=VERDICT,
+        metavar="P",
+        help_text="Presence below which it says clear.  [default: the model's own]",
+    ),
+]
+EnterSOption = Annotated[
+    float | None,
+    _option(
+        "--enter-s", section=VERDICT, metavar="S", help_text="For how long it must be so.  [default: the model's own]"
+    ),
+]
+LeaveSOption = Annotated[
+    float | None,
+    _option(
+        "--leave-s", section=VERDICT, metavar="S", help_text="For how long it must be so.  [default: the model's own]"
+    ),
 ]

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from edge.errors import InvalidValueError
 from edge.records import Image, SizeWH
 
 Kind = Literal["stream", "camera", "gstreamer", "picamera", "pattern"]
-Transport = Literal["tcp", "udp"]
-Flip = Literal["none", "horizontal", "vertical", "both"]
-Rotation = Literal[0, 90, 180, 270]
+TRANSPORTS = ("tcp", "udp")
+FLIPS = ("none", "horizontal", "vertical", "both")
+ROTATIONS = (0, 90, 180, 270)
 
 MAX_SIDE_PX = 16_384
 MAX_FPS = 1_000.0
@@ -24,20 +24,19 @@ class CaptureOptions:
     is turned first (clockwise, in degrees), then flipped.
     """
 
-    rtsp_transport: Transport = "tcp"
+    rtsp_transport: str = "tcp"
     width: int | None = None
     height: int | None = None
     fps: float | None = None
-    flip: Flip = "none"
-    rotate: Rotation = 0
+    flip: str = "none"
+    rotate: int = 0
     open_timeout_s: float = 10.0
     read_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("rtsp-transport", Transport), ("flip", Flip), ("rotate", Rotation)):
-            value = getattr(self, name.replace("-", "_"))
-            if value not in get_args(allowed):
-                raise InvalidValueError(name, f"one of {', '.join(map(str, get_args(allowed)))}", value)
+        _check_choice("rtsp-transport", self.rtsp_transport, TRANSPORTS)
+        _check_choice("flip", self.flip, FLIPS)
+        _check_choice("rotate", self.rotate, ROTATIONS)
         for name in ("width", "height"):
             side = getattr(self, name)
             if side is not None and not 1 <= side <= MAX_SIDE_PX:
@@ -47,6 +46,11 @@ class CaptureOptions:
         for name in ("open_timeout_s", "read_timeout_s"):
             if not getattr(self, name) > 0:
                 raise InvalidValueError(name, "above 0 s", getattr(self, name))
+
+
+def _check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    if value not in allowed:
+        raise InvalidValueError(name, f"one of {', '.join(map(str, allowed))}", value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import cv2
 from edge.capture.messages import CaptureOptions, Kind, Target
 from edge.capture.pattern import parse_pattern
 from edge.errors import InvalidValueError
+from edge.secrets import HIDDEN, redact
 from edge.sources.source import unusable
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt")
@@ -51,6 +52,21 @@ def target_of(uri: str, kind: Kind, shown: str, options: CaptureOptions) -> Targ
             except InvalidValueError as error:
                 raise unusable(shown, "a test pattern like test:1280x720@30", str(error)) from None
     return Target(kind, rest, options)
+
+
+def short_name(uri: str, kind: Kind) -> str:
+    """A name for the results of a live source, of letters, digits and hyphens, without credentials."""
+    shown = redact(uri).replace(HIDDEN, "")
+    match kind:
+        case "camera":
+            return f"camera-{uri}" if uri.isdigit() else uri.rpartition("/")[2]
+        case "stream":
+            shown = re.sub(r":\d+(?=/|$)", "", re.split(r"[?#]", shown.partition("://")[2])[0], count=1)
+        case "gstreamer":
+            shown = " ".join(shown.split()[:1])
+        case "picamera" | "pattern":
+            pass
+    return "-".join(re.findall(r"[A-Za-z0-9]+", shown)) or kind
 
 
 def check_url(uri: str, shown: str) -> None:

@@ -25,6 +25,11 @@ def here(tmp_path, monkeypatch):
         ("/dev/video2", "video2"),
         ("rtsp://pilot:secret@drone.local:8554/live/main", "drone-local-live-main"),
         ("udp://0.0.0.0:5600", "0-0-0-0"),
+        ("udp://:5600", "stream"),
+        ("rtsp://u:p/w@cam/live?token=secret", "cam-live"),
+        ("gst:rtspsrc location=rtsp://u:p@cam/live ! decodebin", "gst-rtspsrc"),
+        ("test:640x360@30", "test-640x360-30"),
+        ("csi:", "csi"),
     ],
 )
 def test_the_folder_is_named_after_the_source(uri, stem):
@@ -51,6 +56,13 @@ def test_a_glob_of_the_working_directory_is_named_after_it(here):
 )
 def test_every_recording_has_a_folder_of_its_own(recordings, names):
     assert outputs.folder_names(recordings) == names
+
+
+def test_live_sources_of_one_name_have_folders_of_their_own():
+    uris = ["rtsp://cam/live", "0", "rtsp://cam:8554/live", "rtsp://u:p@cam/live", "1"]
+    names = [str(name) for name in outputs.live_folder_names(uris)]
+    assert names == ["cam-live", "camera-0", "cam-live-2", "cam-live-3", "camera-1"]
+    assert outputs.live_folder_names([]) == []
 
 
 def test_results_never_go_into_the_folder_that_is_watched():
