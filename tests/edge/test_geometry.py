@@ -110,3 +110,40 @@ def test_nms_is_that_of_torchvision_ties_and_empty_boxes_included(count, max_iou
         scores = random.uniform(0, 1, count).round(1 if attempt % 3 == 0 else 6).astype(np.float32)
         theirs = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), max_iou)
         assert geometry.nms(boxes, scores, max_iou).tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("spread", ["one place", "a row", "all over", "two sizes", "around zero"])
+def test_nms_is_that_of_torchvision_however_people_stand(spread):
+    torch = pytest.importorskip("torch")
+    ops = pytest.importorskip("torchvision.ops")
+    random = np.random.default_rng(1)
+    corners = {
+        "one place": random.normal(50, 3, (400, 2)),
+        "a row": np.stack([random.uniform(0, 4000, 400), np.full(400, 70.0)], axis=1),
+        "all over": random.uniform(0, 4000, (400, 2)),
+        "two sizes": random.uniform(0, 300, (400, 2)),
+        "around zero": random.uniform(-40, 40, (400, 2)),
+    }[spread]
+    sides = random.uniform(5, 60, (400, 2)) * (np.where(np.arange(400) % 9, 1, 20)[:, None] if "sizes" in spread else 1)
+    boxes = np.hstack([corners, corners + sides]).astype(np.float32)
+    boxes[::7, 2:] = boxes[::7, :2]  # some without area
+    scores = random.uniform(0, 1, 400).round(2).astype(np.float32)
+    theirs = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), 0.4)
+    assert geometry.nms(boxes, scores, 0.4).tolist() == theirs.tolist()
+
+
+def test_nms_of_boxes_without_area_keeps_all():
+    boxes = np.array([[3, 3, 3, 3], [3, 3, 3, 3], [0, 5, 9, 5]], np.float32)
+    assert geometry.nms(boxes, np.array([0.1, 0.9, 0.5], np.float32), 0.5).tolist() == [1, 2, 0]
+
+
+def test_boxes_that_overlap_are_paired_once_and_few_others_are():
+    random = np.random.default_rng(2)
+    corners = random.uniform(0, 2000, (500, 2))
+    boxes = np.hstack([corners, corners + random.uniform(10, 60, (500, 2))]).astype(np.float32)
+    pairs = [tuple(sorted(pair)) for pair in geometry.overlapping_pairs(boxes).tolist()]
+    overlap = np.triu(np.nan_to_num(geometry.pairwise_iou(boxes)) > 0, 1)
+    assert len(set(pairs)) == len(pairs)
+    assert set(map(tuple, np.argwhere(overlap).tolist())) <= set(pairs)
+    assert len(pairs) < 500 * 4  # every pair would be 124,750
+    assert geometry.overlapping_pairs(NO_BOXES).shape == (0, 2)
