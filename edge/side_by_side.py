@@ -50,6 +50,10 @@ class LabelledSink(Sink):
         """Hand on."""
         self._sink.skip(frame)
 
+    def idle(self) -> None:
+        """Hand on."""
+        self._sink.idle()
+
     def close(self) -> None:
         """Close the sink."""
         self._sink.close()
