@@ -116,10 +116,13 @@ class Recognizer:
         input_wh = shape_on_ladder(placement.content_wh, model.input_multiple)
         return Placement(frame_wh, placement.content_wh, input_wh)
 
-    def recognise(self, image: Image, long_side: int | None = None) -> Recognition:
-        """Find the pedestrians of one picture (H, W, 3) uint8 BGR of any size."""
+    def recognise(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> Recognition:
+        """Find the pedestrians of one picture (H, W, 3) uint8 BGR of any size.
+
+        `frame_wh` is the size in whose pixels boxes are wanted, where `image` is a smaller copy of such a frame.
+        """
         started = time.perf_counter()
-        network_input = self.preprocess(image, long_side)
+        network_input = self.preprocess(image, long_side, frame_wh)
         preprocessed = time.perf_counter()
         predictions = self.infer(network_input)
         inferred = time.perf_counter()
@@ -134,9 +137,9 @@ class Recognizer:
             postprocess_ms=1000 * (finished - inferred),
         )
 
-    def preprocess(self, image: Image, long_side: int | None = None) -> NetworkInput:
+    def preprocess(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> NetworkInput:
         """Scale the picture straight into the padded input."""
-        placement = self.place(SizeWH(image.shape[1], image.shape[0]), long_side)
+        placement = self.place(frame_wh or SizeWH(image.shape[1], image.shape[0]), long_side)
         if self._buffer is None or self._buffer.placement != placement:
             self._buffer = _padded_buffer(placement, self.metadata.pad_value)
         scale_into(image, self._buffer.tensor[0], placement)

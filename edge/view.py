@@ -1,7 +1,7 @@
 """What of a frame the network gets to see: all of it at once, or tile by tile, at a size that may follow the load.
 
-    view = open_view(recognizer, ViewSettings(tiles="auto"), source.info)
-    look = view.look(frame)  # its recognition, and what has changed in how it looks
+view = open_view(recognizer, ViewSettings(tiles="auto"), source.info)
+look = view.look(frame)  # its recognition, and what has changed in how it looks
 """
 
 import math
@@ -71,7 +71,9 @@ class WholeView:
 
     def look(self, frame: Frame) -> Look:
         """Find the pedestrians of one frame."""
-        return Look(None if frame.image is None else self._recognizer.recognise(frame.image))
+        if frame.image is None:
+            return Look(None)
+        return Look(self._recognizer.recognise(frame.image, frame_wh=frame.size_wh))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The network's input where it is the same for all frames."""

@@ -12,6 +12,7 @@ from edge.sources.addresses import live_kind, target_of
 from edge.sources.files import find_recordings
 from edge.sources.live import LiveOptions, LiveSource
 from edge.sources.pictures import PicturesSource
+from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
 from edge.sources.video import VideoSource
 
@@ -21,11 +22,16 @@ _DEFAULT_LIVE = LiveOptions()
 
 
 def open_source(
-    uri: str, live: LiveOptions = _DEFAULT_LIVE, *, still_running: Callable[[], bool] = lambda: True
+    uri: str,
+    live: LiveOptions = _DEFAULT_LIVE,
+    *,
+    still_running: Callable[[], bool] = lambda: True,
+    fit: Fit | None = None,
 ) -> Source:
     """Open whatever `uri` names; the caller closes it. Live sources ask `still_running` ten times a second.
 
     A live source that is down is opened all the same: its frames say that there is no signal, until there is one.
+    With `fit` a video file's frames may come at that size, where it is smaller, which is cheaper than to scale later.
 
     Raises:
         SourceError: nothing is there, it cannot be read, or it is not what it claims to be. Credentials are redacted.
@@ -38,7 +44,7 @@ def open_source(
         found = find_recordings(uri)
         if len(found.videos) > 1:
             raise unusable(shown, "one recording", f"it holds {len(found.videos)} videos; open them one by one")
-        return VideoSource(found.videos[0], shown) if found.videos else PicturesSource(found.pictures, shown)
+        return VideoSource(found.videos[0], shown, fit) if found.videos else PicturesSource(found.pictures, shown)
     except OSError as error:
         raise unusable(shown, "readable", error.strerror or type(error).__name__) from None
 
