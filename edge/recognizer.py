@@ -25,6 +25,7 @@ from edge.ladder import shape_on_ladder
 from edge.network import Network, Predictions
 from edge.onnx_wire import read_outline
 from edge.records import Image, ModelInfo, Recognition, SizeWH
+from edge.scaling import resize_into
 
 MAX_DEFAULT_THREADS = 4
 AREA_FROM_SHRINK = 2.0
@@ -175,12 +176,7 @@ class Recognizer:
 def scale_into(image: Image, padded: Image, placement: Placement) -> None:
     """Scale a picture straight into the upper left corner of `padded` (H, W, 3), which keeps its padding."""
     content_wh = placement.content_wh
-    cv2.resize(
-        image,
-        (content_wh.width, content_wh.height),
-        dst=padded[: content_wh.height, : content_wh.width],
-        interpolation=interpolation_for(placement.shrink),
-    )
+    resize_into(image, padded[: content_wh.height, : content_wh.width])
 
 
 def _padded_buffer(placement: Placement, pad_value: int) -> NetworkInput:

@@ -8,7 +8,6 @@ swscale's own scaling. What that does to accuracy is measured by `python -m test
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
@@ -16,12 +15,12 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation
 
 from edge.records import Image, SizeWH
+from edge.scaling import resize_into
 
 Fit = Callable[[SizeWH], SizeWH]  # the size at which pictures of a source of some size are wanted
 
 _PLANAR = ("yuv420p", "yuvj420p")
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
-_HALVED_FROM = 2  # a linear resize reads 2x2 pixels, so whatever is twice as large or more is averaged by halves first
 
 
 def upright_image(frame: VideoFrame, fit: Fit | None = None) -> Image:
@@ -55,7 +54,7 @@ def _shrunk_image(frame: VideoFrame, fit: Fit, *, turned: bool) -> Image | None:
         return np.asarray(smaller.to_ndarray(), np.uint8)
     smaller = VideoFrame(wanted.width, wanted.height, "yuv420p")
     for plane, into in zip(frame.planes, smaller.planes, strict=True):
-        _scale(_pixels(plane), _pixels(into))
+        resize_into(_pixels(plane), _pixels(into))
     smaller.colorspace = frame.colorspace
     smaller.color_range = _FULL_RANGE if frame.format.name == "yuvj420p" else frame.color_range
     return _bgr(smaller)
@@ -64,15 +63,6 @@ def _shrunk_image(frame: VideoFrame, fit: Fit, *, turned: bool) -> Image | None:
 def _bgr(frame: VideoFrame) -> Image:
     """The frame as it lies in memory; bicubic is for formats with no conversion of their own, as OpenCV has it."""
     return np.asarray(frame.to_ndarray(format="bgr24", interpolation=Interpolation.BICUBIC, threads=1), np.uint8)
-
-
-def _scale(plane: npt.NDArray[np.uint8], into: npt.NDArray[np.uint8]) -> None:
-    """One plane (H, W) into a smaller one, so that every pixel of it counts."""
-    height, width = into.shape
-    while plane.shape[0] > _HALVED_FROM * height and plane.shape[1] > _HALVED_FROM * width:
-        half_wh = (-(-plane.shape[1] // 2), -(-plane.shape[0] // 2))
-        plane = np.asarray(cv2.resize(plane, half_wh, interpolation=cv2.INTER_AREA), np.uint8)
-    cv2.resize(plane, (width, height), dst=into, interpolation=cv2.INTER_LINEAR)
 
 
 def _pixels(plane: VideoPlane) -> npt.NDArray[np.uint8]:
