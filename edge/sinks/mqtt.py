@@ -124,7 +124,7 @@ class MqttConnection:
                 if self._lost_events == 1:
                     say_at_once("MQTT: the broker is away for too long; events are lost and counted")
                 note = f"MQTT: {self._lost_events} events were not sent, since the broker was away for too long"
-                self.warnings = [*(w for w in self.warnings if "events were not sent" not in w), note]
+                self.warnings[:] = [*(w for w in self.warnings if "events were not sent" not in w), note]
 
     def close(self) -> None:
         """Say goodbye, within a bounded time; a second call does nothing."""

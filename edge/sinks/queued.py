@@ -245,6 +245,8 @@ class QueuedSink(Sink):
         for warning in self._sink.warnings if self._sink is not None else ():
             if warning not in self.warnings:
                 self.warnings.append(warning)
+                if self._rule.live and self._header is not None:  # what is known before is said with the header
+                    say_at_once(warning)
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:

@@ -30,6 +30,7 @@ class Sink(Protocol):
 
     def idle(self) -> None:
         """Called a few times a second while nothing comes, where the sink has a thread of its own."""
+        return
 
     def close(self) -> None:
         """Finish the file; a second call does nothing."""
