@@ -1,0 +1,200 @@
+"""Every frame tile by tile at its own scale, so that small people in large footage are seen.
+
+`all`: all tiles of every frame, and the frame as a whole, shrunk, in one batch. `auto`: so many tiles a frame as the
+budget allows, the most urgent first; what was looked at longer ago than `max_age_s` counts as not looked at.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge import geometry, tile_schedule, tiles
+from edge.geometry import Detections, Mask, Placement
+from edge.motion import MotionWatch
+from edge.network import Predictions
+from edge.recognizer import Recognizer, scale_into
+from edge.records import Frame, Image, Recognition, SizeWH
+from edge.tile_schedule import Memory
+from edge.tiles import Seen, Tile, TilePlan
+from edge.view import Look
+
+_SMOOTHING = 0.3  # of what one picture of a batch costs, from frame to frame
+
+
+@dataclass(frozen=True, slots=True)
+class Spreading:
+    """How tiles are spread over successive frames.
+
+    `budget_ms` None: as many a frame as keep every tile fresh, which does not depend on the machine.
+    """
+
+    max_age_s: float
+    budget_ms: float | None = None
+
+
+class TiledView:
+    """Looks at all tiles of every frame, or spreads them over successive frames. Pictures of a folder get them all."""
+
+    def __init__(
+        self, recognizer: Recognizer, spreading: Spreading | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._recognizer = recognizer
+        self._spreading = spreading
+        self._clock = clock
+        self._batches: Batches | None = None
+        self._spread: Spread | None = None
+
+    def look(self, frame: Frame) -> Look:
+        """Find the pedestrians of one frame."""
+        if frame.image is None:
+            return Look(None)
+        frame_wh = SizeWH(frame.image.shape[1], frame.image.shape[0])
+        if self._batches is None or self._batches.plan.frame_wh != frame_wh:
+            self._batches, self._spread = Batches(self._recognizer, plan_for(self._recognizer, frame_wh)), None
+        plan = self._batches.plan
+        if len(plan.tiles) == 1:  # the frame is hardly larger than a tile: it is seen as a whole, at its own scale
+            side = max(self._recognizer.metadata.default_long_side, frame_wh.long_side)
+            return Look(self._recognizer.recognise(frame.image, side))
+        if self._spreading is None or frame.name is not None:
+            return Look(self._batches.recognise(frame.image, lambda _: range(len(plan.tiles))).recognition)
+        if self._spread is None:
+            self._spread = Spread(self._batches, self._spreading)
+        return Look(self._spread.recognise(frame.image, self._clock() if frame.time_s is None else frame.time_s))
+
+    def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
+        """The size of a tile."""
+        if frame_wh is None:
+            return self._recognizer.exact_input_wh
+        return plan_for(self._recognizer, frame_wh).tile_wh
+
+
+def plan_for(recognizer: Recognizer, frame_wh: SizeWH) -> TilePlan:
+    """Tiles of the size that was asked for, else of at least the size at which the whole frame would be seen."""
+    if recognizer.exact_input_wh is not None:
+        return tiles.plan_tiles_of(frame_wh, recognizer.exact_input_wh)
+    return tiles.plan_tiles(frame_wh, recognizer.place(frame_wh).input_wh, recognizer.metadata.input_multiple)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What some tiles of a frame have shown: the recognition, and what the overview and each tile said alone."""
+
+    recognition: Recognition
+    chosen: tuple[int, ...]
+    overview: float
+    presences: tuple[float, ...]
+
+
+class Batches:
+    """Puts the overview and some tiles of a frame into one batch and their answers together again."""
+
+    def __init__(self, recognizer: Recognizer, plan: TilePlan) -> None:
+        self.plan = plan
+        self._recognizer = recognizer
+        self._overview = geometry.place_into(plan.frame_wh, plan.tile_wh)
+        shape = (1 + len(plan.tiles), plan.tile_wh.height, plan.tile_wh.width, 3)
+        # All tiles of a plan are of one size, so what is padding stays padding, whichever tile comes to lie where.
+        self._buffer = np.full(shape, recognizer.metadata.pad_value, np.uint8)
+
+    def recognise(self, image: Image, choose: Callable[[Image], Sequence[int]]) -> Sight:
+        """Look at the frame as a whole and at the tiles that are chosen when the shrunk frame is there."""
+        started = time.perf_counter()
+        scale_into(image, self._buffer[0], self._overview)
+        content_wh = self._overview.content_wh
+        chosen = tuple(choose(self._buffer[0, : content_wh.height, : content_wh.width]))
+        for row, k in enumerate(chosen, start=1):
+            tile = self.plan.tiles[k]
+            self._buffer[row, : tile.size_wh.height, : tile.size_wh.width] = image[tile.y0 : tile.y1, tile.x0 : tile.x1]
+        prepared = time.perf_counter()
+        overview, *parts = self._recognizer.infer_batch(self._buffer[: 1 + len(chosen)])
+        inferred = time.perf_counter()
+        found = self._merge(overview, [self._seen(self.plan.tiles[k], p) for k, p in zip(chosen, parts, strict=True)])
+        presences = tuple(part.presence for part in parts)
+        finished = time.perf_counter()
+        recognition = Recognition(
+            presence=tiles.frame_presence(overview.presence, presences),
+            boxes_xyxy=found.boxes_xyxy,
+            scores=found.scores,
+            preprocess_ms=1000 * (prepared - started),
+            infer_ms=1000 * (inferred - prepared),
+            postprocess_ms=1000 * (finished - inferred),
+        )
+        return Sight(recognition, chosen, overview.presence, presences)
+
+    def _seen(self, tile: Tile, predictions: Predictions) -> Seen:
+        placement = Placement(tile.size_wh, tile.size_wh, self.plan.tile_wh)
+        found = self._distinct(self._recognizer.candidates(predictions, placement))
+        offset = np.array([tile.x0, tile.y0, tile.x0, tile.y0], np.float32)
+        return Seen(tile, Detections(found.boxes_xyxy + offset, found.scores))
+
+    def _merge(self, overview: Predictions, seen: Sequence[Seen]) -> Detections:
+        frame_wh = self.plan.frame_wh
+        whole = self._distinct(self._recognizer.candidates(overview, self._overview))
+        large = ~tiles.left_to_tiles(whole, [part.tile for part in seen])
+        everything = Tile(0, 0, frame_wh.width, frame_wh.height, 1.0)
+        view = Seen(everything, Detections(whole.boxes_xyxy[large], whole.scores[large]))
+        return tiles.merge((view, *seen), frame_wh, self._recognizer.metadata.nms_iou)
+
+    def _distinct(self, found: Detections) -> Detections:
+        best = geometry.nms(found.boxes_xyxy, found.scores, self._recognizer.metadata.nms_iou)
+        return Detections(found.boxes_xyxy[best], found.scores[best])
+
+
+class Spread:
+    """Spreads the tiles over successive frames and remembers what each has said."""
+
+    def __init__(self, batches: Batches, spreading: Spreading) -> None:
+        self._batches = batches
+        self._spreading = spreading
+        self._motion = MotionWatch(batches.plan)
+        self._memories = [Memory() for _ in batches.plan.tiles]
+        self._picture_ms: float | None = None  # what one picture of a batch costs
+        self._before_s: float | None = None
+
+    def recognise(self, image: Image, now_s: float) -> Recognition:
+        """Look at the most urgent tiles of a frame at `now_s`.
+
+        The presence is that of all tiles that are fresh; the detections are those of the tiles looked at now.
+        """
+        if self._before_s is not None and now_s < self._before_s:  # the source has begun anew
+            self._memories = [Memory() for _ in self._memories]
+        count, max_age_s = self._count(now_s), self._spreading.max_age_s
+
+        def choose(shrunk: Image) -> Sequence[int]:
+            moving: Mask = self._motion.moving(shrunk)
+            return tile_schedule.most_urgent(self._memories, moving, now_s, max_age_s, count)
+
+        sight = self._batches.recognise(image, choose)
+        self._before_s = now_s
+        self._remember(sight, now_s)
+        recognition, plan = sight.recognition, self._batches.plan
+        said = [m.presence for m in self._memories if tile_schedule.fresh(m, now_s, max_age_s)]
+        return replace(
+            recognition,
+            presence=tiles.frame_presence(sight.overview, said),
+            coverage=tile_schedule.coverage(plan.tiles, self._memories, now_s, max_age_s),
+        )
+
+    def _count(self, now_s: float) -> int:
+        tiles_in_all, spreading = len(self._memories), self._spreading
+        if spreading.budget_ms is not None:
+            if self._picture_ms is None:
+                return 1
+            return tile_schedule.affordable(spreading.budget_ms, self._picture_ms, tiles_in_all)
+        step_s = 0.0 if self._before_s is None else now_s - self._before_s
+        return tile_schedule.enough_to_stay_fresh(step_s, spreading.max_age_s, tiles_in_all)
+
+    def _remember(self, sight: Sight, now_s: float) -> None:
+        recognition = sight.recognition
+        people = tile_schedule.tiles_with(recognition.boxes_xyxy, self._batches.plan.tiles)
+        for k, presence in zip(sight.chosen, sight.presences, strict=True):
+            self._memories[k] = Memory(now_s, presence, people[k])
+        for k, memory in enumerate(self._memories):
+            if people[k] and not memory.people:
+                self._memories[k] = replace(memory, people=True)
+        cost_ms = recognition.preprocess_ms + recognition.infer_ms + recognition.postprocess_ms
+        each_ms = cost_ms / (1 + len(sight.chosen))
+        before_ms = each_ms if self._picture_ms is None else self._picture_ms
+        self._picture_ms = before_ms + _SMOOTHING * (each_ms - before_ms)
