@@ -2,13 +2,21 @@
 
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from edge.errors import InvalidValueError
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
+from edge.sinks.board import SinkState
+from edge.sinks.clips import ClipOptions, ClipsSink
+from edge.sinks.jsonl import Rotation
+from edge.sinks.own_files import Budget
+from edge.sinks.queued import CLOSE_WITHIN_S, Deadline, QueuedSink, QueueRule
+from edge.sinks.segments import SegmentsSink
+from edge.sinks.shared import SharedOutputs
 from edge.sources import Source, is_live
 from edge.sources.addresses import live_kind, short_name
 from edge.sources.pictures import PicturesSource
@@ -18,6 +26,11 @@ RESULTS = (RECORDS, VIDEO, CHART, SUMMARY)
 PICTURES = "annotated"
 STDOUT = Path("-")
 _WILDCARDS = frozenset("*?[")
+_VIDEO_QUEUE = QueueRule(live=False, capacity=3, images=True)
+_LIVE_LINES = QueueRule(live=True, capacity=1000, images=False)
+_LIVE_PICTURES = QueueRule(live=True, capacity=8, images=True)
+LIVE_FSYNC_S = 1.0  # with a record a second, a power cut so loses at most two
+LIVE_SEGMENT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +42,26 @@ class OutputOptions:
     csv: Path | None = None  # no CSV
     video: bool = True
     overwrite: bool = False
+    rotation: Rotation | None = None  # one file of records
+    fsync_s: float | None = None  # LIVE_FSYNC_S for live sources, else as the system likes
+    segment_s: float | None = None  # LIVE_SEGMENT_S for live sources, else one video
+    video_budget: Budget = field(default_factory=Budget)  # of live sources and segments
+    clips: ClipOptions | None = None  # no clips
 
     def __post_init__(self) -> None:
         if self.jsonl == self.csv == STDOUT:
             raise InvalidValueError("csv", "a file where --jsonl goes to standard output", "-")
+        if self.jsonl == STDOUT and self.rotation is not None:
+            raise InvalidValueError("rotate_mb", "left out where --jsonl goes to standard output", self.rotation.max_mb)
+        if self.fsync_s is not None and self.fsync_s < 0:
+            raise InvalidValueError("fsync_s", "at least 0", self.fsync_s)
+        if self.segment_s is not None and self.segment_s < 1:
+            raise InvalidValueError("segment_s", "at least 1", self.segment_s)
+
+    @property
+    def need_pictures(self) -> bool:
+        """Whether somebody but the network looks at the pictures."""
+        return self.video or self.clips is not None
 
 
 def stem_of(uri: str) -> str:
@@ -120,29 +149,95 @@ def clear(folder: Path) -> None:
         ) from None
 
 
-def make_sinks(folder: Path, options: OutputOptions, source: Source, enter: float) -> list[Sink]:
-    """Create the files of one run; `enter` is the presence that the chart marks.
+def make_sinks(
+    folder: Path, options: OutputOptions, source: Source, enter: float, shared: SharedOutputs | None = None
+) -> list[Sink]:
+    """Create the outputs of one run; `enter` is the presence that the chart marks, `shared` what all sources share.
+
+    Those of a live run have threads of their own: none can stall the loop or another, and none ends the run.
 
     Raises:
         InvalidValueError: one of them cannot be created; those before it are closed again.
     """
-    live, records = source.info.live, options.jsonl or folder / RECORDS
     sinks: list[Sink] = []
     try:
-        sinks.append(SummarySink(folder / SUMMARY))
-        sinks.append(JsonLinesSink(None if records == STDOUT else records, append=live))
-        if options.csv is not None:
-            sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, append=live))
-        if options.video and isinstance(source, PicturesSource):
-            sinks.append(AnnotatedPicturesSink(folder / PICTURES))
-        elif options.video and source.info.size_wh is not None:
-            sinks.append(VideoSink(folder / VIDEO, source.info.size_wh, source.info.fps))
-        sinks.append(ChartSink(folder / CHART, enter))
+        if source.info.live:
+            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).several)
+        else:
+            _add_recorded(sinks, folder, options, source, enter)
     except InvalidValueError:
         for sink in sinks:
             sink.close()
         raise
+    if shared is not None:
+        sinks += shared.sinks(folder.name, partial(states, tuple(sinks)))
     return sinks
+
+
+def states(sinks: Sequence[Sink]) -> list[SinkState]:
+    """How those outputs do that can fail on their own."""
+    return [
+        SinkState(sink.name, sink.dropped, sink.failures, sink.failing)
+        for sink in sinks
+        if isinstance(sink, QueuedSink)
+    ]
+
+
+def _add_live(
+    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, several: bool
+) -> None:
+    fsync_s = LIVE_FSYNC_S if options.fsync_s is None else options.fsync_s
+    segment_s, fps = options.segment_s or LIVE_SEGMENT_S, source.info.fps
+    deadline = Deadline(CLOSE_WITHIN_S)
+
+    def add(name: str, make: Callable[[], Sink], rule: QueueRule = _LIVE_LINES) -> None:
+        sinks.append(QueuedSink(name, make, rule, deadline))
+
+    add("summary", partial(SummarySink, folder / SUMMARY))
+    add("records", _records(folder, options, append=True, fsync_s=fsync_s))
+    if options.csv is not None:
+        csv = None if options.csv == STDOUT else options.csv
+        add("csv", partial(CsvSink, csv, append=True, fsync_s=fsync_s))
+    if options.video:
+        budget = options.video_budget
+        add("annotated video", partial(SegmentsSink, folder, segment_s, fps, budget, fsync_s), _LIVE_PICTURES)
+    if options.clips is not None:
+        clips = replace(options.clips, folder=options.clips.folder / folder.name) if several else options.clips
+        add("clips", partial(ClipsSink, clips, fps, fsync_s), _LIVE_PICTURES)
+    add("chart", partial(ChartSink, folder / CHART, enter))
+
+
+def _add_recorded(sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float) -> None:
+    def add_queued(name: str, make: Callable[[], Sink]) -> None:
+        """Drawn and encoded while the next frames are recognised."""
+        sinks.append(QueuedSink(name, make, _VIDEO_QUEUE, Deadline(None)))
+
+    size_wh, fps = source.info.size_wh, source.info.fps
+    sinks.append(SummarySink(folder / SUMMARY))
+    sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
+    if options.csv is not None:
+        sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))
+    if options.video and isinstance(source, PicturesSource):
+        sinks.append(AnnotatedPicturesSink(folder / PICTURES))
+    elif options.video and options.segment_s is not None:
+        segments = partial(SegmentsSink, folder, options.segment_s, fps, options.video_budget, options.fsync_s)
+        add_queued("annotated video", segments)
+    elif options.video and size_wh is not None:
+        add_queued("annotated video", partial(VideoSink, folder / VIDEO, size_wh, fps))
+    if options.clips is not None:
+        add_queued("clips", partial(ClipsSink, options.clips, fps, options.fsync_s))
+    sinks.append(ChartSink(folder / CHART, enter))
+
+
+def _records(folder: Path, options: OutputOptions, *, append: bool, fsync_s: float | None) -> Callable[[], Sink]:
+    path = options.jsonl or folder / RECORDS
+    return partial(
+        JsonLinesSink,
+        None if path == STDOUT else path,
+        append=append,
+        fsync_s=fsync_s,
+        rotation=options.rotation,
+    )
 
 
 def _without_wildcards(path: Path) -> Path:

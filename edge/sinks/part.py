@@ -50,7 +50,7 @@ class VideoPart:
         self._video.skip(self._shifted(frame))
 
     def keep_house(self) -> str | None:
-        """Sync and look at the disk where it is time to: why the file cannot grow on, or None. Raises ProcessingError."""
+        """Sync and look at the disk where it is time: why the file cannot grow on, or None. Raises ProcessingError."""
         now = time.monotonic()
         try:
             if self._fsync_s is not None and now - self._synced_at >= self._fsync_s:

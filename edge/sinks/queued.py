@@ -17,6 +17,7 @@ from edge.sinks.sink import Sink, reason, say_at_once
 
 RETRY_S = 10.0  # a full disk is looked at again this often
 CLOSE_WITHIN_S = 2.0  # of the three that a service has to stop
+_UNHURRIED_S = 30.0  # where nobody asked to stop
 _IDLE_S = 0.25
 _MOST_ESSENTIAL = 256  # headers, events and summaries that wait beyond the capacity
 
@@ -28,6 +29,11 @@ class Deadline:
         """None never comes."""
         self._within_s = within_s
         self._ends: float | None = None
+
+    def allow(self, within_s: float) -> None:
+        """Nobody is in a hurry: at least so long."""
+        if self._within_s is not None:
+            self._within_s = max(self._within_s, within_s)
 
     def remaining_s(self) -> float | None:
         """Seconds that are left, at least 0; None without end."""
@@ -99,6 +105,8 @@ class QueuedSink(Sink):
             OutputClosedError: nobody reads the output any more.
             ProcessingError: the sink of a recording failed; in live runs the sink is made anew instead.
         """
+        if isinstance(record, Summary) and record.exit_reason != "interrupted":
+            self._deadline.allow(_UNHURRIED_S)
         self._put(_Item(record, frame if self._rule.images else None))
 
     def skip(self, frame: Frame) -> None:
@@ -161,9 +169,15 @@ class QueuedSink(Sink):
             self.warnings[self._drop_note] = note
 
     def _work(self) -> None:
-        """The thread: one item after another until closed, then finish the sink."""
+        """The thread: one item after another until closed, then finish the sink.
+
+        After the summary of a live run nothing comes. Finishing then, not when it is asked to, lets all sinks do so at
+        the same time.
+        """
         while (item := self._next()) is not None:
             self._deliver(item)
+            if self._rule.live and isinstance(item.record, Summary):
+                break
         if self._sink is not None:
             try:
                 self._sink.close()

@@ -1,0 +1,56 @@
+"""What all sources of one process share: the HTTP server and the MQTT connection, opened before anything else."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.sinks.address import Address
+from edge.sinks.board import SinkState
+from edge.sinks.http import HttpSink
+from edge.sinks.http_server import HttpServer
+from edge.sinks.mqtt import MqttConnection, MqttOptions, MqttSink
+from edge.sinks.sink import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOptions:
+    """What the user asked for; None: no such output."""
+
+    http: Address | None = None
+    http_token_file: Path | None = None
+    mqtt: MqttOptions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOutputs:
+    """The open ones."""
+
+    http: HttpServer | None = None
+    mqtt: MqttConnection | None = None
+    several: bool = False  # sources: then each has a topic of its own
+
+    def sinks(self, source: str, others: Callable[[], Sequence[SinkState]]) -> list[Sink]:
+        """One source's part of them; `others` is asked how its other outputs do."""
+        sinks: list[Sink] = []
+        if self.http is not None:
+            sinks.append(HttpSink(self.http, source, others))
+        if self.mqtt is not None:
+            sinks.append(MqttSink(self.mqtt, source if self.several else None))
+        return sinks
+
+
+@contextmanager
+def open_shared(options: SharedOptions, *, several: bool = False) -> Iterator[SharedOutputs]:
+    """Listen and connect, and say goodbye at the end.
+
+    Raises:
+        UnusableInputError: the address cannot be taken, or the package for MQTT is missing.
+    """
+    with ExitStack() as stack:
+        http = mqtt = None
+        if options.http is not None:
+            http = stack.enter_context(HttpServer(options.http, options.http_token_file))
+        if options.mqtt is not None:
+            mqtt = stack.enter_context(MqttConnection(options.mqtt))
+        yield SharedOutputs(http, mqtt, several)
