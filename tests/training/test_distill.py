@@ -100,6 +100,8 @@ def test_a_teacher_without_a_head_at_the_student_s_stride_is_refused():
         ({"soft": -1.0}, "soft must be at least 0, got -1.0"),
         ({"box": float("nan")}, "box must be at least 0, got nan"),
         ({"temperature": 0.0}, "temperature must be positive, got 0.0"),
+        ({"feature": float("inf")}, "feature must be at least 0, got inf"),
+        ({"hard": 0.5}, "hard must be 0 where soft is 0.5, got 0.5; both teach the heat map"),
     ],
 )
 def test_weights_that_make_no_sense_are_refused(values, rule):

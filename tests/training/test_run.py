@@ -9,6 +9,9 @@ import torch
 from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
 from tests.training.people import STUDENT, TEACHER, run_settings, write_people
 from training.checkpoints import load_checkpoint
+from training.datasets import read_dataset
+from training.distill import LossSettings
+from training.history import entries, told
 from training.networks.student import Student, inherit_trunk
 from training.networks.teacher import Teacher
 from training.run import RunSettings, train
@@ -22,6 +25,13 @@ def with_training(settings: RunSettings, **changes: object) -> RunSettings:
     return dataclasses.replace(settings, train=dataclasses.replace(settings.train, **changes))  # type: ignore[arg-type]
 
 
+def broken_people(folder: Path, **changes: object) -> Path:
+    """The folder of `write_people` with one picture, parts of its annotation file replaced."""
+    file = write_people(folder, 1) / "annotations.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def teacher(people_rgb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(run_settings(people_rgb, tmp_path_factory.mktemp("teacher") / "out", "teacher"))
@@ -31,7 +41,7 @@ def test_a_few_pictures_are_learnt_by_heart_in_seconds(learnt_student):
     lines = metrics(learnt_student.parent)
     assert [line["step"] for line in lines] == list(range(10, 151, 10))
     assert lines[-1]["heat"] < 0.4 * lines[0]["heat"]
-    assert lines[-1]["box"] < 0.7 * lines[0]["box"]
+    assert lines[-1]["box"] < 0.8 * lines[0]["box"]
 
 
 def test_a_run_leaves_a_finished_checkpoint_that_says_how_it_was_made(learnt_student):
@@ -62,6 +72,89 @@ def test_a_run_that_was_cut_off_and_resumed_ends_where_an_uninterrupted_one_does
     )
 
 
+def test_what_was_written_after_the_last_checkpoint_is_written_again(people_rgb, tmp_path):
+    settings = run_settings(people_rgb, tmp_path / "out", steps=4)
+    train(dataclasses.replace(settings, train=dataclasses.replace(settings.train, steps=2)))
+    (tmp_path / "out" / "last.pt.partial").write_bytes(b"half of a checkp")
+    with (tmp_path / "out" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "seconds": 9.0, "total": 99.0}\n{"step": 6, "sec')
+    train(dataclasses.replace(settings, resume=True))
+    assert [line["step"] for line in metrics(tmp_path / "out")] == [2, 4]
+    assert metrics(tmp_path / "out")[-1]["total"] < 99
+
+
+def test_a_resumed_run_with_another_teacher_remembers_the_first_chapter(people_rgb, teacher, tmp_path):
+    alone = run_settings(people_rgb, tmp_path / "out", steps=2)
+    train(alone)
+    taught = with_training(dataclasses.replace(alone, teacher=teacher, resume=True), steps=4)
+    finished = load_checkpoint(train(taught)).settings
+    assert [(e["from_step"], e["teacher"]) for e in entries(finished)] == [(0, None), (2, "teacher.pt")]
+    assert finished["teacher"] == "teacher.pt"  # of the last start, where readers have always looked
+    assert told(finished) == (
+        "Steps 0 to 2: labels of people-rgb alone (weights: box 5), 4 crops a batch, learning rate 0.003, seed 0.",
+        "Steps 2 to 4: labels of people-rgb and the teacher `teacher.pt` (weights: box 5, soft 0.5, soft_box 2), "
+        "4 crops a batch, learning rate 0.003, seed 0.",
+    )
+    again = load_checkpoint(train(dataclasses.replace(taught, resume=True))).settings
+    assert entries(again) == entries(finished)
+
+
+def test_feature_distillation_can_come_and_go_and_its_adaptor_is_thrown_away(people_rgb, teacher, tmp_path):
+    """The teacher is wider than the student, so that a 1x1 convolution must learn to translate."""
+    wide = train(run_settings(people_rgb, tmp_path / "wide", "teacher", 1, spec={**TEACHER.to_json(), "width": 24}))
+    losses = LossSettings(feature=2.0)
+    with_features = run_settings(people_rgb, tmp_path / "out", teacher=wide, losses=losses, steps=2)
+    train(with_features)
+    last = load_checkpoint(tmp_path / "out" / "last.pt")
+    assert last.adaptor["weight"].shape == (24, 16, 1, 1)
+    assert len(last.optimizer["param_groups"]) == 5  # trunk and head, decayed and not; the adaptor
+    finished = load_checkpoint(tmp_path / "out" / "student.pt")
+    assert not finished.adaptor
+    assert not any("adaptor" in name for name in finished.averaged)
+    go_on = with_training(dataclasses.replace(with_features, resume=True), steps=4)
+    train(go_on)
+    moved = load_checkpoint(tmp_path / "out" / "last.pt").adaptor["weight"]
+    assert not torch.equal(moved, last.adaptor["weight"])
+    train(with_training(dataclasses.replace(go_on, losses=LossSettings()), steps=6))
+    assert not load_checkpoint(tmp_path / "out" / "last.pt").adaptor
+    train(with_training(go_on, steps=8))
+    assert [line.keys() >= {"feature", "share_feature"} for line in metrics(tmp_path / "out")] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_a_larger_student_can_teach(people_rgb, learnt_student, tmp_path):
+    train(run_settings(people_rgb, tmp_path / "out", teacher=learnt_student, steps=1))
+    assert "soft" in metrics(tmp_path / "out")[0]
+
+
+def test_the_shares_of_the_gradient_are_logged_and_sum_to_1(people_rgb, teacher, tmp_path):
+    train(run_settings(people_rgb, tmp_path / "out", teacher=teacher, steps=2))
+    line = metrics(tmp_path / "out")[0]
+    shares = [line[f"share_{name}"] for name in ("heat", "box", "soft", "soft_box")]
+    assert sum(shares) == pytest.approx(1, abs=1e-3)
+    assert all(share >= 0 for share in shares)
+
+
+def test_a_dataset_that_was_read_already_and_a_start_of_one_s_own_are_used(people_rgb, tmp_path):
+    dataset = dataclasses.replace(read_dataset(people_rgb), name="mine")
+    prepared = []
+
+    def start(network):
+        with torch.no_grad():
+            network.head.classify.bias.fill_(-3.0)
+
+    settings = run_settings(tmp_path / "nowhere", tmp_path / "out", steps=1, epoch_steps=1)
+    settings = with_training(settings, learning_rate=1e-9)
+    finished = load_checkpoint(train(settings, dataset, start=start, prepare=prepared.append))
+    assert finished.settings["dataset"] == "mine"
+    assert finished.averaged["head.classify.bias"].item() == pytest.approx(-3.0, abs=1e-3)
+    assert len(prepared) == 1
+
+
 def test_resuming_what_was_never_begun_begins_it(people_rgb, tmp_path):
     assert train(run_settings(people_rgb, tmp_path / "out", steps=1, resume=True)).is_file()
 
@@ -81,7 +174,7 @@ def test_resuming_with_another_network_is_refused(people_rgb, teacher, tmp_path)
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(people_rgb, tmp_path):
     settings = with_training(run_settings(people_rgb, tmp_path / "out", steps=5), learning_rate=1e30)
-    with pytest.raises(ProcessingError, match=r"must be finite, got .* at batch 1; lower the learning rate"):
+    with pytest.raises(ProcessingError, match=r"must be finite, got .* at batch 1 \(.*\.png.*\); lower the lea"):
         train(settings)
     assert not (tmp_path / "out" / "student.pt").exists()
 
@@ -117,6 +210,17 @@ def test_such_a_trunk_normalises_pictures_as_the_teacher_does(people_rgb, tmp_pa
 def test_nothing_begins_without_usable_input(people_rgb, teacher, learnt_student, tmp_path):
     thermal = write_people(tmp_path / "people-thermal", 1)
     unknown = write_people(tmp_path / "people", 1)
+    nobody = broken_people(tmp_path / "nobody-rgb", annotations=[])
+    outside = broken_people(
+        tmp_path / "outside-rgb", annotations=[{"image_id": 0, "category_id": 1, "bbox": [200, 10, 12, 24]}]
+    )
+    cars = broken_people(tmp_path / "cars-rgb", categories=[{"id": 1, "name": "car"}])
+    empty = broken_people(tmp_path / "empty-rgb", images=[], annotations=[])
+    mixed = write_people(tmp_path / "mixed", 2)
+    document = json.loads((mixed / "annotations.json").read_text())
+    for image, modality in zip(document["images"], ("rgb", "thermal"), strict=True):
+        image["modality"] = modality
+    (mixed / "annotations.json").write_text(json.dumps(document))
     full, file, free = tmp_path / "full", tmp_path / "file", tmp_path / "free"
     full.mkdir()
     (full / "notes.txt").write_text("mine")
@@ -129,9 +233,19 @@ def test_nothing_begins_without_usable_input(people_rgb, teacher, learnt_student
         (run_settings(unknown, free), "dataset must say whether it is rgb or thermal, got neither in people; put"),
         (run_settings(thermal, free, teacher=teacher), "teacher must be of modality thermal, got rgb"),
         (
-            run_settings(people_rgb, free, teacher=learnt_student),
-            "teacher must be a teacher's checkpoint, got a student",
+            run_settings(people_rgb, free, teacher=learnt_student, spec={**STUDENT.to_json(), "stride": 8}),
+            r"teacher must be one with a head at stride 8, got 'strides \[4\]'; choose --stride 4, or another teacher",
         ),
+        (run_settings(people_rgb, free, losses=LossSettings(feature=1.0)), "feature must be 0 without a teacher"),
+        (
+            run_settings(people_rgb, free, teacher=teacher, losses=LossSettings(soft=0.0, soft_box=0.0)),
+            "soft, hard, soft-box, feature must be positive, one at least, with a teacher",
+        ),
+        (run_settings(nobody, free), "must hold at least one pedestrian, got none in 1 pictures; check the names"),
+        (run_settings(outside, free), r"annotations\[0\]: bbox must lie in its 96x96 picture"),
+        (run_settings(mixed, free), r"modality must be one for all pictures, got rgb \(1 .* and thermal \(1 "),
+        (run_settings(cars, free), r"categories must name pedestrian, person or people, got \['car'\]"),
+        (run_settings(empty, free), "must hold at least one labelled picture, got none"),
         (run_settings(people_rgb, free, teacher=tmp_path / "no.pt"), "checkpoint must be an existing file"),
         (run_settings(people_rgb, free, weights="teacher"), "'teacher' without a teacher of the same backbone"),
         (run_settings(people_rgb, free, weights="pip"), "weights must be a file or hub for test_efficientnet"),

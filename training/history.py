@@ -1,0 +1,53 @@
+"""The history of a run: its settings at every start that changed them. Resumed runs may have had other teachers before.
+
+A checkpoint's settings are those of the last start, plus `history`: one entry a change, each with `from_step`.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from training.loss_settings import FROM_EXTRA, FROM_TEACHER
+
+Settings = Mapping[str, Any]
+
+
+def entries(settings: Settings) -> tuple[Settings, ...]:
+    """The history of a checkpoint's settings, oldest first; runs from before it was kept have one entry."""
+    kept: Sequence[Settings] = settings.get("history", ())
+    plain = {k: v for k, v in settings.items() if k not in ("history", "step", "seconds")}
+    return tuple(kept) or ({"from_step": 0, **plain},)
+
+
+def with_start(previous: Settings | None, settings: Settings, step: int) -> dict[str, Any]:
+    """Settings to store for a run that starts, or goes on, at `step`."""
+    before = entries(previous) if previous is not None else ()
+    last = {k: v for k, v in before[-1].items() if k != "from_step"} if before else None
+    if last == dict(settings):
+        return {**settings, "history": list(before)}
+    return {**settings, "history": [*before, {"from_step": step, **settings}]}
+
+
+def told(settings: Settings) -> tuple[str, ...]:
+    """One sentence a chapter, for a card."""
+    chapters = entries(settings)
+    ends = [str(after["from_step"]) for _, after in pairwise(chapters)] + [str(settings.get("step", "the end"))]
+    return tuple(
+        f"Steps {chapter['from_step']} to {end}: {_learnt(chapter)}"
+        for chapter, end in zip(chapters, ends, strict=True)
+    )
+
+
+def _learnt(chapter: Settings) -> str:
+    train, losses = chapter.get("train", {}), chapter.get("losses", {})
+    taught = [f"the teacher `{chapter['teacher']}`"] if chapter.get("teacher") else []
+    taught += [f"the predictions `{chapter['extra_teacher']}`"] if chapter.get("extra_teacher") else []
+    counted = ["box", *(FROM_TEACHER if chapter.get("teacher") else ())]
+    counted += FROM_EXTRA if chapter.get("extra_teacher") else ()
+    weights = ", ".join(f"{name} {losses[name]:g}" for name in counted if losses.get(name))
+    teachers = f" and {' and '.join(taught)}" if taught else " alone"
+    return (
+        f"labels of {chapter.get('dataset', '?')}{teachers} (weights: {weights or 'not stated'}), "
+        f"{train.get('batch_size', '?')} crops a batch, learning rate {train.get('learning_rate', '?')}, "
+        f"seed {train.get('seed', '?')}."
+    )

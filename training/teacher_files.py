@@ -1,0 +1,120 @@
+"""A teacher as a file to give away: FP16 safetensors that say what they are, see teacher_card.py for the card.
+
+Teachers are part of the product: users distil and self-train from them. `training/teachers/` holds those of this
+repository; they lie in a checkout and are no part of the installed package.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from edge.contract import PEDESTRIAN, TrainingData
+from edge.errors import ProcessingError, UnusableInputError
+from edge.records import Modality
+from training.checkpoints import Checkpoint, load_checkpoint, write_aside
+
+SCHEMA = 1
+SUFFIX = ".safetensors"
+LIMIT_BYTES = 15_000_000
+FOLDER = Path(__file__).parent / "teachers"
+KEY = "kestrel_teacher"  # in the file's metadata: JSON of TeacherFile
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherFile:
+    """What a teacher's file says of itself."""
+
+    name: str
+    kind: str  # teacher | student: any network of ours can teach
+    modality: Modality
+    spec: Mapping[str, Any]
+    settings: Mapping[str, Any]  # how it was trained
+    metrics: Mapping[str, Any]  # figures by data set, as `kestrel-train evaluate --json` writes them
+    intended_use: str
+    data: tuple[TrainingData, ...]
+    classes: tuple[str, ...] = (PEDESTRIAN,)
+    schema: int = SCHEMA
+
+
+def shipped_teacher(modality: Modality) -> Path | None:
+    """The teacher of this checkout for a modality; None where there is none, as in an installed package."""
+    file = FOLDER / f"kestrel-{modality}-teacher{SUFFIX}"
+    return file if file.is_file() else None
+
+
+def load_network_file(path: Path) -> Checkpoint:
+    """A network with its averaged weights, from a checkpoint or from a teacher's file.
+
+    Raises:
+        UnusableInputError: missing, neither of both, or it contradicts itself.
+    """
+    if path.suffix != SUFFIX:
+        return load_checkpoint(path)
+    about = read_about(path)
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    averaged = {name: t.float() if t.dtype.is_floating_point else t for name, t in tensors.items()}
+    return Checkpoint(about.kind, about.spec, about.modality, averaged, about.settings, {}, {}, {})
+
+
+def read_about(path: Path) -> TeacherFile:
+    """What a teacher's file says of itself; its tensors are not read.
+
+    Raises:
+        UnusableInputError: missing, no teacher's file, of other classes or of a newer schema.
+    """
+    if not path.is_file():
+        raise UnusableInputError(f"teacher must be an existing file, got {str(path)!r}; name a checkpoint or a teacher")
+    try:
+        with safe_open(path, "pt") as file:
+            values = json.loads((file.metadata() or {})[KEY])
+        schema = values.get("schema")
+        if schema == SCHEMA:
+            data = tuple(TrainingData(**entry) for entry in values.pop("data"))
+            about = TeacherFile(**{**values, "data": data, "classes": tuple(values["classes"])})
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnusableInputError(
+            f"teacher must be a file of kestrel-train export-teacher, got {path.name} ({error}); name another"
+        ) from None
+    if schema != SCHEMA:
+        raise UnusableInputError(f"teacher must have schema {SCHEMA}, got {schema!r}; update kestrel-drone")
+    if about.modality not in get_args(Modality):
+        raise UnusableInputError(f"teacher must say its modality, got {about.modality!r}; export it again")
+    if PEDESTRIAN not in about.classes:
+        raise UnusableInputError(f"teacher must know the class {PEDESTRIAN}, got {about.classes}; name another")
+    return about
+
+
+def write_teacher(checkpoint: Checkpoint, about: TeacherFile, path: Path) -> None:
+    """Weights as FP16, single values (biases, batch norm) as FP32: they are few, and they may be small.
+
+    Raises:
+        UnusableInputError: the weights do not fit the architecture.
+        ProcessingError: a weight that FP16 cannot hold, more than 15 MB, or a full disk; nothing is left behind.
+    """
+    checkpoint.network()  # fits its architecture, or is refused
+    tensors = {name: _halved(name, tensor) for name, tensor in checkpoint.averaged.items()}
+    content = save(tensors, {KEY: json.dumps(dataclasses.asdict(about), sort_keys=True)})
+    if len(content) > LIMIT_BYTES:
+        raise ProcessingError(
+            f"teacher must have at most {LIMIT_BYTES / 1e6:.0f} MB, got {len(content) / 1e6:.1f}; train a smaller one"
+        )
+    write_aside(path, lambda file: file.write(content))
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    if not tensor.dtype.is_floating_point or tensor.ndim < 2:
+        return tensor
+    half = tensor.to(torch.float16)
+    if not half.isfinite().all():
+        raise ProcessingError(f"weights must be finite in FP16, got {name} up to {tensor.abs().max().item():g}")
+    return half
