@@ -31,7 +31,7 @@ class ClipOptions:
     folder: Path
     before_s: float = 5.0
     after_s: float = 10.0
-    budget: Budget = field(default_factory=lambda: Budget(max_mb=1000.0))
+    budget: Budget = field(default_factory=lambda: Budget("clips_max_mb", 1000.0))
 
     def __post_init__(self) -> None:
         if not 0 <= self.before_s <= 60:

@@ -46,7 +46,7 @@ class MqttOptions:
     """Which broker, as whom, and how it is trusted."""
 
     broker: Address
-    device: str = field(default_factory=lambda: topic_word(socket.gethostname()))
+    device: str
     login: Login | None = None
     tls: bool = False
     ca_file: Path | None = None  # None: the system's
@@ -61,6 +61,11 @@ class MqttOptions:
 def topic_word(text: str) -> str:
     """`text` as one level of a topic."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-") or "kestrel"
+
+
+def default_device() -> str:
+    """The host's name as a word of a topic."""
+    return topic_word(socket.gethostname())
 
 
 def find_login(file: Path | None, environment: Mapping[str, str] = os.environ) -> Login | None:

@@ -20,12 +20,13 @@ _MB = 1_000_000
 class Budget:
     """`max_mb` for all our files together, None without bound; `min_free_mb` of the disk stay free."""
 
+    name: str = "max_mb"  # of the option, for its errors
     max_mb: float | None = None
     min_free_mb: float = 200.0
 
     def __post_init__(self) -> None:
         if self.max_mb is not None and not self.max_mb > 0:
-            raise InvalidValueError("max_mb", "more than 0", self.max_mb)
+            raise InvalidValueError(self.name, "more than 0", self.max_mb)
         if not self.min_free_mb >= 0:
             raise InvalidValueError("min_free_mb", "at least 0", self.min_free_mb)
 

@@ -236,7 +236,7 @@ def test_the_oldest_segments_make_room_for_new_ones(tmp_path: Path) -> None:
     with segments(tmp_path) as sink:
         watch(sink, range(50))
     size_mb = files(tmp_path)[0].stat().st_size / 1e6
-    with segments(tmp_path, budget=Budget(2.5 * size_mb, 0.0)) as sink:
+    with segments(tmp_path, budget=Budget(max_mb=2.5 * size_mb, min_free_mb=0.0)) as sink:
         watch(sink, range(50, 400))
     left = files(tmp_path)
     assert 1 <= len(left) <= 4
