@@ -16,4 +16,6 @@ def silence() -> None:
         # OpenCV 5 moved the setter; the level 0 is silence in both.
         holder = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
         holder.setLogLevel(0)
-    av.logging.set_level(av.logging.PANIC)
+    # No level at all: with one, PyAV's callback waits in the decoder's threads for Python's lock, which is held by
+    # whoever closes the file and waits for these threads. That is a deadlock.
+    av.logging.set_level(None)
