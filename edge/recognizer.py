@@ -26,6 +26,7 @@ from edge.network import Network, Predictions
 from edge.onnx_wire import read_outline
 from edge.records import Image, ModelInfo, Recognition, SizeWH
 from edge.scaling import resize_into
+from edge.thermal import PaletteReader
 
 MAX_DEFAULT_THREADS = 4
 AREA_FROM_SHRINK = 2.0
@@ -95,6 +96,7 @@ class Recognizer:
         self.threshold = self.metadata.score_threshold if settings.threshold is None else settings.threshold
         self.exact_input_wh = settings.input_wh and geometry.round_up(settings.input_wh, self.metadata.input_multiple)
         self._buffer: NetworkInput | None = None
+        self._palette_reader = PaletteReader() if self.metadata.modality == "thermal" else None
 
     @property
     def provider(self) -> str:
@@ -140,11 +142,17 @@ class Recognizer:
 
     def preprocess(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> NetworkInput:
         """Scale the picture straight into the padded input."""
+        image = self.as_learnt(image)
         placement = self.place(frame_wh or SizeWH(image.shape[1], image.shape[0]), long_side)
         if self._buffer is None or self._buffer.placement != placement:
             self._buffer = _padded_buffer(placement, self.metadata.pad_value)
         scale_into(image, self._buffer.tensor[0], placement)
         return self._buffer
+
+    def as_learnt(self, image: Image) -> Image:
+        """The picture as the model has learnt pictures: for a thermal one false colours become grey. For whoever calls
+        `infer_batch`; `preprocess` does it."""
+        return image if self._palette_reader is None else self._palette_reader.to_grey(image)
 
     def infer(self, network_input: NetworkInput) -> Predictions:
         """Run the network.

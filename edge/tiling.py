@@ -101,6 +101,7 @@ class Batches:
     def recognise(self, image: Image, choose: Callable[[Image], Sequence[int]]) -> Sight:
         """Look at the frame as a whole and at the tiles that are chosen when the shrunk frame is there."""
         started = time.perf_counter()
+        image = self._recognizer.as_learnt(image)
         scale_into(image, self._buffer[0], self._overview)
         content_wh = self._overview.content_wh
         chosen = tuple(choose(self._buffer[0, : content_wh.height, : content_wh.width]))

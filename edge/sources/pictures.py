@@ -2,7 +2,7 @@
 
 A folder is not searched recursively; a glob such as 'folder/**/*.jpg' is. The EXIF orientation is honoured, as by every
 viewer: boxes are in pixels of the upright picture. Whatever the file holds becomes BGR of 8 bit: grey is repeated,
-alpha is left out, 16 bit and float (thermal) are stretched, each picture by its own percentiles.
+alpha is left out, 16 bit and float (thermal) are stretched by percentiles, which roll where pictures follow each other.
 """
 
 import time
@@ -12,16 +12,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from edge.records import Frame, Image, SizeWH, SourceInfo
 from edge.sources.quiet import silence
 from edge.sources.source import Source, unusable
+from edge.thermal import STRETCH_PERCENTILES, RollingStretch
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-STRETCH_PERCENTILES = (0.5, 99.5)
 _TINY_PX = 16
-_STRETCH_SAMPLES = 1_000_000  # percentiles of a large picture are taken from every n-th pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,7 @@ class PicturesSource(Source):
             raise unusable(shown, "a folder with pictures or videos", "it has none")
         self.warnings: list[str] = []
         self._pictures = pictures
+        self._stretch = RollingStretch()
         self._said: set[str] = set()
         size_wh = None
         if len(pictures) == 1:
@@ -66,7 +65,7 @@ class PicturesSource(Source):
     def __iter__(self) -> Iterator[Frame]:
         for seq, picture in enumerate(self._pictures):
             started = time.perf_counter()
-            decoded = read_picture(picture.path)
+            decoded = read_picture(picture.path, self._stretch)
             decode_ms = (time.perf_counter() - started) * 1e3
             for oddity in decoded.oddities:
                 self._say_once(oddity, picture.name)
@@ -85,16 +84,16 @@ class PicturesSource(Source):
         """Nothing stays open between two pictures."""
 
 
-def read_picture(path: Path) -> DecodedPicture:
+def read_picture(path: Path, stretch: RollingStretch | None = None) -> DecodedPicture:
     """Read and decode one file; without an image where it is missing, unreadable, empty or no picture."""
     try:
-        return decode_picture(path.read_bytes())
+        return decode_picture(path.read_bytes(), stretch)
     except OSError:
         return DecodedPicture(None)
 
 
-def decode_picture(content: bytes) -> DecodedPicture:
-    """The bytes of a picture file as BGR of 8 bit."""
+def decode_picture(content: bytes, stretch: RollingStretch | None = None) -> DecodedPicture:
+    """The bytes of a picture file as BGR of 8 bit; `stretch` knows the pictures before this one."""
     try:
         array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     except cv2.error:  # empty, or larger than OpenCV's limit of pixels
@@ -106,9 +105,9 @@ def decode_picture(content: bytes) -> DecodedPicture:
         low, high = STRETCH_PERCENTILES
         oddities.append(
             f"pictures of {array.dtype.itemsize * 8} bit are stretched to 8 bit, "
-            f"each from its own percentile {low} to {high}"
+            f"from percentile {low} to {high} of their values"
         )
-        array = stretch(array)
+        array = (stretch or RollingStretch()).to_8_bit(array)
     if array.ndim == 2:
         oddities.append("grey pictures are read as three equal channels")
         array = cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)
@@ -117,22 +116,6 @@ def decode_picture(content: bytes) -> DecodedPicture:
     if min(array.shape[:2]) < _TINY_PX:
         oddities.append(f"pictures with a side below {_TINY_PX} pixels can hardly show a pedestrian")
     return DecodedPicture(np.asarray(array, np.uint8), tuple(oddities))
-
-
-def stretch(array: npt.NDArray[np.generic]) -> Image:
-    """Any range of numbers to 0..255 by its own percentiles, so that a hot spot does not darken the rest.
-
-    A picture of one single value becomes black. Values that are not finite become black, too.
-    """
-    values = np.asarray(array, np.float32)
-    sample = values.ravel()[:: max(1, values.size // _STRETCH_SAMPLES)]
-    sample = sample[np.isfinite(sample)]
-    if not sample.size:
-        return np.zeros(values.shape, np.uint8)
-    low, high = np.percentile(sample, STRETCH_PERCENTILES)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    stretched = np.nan_to_num((values - low) * scale, nan=0.0, posinf=255.0, neginf=0.0)
-    return np.asarray(np.clip(np.rint(stretched), 0, 255), np.uint8)
 
 
 def has_alpha(content: bytes) -> bool:

@@ -18,6 +18,7 @@ from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
 from edge.sources.video_av import ASSUMED_FPS, Picture, VideoFacts, read_facts, read_with_pyav
 
+_RAW_NOTE = "frames of more than 8 bit are stretched to 8 bit by percentiles of their values that move slowly"
 _SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
 
 
@@ -39,7 +40,7 @@ class VideoSource(Source):
         self._path = path
         self._fit = fit
         facts = read_facts(path)
-        self._by_opencv = facts is None or not facts.timed
+        self._by_opencv = facts is None or not (facts.timed or facts.raw)
         self._reader = self._read()
         first = next(self._reader, None)
         if first is None:
@@ -50,7 +51,7 @@ class VideoSource(Source):
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
         self._pictures = chain([first], self._reader)
         self._facts = facts or VideoFacts(None, None, None)
-        self.warnings: list[str] = []
+        self.warnings: list[str] = [_RAW_NOTE] if self._facts.raw else []
         self.info = SourceInfo(
             uri=shown,
             size_wh=first.full_wh or SizeWH(first.image.shape[1], first.image.shape[0]),

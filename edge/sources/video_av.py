@@ -1,24 +1,28 @@
 """PyAV: what a video file says of itself, and its frames."""
 
+import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import av.error
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from edge.cpu import usable_cores
 from edge.records import Image, SizeWH
-from edge.sources.shrink import Fit, upright_image, upright_wh
+from edge.sources.shrink import Fit, quarter_turns, upright_image, upright_wh
+from edge.thermal import RollingStretch
 
 _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list, never shown
 
 _SAME_TIME_S = 5e-4  # OpenCV's and PyAV's time of one frame differ by less
 # Containers that give every frame its presentation time. AVI and raw streams do not; OpenCV guesses better there.
 _TIMED = frozenset({"mov", "matroska", "mpegts"})
+_RAW = re.compile(r"gray(9|1\d)(le|be)")
 _MOST_THREADS = 4  # each holds frames of its own
 ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame rate
 
@@ -40,6 +44,7 @@ class VideoFacts:
     duration_s: float | None  # of the video alone, without sound that runs on
     fps: float | None  # average
     timed: bool = False  # whether every frame carries its presentation time
+    raw: bool = False  # grey of more than 8 bit: the counts of a thermal sensor
 
 
 def read_facts(path: Path) -> VideoFacts | None:
@@ -52,7 +57,8 @@ def read_facts(path: Path) -> VideoFacts | None:
             rate = stream.average_rate
             fps = float(rate) if rate and 0 < rate < 1000 else None
             timed = not _TIMED.isdisjoint(container.format.name.split(","))
-            return VideoFacts(_shown_frames(container, stream), _duration_s(container, stream), fps, timed)
+            raw = is_raw(stream.codec_context.pix_fmt)
+            return VideoFacts(_shown_frames(container, stream), _duration_s(container, stream), fps, timed, raw)
     except (av.error.FFmpegError, OSError, ValueError):
         return None
 
@@ -72,13 +78,13 @@ def read_with_pyav(path: Path, after_s: float | None = None, fit: Fit | None = N
             start = (stream.start_time or 0) if stream.time_base else 0
             if after_s is not None and stream.time_base:
                 container.seek(start + int(after_s / stream.time_base), stream=stream)  # to the keyframe before it
-            clock = _Clock(start, stream)
+            clock, stretch = _Clock(start, stream), RollingStretch()
             for frame in _decode(container, stream):
                 if frame.is_corrupt:
                     continue
                 time_s = clock.time_s(frame)
                 if after_s is None or time_s > after_s + _SAME_TIME_S:
-                    yield _picture(frame, time_s, fit)
+                    yield _picture(frame, time_s, fit, stretch)
     except (av.error.FFmpegError, OSError, IndexError):
         return
 
@@ -100,7 +106,15 @@ class _Clock:
         return max(0.0, self._last_s)
 
 
-def _picture(frame: VideoFrame, time_s: float, fit: Fit | None) -> Picture:
+def is_raw(pixel_format: str | None) -> bool:
+    """Whether a pixel format is grey of more than 8 bit, such as gray16le; OpenCV would keep its highest 8 bits."""
+    return pixel_format is not None and _RAW.fullmatch(pixel_format) is not None
+
+
+def _picture(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch) -> Picture:
+    if is_raw(frame.format.name):
+        grey = np.rot90(stretch.to_8_bit(frame.to_ndarray(format="gray16le")), quarter_turns(frame))
+        return Picture(np.ascontiguousarray(np.stack([grey] * 3, -1)), time_s)
     image, full_wh = upright_image(frame, fit), upright_wh(frame)
     return Picture(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
 

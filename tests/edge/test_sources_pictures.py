@@ -9,7 +9,8 @@ from edge.errors import SourceError
 from edge.records import Frame
 from edge.sources import Source, open_source
 from edge.sources.files import natural_key
-from edge.sources.pictures import decode_picture, has_alpha, stretch
+from edge.sources.pictures import decode_picture, has_alpha
+from edge.thermal import RollingStretch
 
 COLOUR = np.zeros((20, 30, 3), np.uint8)
 COLOUR[:, :10] = (200, 30, 10)
@@ -140,7 +141,7 @@ def test_the_exif_orientation_is_honoured() -> None:
     ],
 )
 def test_stretching(array: np.ndarray, stretched: list[int]) -> None:
-    assert stretch(array).tolist() == stretched
+    assert RollingStretch().to_8_bit(array).tolist() == stretched
 
 
 @pytest.mark.parametrize(
