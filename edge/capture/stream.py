@@ -33,7 +33,7 @@ def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Take
     Raises:
         CaptureError: nobody answers there, there is no video, a time-out, or the stream broke off.
     """
-    av.logging.set_level(av.logging.PANIC)
+    av.logging.set_level(None)  # with a level, its callback may wait for Python's lock for ever
     time_outs = (options.open_timeout_s, options.read_timeout_s)
     heard_s, patience_s = time.monotonic(), options.open_timeout_s
     try:
