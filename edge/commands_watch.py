@@ -1,6 +1,7 @@
 """`kestrel watch`: its options as one request, and the run."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,29 @@ import typer
 
 from edge.config import read_config, settings_of, write_config
 from edge.options import ModelOption, Precision, PrecisionOption, SizeOption, ThreadsOption, parse_size, rounding_note
+from edge.output_options import (
+    ClipAfterSOption,
+    ClipBeforeSOption,
+    ClipsMaxMbOption,
+    ClipsOption,
+    FsyncSOption,
+    HttpOption,
+    HttpTokenFileOption,
+    KeepOption,
+    MinFreeMbOption,
+    MqttCaOption,
+    MqttIdOption,
+    MqttLoginFileOption,
+    MqttOption,
+    MqttTlsOption,
+    RotateMbOption,
+    SegmentSOption,
+    VideoMaxMbOption,
+    clips_of,
+    rotation_of,
+    shared_of,
+    video_budget_of,
+)
 from edge.secrets import name_sources
 from edge.watch_options import (
     CsvOption,
@@ -77,6 +101,26 @@ def watch(
     video: VideoOption = True,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = False,
+    # Results that grow for days
+    rotate_mb: RotateMbOption = None,
+    keep: KeepOption = 10,
+    fsync_s: FsyncSOption = None,
+    segment_s: SegmentSOption = None,
+    video_max_mb: VideoMaxMbOption = None,
+    min_free_mb: MinFreeMbOption = 200.0,
+    # Event clips
+    clips: ClipsOption = None,
+    clip_before_s: ClipBeforeSOption = 5.0,
+    clip_after_s: ClipAfterSOption = 10.0,
+    clips_max_mb: ClipsMaxMbOption = 1000.0,
+    # Page and messages
+    http: HttpOption = None,
+    http_token_file: HttpTokenFileOption = None,
+    mqtt: MqttOption = None,
+    mqtt_id: MqttIdOption = None,
+    mqtt_login_file: MqttLoginFileOption = None,
+    mqtt_tls: MqttTlsOption = False,
+    mqtt_ca: MqttCaOption = None,
     # Which frames
     limit: LimitOption = None,
     every: EveryOption = 1,
@@ -106,11 +150,12 @@ def watch(
         return
     uris = name_sources(source or [], source_file, os.environ)
     from edge.capture.messages import CaptureOptions
-    from edge.interruption import stop_on_signals
+    from edge.interruption import leave_at_once, stop_on_signals
     from edge.model_files import resolve
     from edge.outputs import OutputOptions
     from edge.recognizer import Recognizer, RecognizerSettings
     from edge.recordings import WatchRequest, watch_sources
+    from edge.sinks.shared import open_shared
     from edge.sources.live import LiveOptions
     from edge.sources.signal import SignalRules
     from edge.verdict import VerdictOptions
@@ -119,7 +164,18 @@ def watch(
     settings = RecognizerSettings(threads, threshold, size_wh)
     request = WatchRequest(
         sources=tuple(uris),
-        outputs=OutputOptions(out=out, jsonl=jsonl, csv=csv, video=video, overwrite=overwrite),
+        outputs=OutputOptions(
+            out=out,
+            jsonl=jsonl,
+            csv=csv,
+            video=video,
+            overwrite=overwrite,
+            rotation=rotation_of(rotate_mb, keep),
+            fsync_s=fsync_s,
+            segment_s=segment_s,
+            video_budget=video_budget_of(video_max_mb, min_free_mb),
+            clips=clips_of(clips, clip_before_s, clip_after_s, clips_max_mb, min_free_mb),
+        ),
         selection=Selection(every=every, limit=limit),
         live=LiveOptions(
             CaptureOptions(rtsp_transport, width, height, fps, flip, rotate),
@@ -129,7 +185,9 @@ def watch(
         resume=resume,
         show=show,
     )
-    with stop_on_signals() as stop:
-        recognizer = Recognizer(resolve(model, precision.value), settings)
+    network = shared_of(http, http_token_file, mqtt, mqtt_id, mqtt_login_file, mqtt_tls, mqtt_ca)
+    with stop_on_signals() as stop, open_shared(network, several=len(uris) > 1) as shared:
+        with leave_at_once(), request.supervisor.starting("loading the model"):
+            recognizer = Recognizer(resolve(model, precision.value), settings)
         notes = rounding_note(size_wh, recognizer.exact_input_wh)
-        raise typer.Exit(watch_sources(request, recognizer, stop, notes))
+        raise typer.Exit(watch_sources(replace(request, shared=shared), recognizer, stop, notes))

@@ -19,8 +19,11 @@ from edge.recognizer import Recognizer
 from edge.records import SourceInfo, Summary
 from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
 from edge.sinks import Sink
+from edge.sinks.shared import SharedOutputs
 from edge.sources import LiveOptions, expand_recordings, is_live, open_source
 from edge.sources.ahead import ReadAhead
+from edge.sources.shrink import Fit
+from edge.supervisor import Supervisor, SupervisorSink
 from edge.terminal import TerminalSink
 from edge.verdict import Judge, VerdictOptions
 from edge.view import View, WholeView
@@ -41,6 +44,8 @@ class WatchRequest:
     verdict: VerdictOptions = field(default_factory=VerdictOptions)
     resume: bool = False
     show: bool = False
+    shared: SharedOutputs | None = None  # page and messages, where they are open
+    supervisor: Supervisor = field(default_factory=Supervisor)  # systemd, where it started us
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +143,32 @@ def watch_one(
     outputs.refuse_source(folder, request.outputs, uri)
     rule = request.verdict.applied_to(recognizer.metadata.verdict)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(uri, request.live, still_running=lambda: not stop.requested))
+        source = stack.enter_context(
+            open_source(uri, request.live, still_running=lambda: not stop.requested, fit=_fit(request, recognizer))
+        )
         view: View = WholeView(recognizer)
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             outputs.clear(folder)
-        sinks += outputs.make_sinks(folder, request.outputs, source, rule.enter)
+        sinks += outputs.make_sinks(folder, request.outputs, source, rule.enter, request.shared)
         frames = expected_frames(source.info, request.selection)
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
+        if request.supervisor.listens:
+            sinks.append(SupervisorSink(request.supervisor, source.info.uri))
         for sink in sinks:
             stack.enter_context(sink)
         if turn is not None:
             view, sinks = SharedView(view, turn), [LabelledSink(sink, source.info.uri) for sink in sinks]
         frames_of = source if source.info.live else stack.enter_context(ReadAhead(source))
         return watch(frames_of, recognizer, sinks, request.selection, stop, notes, view, Judge(rule))
+
+
+def _fit(request: WatchRequest, recognizer: Recognizer) -> Fit | None:
+    """The network's own size, where nobody but the network looks at the pictures; else None, for whole pictures."""
+    page = request.shared is not None and request.shared.http is not None
+    if request.outputs.need_pictures or request.show or page:
+        return None
+    return lambda frame_wh: recognizer.place(frame_wh).content_wh
 
 
 def watch_several(

@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 
-from edge.records import FrameRecord, Header, Record, Summary
+from edge.records import Frame, FrameRecord, Header, Record, Summary
+from edge.sinks.sink import Sink
 
 _START_EVERY_S = 5.0
 _START_AT_MOST_S = 3600.0  # building an engine for a GPU takes minutes; an hour is a hang
@@ -80,6 +81,23 @@ class Supervisor:
             address = self._address
             to.connect(f"\0{address[1:]}" if address.startswith("@") else address)
             to.send("\n".join(line.replace("\n", " ") for line in lines).encode(), socket.MSG_DONTWAIT)
+
+
+class SupervisorSink(Sink):
+    """Lets a supervisor hear every record of one source."""
+
+    def __init__(self, supervisor: Supervisor, source: str) -> None:
+        """`source` has its credentials redacted."""
+        self.warnings: list[str] = []
+        self._supervisor = supervisor
+        self._source = source
+
+    def write(self, record: Record, frame: Frame | None) -> None:  # noqa: ARG002
+        """Pass it on."""
+        self._supervisor.hear(self._source, record)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def is_due(now: float, fed_at: float, beats: Mapping[str, float], watchdog_s: float) -> bool:
