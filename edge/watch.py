@@ -79,6 +79,8 @@ def watch(
             tally.add(record)
             if tally.frames == selection.limit:
                 break
+        for sink in sinks:
+            sink.settle()
         reason = exit_reason(stop.requested, tally.frames == selection.limit, len(source.warnings) > said)
         summary = tally.summary(reason, all_warnings(header.warnings, source, sinks))
         publish(sinks, summary)

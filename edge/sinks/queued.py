@@ -88,6 +88,7 @@ class QueuedSink(Sink):
         self._items: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._busy = False  # whether the thread has an item in hand
         self._drop_note: int | None = None
         self._gather_warnings()
         self._thread = threading.Thread(target=self._work, name=f"sink {name}", daemon=True)
@@ -114,6 +115,16 @@ class QueuedSink(Sink):
         if self._rule.images:
             self._put(_Item(None, frame))
 
+    def settle(self) -> None:
+        """In a recording wait until all that was queued is written, so that its warnings and failures are known.
+
+        Raises:
+            ProcessingError: the sink failed.
+        """
+        if not self._rule.live:
+            with self._changed:
+                self._wait_until(lambda: not self._items and not self._busy)
+
     def close(self) -> None:
         """Let the sink finish, in a live run for as long as the deadline allows.
 
@@ -137,12 +148,19 @@ class QueuedSink(Sink):
                 self._told = True
                 raise self._failure
             if not self._rule.live:
-                while len(self._items) >= self._rule.capacity and self._failure is None:
-                    self._changed.wait()
+                self._wait_until(lambda: len(self._items) < self._rule.capacity)
             elif len(self._items) >= self._rule.capacity and not self._make_room(item):
                 return
             self._items.append(item)
             self._changed.notify_all()
+
+    def _wait_until(self, ready: Callable[[], bool]) -> None:
+        """Within the lock: wait, and raise the failure where one comes first."""
+        while self._failure is None and not ready():
+            self._changed.wait()
+        if self._failure is not None:
+            self._told = True
+            raise self._failure
 
     def _make_room(self, item: _Item) -> bool:
         """Drop the oldest frame. Where none waits, whatever is no frame waits in bounded number beside the capacity.
@@ -188,10 +206,12 @@ class QueuedSink(Sink):
         """The next item; None once closed and empty. Idle meanwhile."""
         while True:
             with self._changed:
+                self._busy = False
+                self._changed.notify_all()
                 if not self._items and not self._closing:
                     self._changed.wait(_IDLE_S)
                 if self._items:
-                    item = self._items.popleft()
+                    item, self._busy = self._items.popleft(), True
                     self._changed.notify_all()
                     return item
                 if self._closing:

@@ -32,6 +32,13 @@ class Sink(Protocol):
         """Called a few times a second while nothing comes, where the sink has a thread of its own."""
         return
 
+    def settle(self) -> None:
+        """Before the summary: wait until all so far is written, where the sink has a thread of its own.
+
+        Raises:
+            ProcessingError: the sink failed half-way.
+        """
+
     def close(self) -> None:
         """Finish the file; a second call does nothing."""
 

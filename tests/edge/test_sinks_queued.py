@@ -196,3 +196,34 @@ def test_what_cannot_be_created_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnusableInputError):
         QueuedSink("records", lambda: JsonLinesSink(tmp_path / "file" / "r.jsonl"), LIVE, Deadline(1.0))
+
+
+def test_a_recording_that_is_settled_knows_of_its_failure_before_the_summary() -> None:
+    gate = Gate(is_open=False)
+    gate.broken = ProcessingError("the disk is full")
+    sink = queued(gate, RECORDING, None)
+    write_many(sink, 2)
+    gate.opened.set()
+    with pytest.raises(ProcessingError, match="the disk is full"):
+        sink.settle()
+    sink.close()
+
+
+def test_settling_waits_for_what_is_in_hand() -> None:
+    gate = Gate()
+    with queued(gate, RECORDING, None) as sink:
+        for times in (0, 1, 7):
+            write_many(sink, times)
+            before = len(gate.records)
+            sink.settle()
+            assert len(gate.records) >= before
+        assert len(gate.records) == 8
+
+
+def test_a_live_run_never_waits_to_settle() -> None:
+    gate = Gate(is_open=False)
+    sink = queued(gate, LIVE)
+    write_many(sink, 2)
+    sink.settle()
+    gate.opened.set()
+    sink.close()
