@@ -3,7 +3,7 @@
 import typer
 
 from training.commands_evaluate import evaluate
-from training.commands_train import distil, teacher
+from training.commands_train import distil, export_teacher, teacher
 
 app = typer.Typer(
     add_completion=False,
@@ -20,4 +20,5 @@ def kestrel_train() -> None:
 
 app.command()(teacher)
 app.command()(distil)
+app.command()(export_teacher)
 app.command()(evaluate)

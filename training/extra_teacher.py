@@ -93,7 +93,7 @@ def _rows(file: Path) -> list[Mapping[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DatasetError(
             f"{file} must be a list of objects with image_id, category_id, bbox and score (COCO results), got "
-            f"{'a list of others' if isinstance(rows, list) else 'an object'}; write the detector's predictions, not labels"
+            f"{'a list of others' if isinstance(rows, list) else 'an object'}; labels are no predictions"
         )
     if not rows:
         raise DatasetError(f"{file} must hold at least one box, got none; run the detector with a lower threshold")
@@ -105,7 +105,7 @@ def _prediction(entry: Entry, names: Names) -> Prediction | None:
     if entry.integer("category_id") not in names.pedestrians:
         return None
     score = entry.values.get("score")
-    if type(score) not in (int, float) or not 0 <= score <= 1:
+    if not isinstance(score, int | float) or not 0 <= score <= 1:
         raise DatasetError(f"{entry.place}: score must be in 0..1, got {score!r}; labels have none, predictions do")
     x, y, width, height = entry.box()
     if not all(map(math.isfinite, (x, y, width, height))):

@@ -71,11 +71,11 @@ def tensorboard(folder: Path | None, step: int) -> Iterator["SummaryWriter | Non
             raise UnusableInputError(
                 f"--tensorboard must find the package tensorboard, got {error}; run: pip install tensorboard"
             ) from None
-        writer = SummaryWriter(str(folder), purge_step=step)  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(str(folder), purge_step=step)
     try:
         yield writer
     finally:
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()
 
 
 def draw(writer: "SummaryWriter | None", step: int, means: Means) -> None:
@@ -84,5 +84,5 @@ def draw(writer: "SummaryWriter | None", step: int, means: Means) -> None:
         for name, value in means.items():
             group, _, rest = name.partition("_")
             tag = f"share/{rest}" if group == "share" else f"loss/{name}"
-            writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+            writer.add_scalar(tag, value, step)
+        writer.flush()

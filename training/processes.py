@@ -46,7 +46,7 @@ class Processes:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
-        parts = (flat / self.count).split([g.numel() for g in gradients])
+        parts = torch.split(flat / self.count, [g.numel() for g in gradients])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
 

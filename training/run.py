@@ -122,6 +122,7 @@ def _learn(run: _Run) -> Path:
     stored = with_start(run.previous.settings if run.previous else None, described, progress.step)
     if run.processes.first:
         _make_folder(out)
+        _announce(run)
         forget_after(out / "metrics.jsonl", progress.step)
     board = out / "tensorboard" if settings.tensorboard and run.processes.first else None
     stream = _stream(batches, progress.step, run.processes)
@@ -144,6 +145,16 @@ def _learn(run: _Run) -> Path:
         save_checkpoint(checkpoint_of(learner, run.plan, stored).finished(), finished)
     run.processes.wait()
     return finished
+
+
+def _announce(run: _Run) -> None:
+    """What is learnt from, and what is odd about it, before hours are spent."""
+    named = [str(file) for file in (run.settings.teacher, run.settings.extra_teacher) if file is not None]
+    alone = "alone; --teacher FILE names a teacher" if run.settings.kind == "student" else "alone"
+    taught = f"and of {' and '.join(named)}" if named else alone
+    for warning in run.dataset.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"learns of the labels of {run.dataset.name} {taught}", file=sys.stderr)
 
 
 def _stream(batches: TrainingBatches, step: int, processes: Processes) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ gradients; all processes have batches of one shape.
 
 import torch
 import torch.distributed as dist
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
@@ -19,12 +19,14 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         return _normalised(self, input) if self.training else super().forward(input)
 
 
-class SharedBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm is untyped
+class SharedBatchNormAct2d(BatchNormAct2d):
     """timm's batch norm with an activation, learning from the joined batch."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> the same, normalised and activated."""
-        result: Tensor = self.act(self.drop(_normalised(self, x))) if self.training else super().forward(x)
+        if not self.training:
+            return super().forward(x)  # type: ignore[no-untyped-call,no-any-return]  # timm is untyped
+        result: Tensor = self.act(self.drop(_normalised(self, x)))
         return result
 
 
@@ -48,7 +50,8 @@ def _normalised(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     shift = -mean.float() * scale
     if norm.affine:
         scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
-    return (x.float() * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+    normalised: Tensor = x.float() * scale[:, None, None] + shift[:, None, None]
+    return normalised.to(x.dtype)
 
 
 @torch.no_grad()

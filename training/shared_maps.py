@@ -6,6 +6,7 @@ Feature distillation compares them, and the gradients of the losses are measured
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def watched(network: nn.Module) -> Iterator[SharedMaps]:
             maps.all.extend(given)
             maps.fused.extend(given[1:])
 
-    heads = [network.head] if hasattr(network, "head") else getattr(network, "heads", ())
+    heads: list[Any] = [network.head] if hasattr(network, "head") else list(getattr(network, "heads", ()))
     handles = [head.register_forward_pre_hook(note, prepend=True) for head in heads]
     try:
         yield maps

@@ -20,6 +20,7 @@ from edge.contract import PEDESTRIAN, TrainingData
 from edge.errors import ProcessingError, UnusableInputError
 from edge.records import Modality
 from training.checkpoints import Checkpoint, load_checkpoint, write_aside
+from training.data_card import DataCard
 
 SCHEMA = 1
 SUFFIX = ".safetensors"
@@ -93,8 +94,25 @@ def read_about(path: Path) -> TeacherFile:
     return about
 
 
-def write_teacher(checkpoint: Checkpoint, about: TeacherFile, path: Path) -> None:
+def about_checkpoint(checkpoint: Checkpoint, name: str, metrics: Mapping[str, Any], card: DataCard) -> TeacherFile:
+    """What a file with this checkpoint's weights is to say of itself."""
+    return TeacherFile(
+        name=name,
+        kind=checkpoint.kind,
+        modality=checkpoint.modality,
+        spec=checkpoint.spec,
+        settings=checkpoint.settings,
+        metrics=metrics,
+        intended_use=card.intended_use,
+        data=card.data,
+    )
+
+
+def write_teacher(checkpoint: Checkpoint, about: TeacherFile, path: Path) -> int:
     """Weights as FP16, single values (biases, batch norm) as FP32: they are few, and they may be small.
+
+    Returns:
+        How many bytes were written.
 
     Raises:
         UnusableInputError: the weights do not fit the architecture.
@@ -108,6 +126,7 @@ def write_teacher(checkpoint: Checkpoint, about: TeacherFile, path: Path) -> Non
             f"teacher must have at most {LIMIT_BYTES / 1e6:.0f} MB, got {len(content) / 1e6:.1f}; train a smaller one"
         )
     write_aside(path, lambda file: file.write(content))
+    return len(content)
 
 
 def _halved(name: str, tensor: Tensor) -> Tensor:

@@ -1,9 +1,12 @@
 """`kestrel-train` and `kestrel-export` as a user runs them; the networks are tiny and the runs a few steps long."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
+import training.teacher_files
 from edge.recognizer import Recognizer, RecognizerSettings
 from export.__main__ import main as kestrel_export
 from tests.training.people import BACKBONE, draw_people, write_people
@@ -30,6 +33,51 @@ def test_from_labels_to_a_model_that_recognises(monkeypatch, capsys, people_rgb,
     found = Recognizer(model, RecognizerSettings(threshold=1e-3)).recognise(draw_people([(30, 30)]))
     assert len(found.scores) > 0
     assert 0 < found.presence < 1
+
+
+def test_a_teacher_is_written_to_give_away_and_found_by_who_distils(monkeypatch, capsys, people_rgb, tmp_path):
+    file = tmp_path / "teachers" / "kestrel-rgb-teacher.safetensors"
+    assert run(monkeypatch, kestrel_train, "teacher", people_rgb, "--out", tmp_path / "t", *SHORT) == 0
+    (tmp_path / "val.json").write_text('{"AP50": 0.25}')
+    command = ("export-teacher", tmp_path / "t" / "teacher.pt", file, "--metrics", tmp_path / "val.json")
+    assert run(monkeypatch, kestrel_train, *command) == 0
+    assert "| AP50 | 0.250 |" in file.with_suffix(".md").read_text()
+    assert run(monkeypatch, kestrel_train, *command) == 2
+    assert "add --overwrite" in capsys.readouterr().err
+    monkeypatch.setattr(training.teacher_files, "FOLDER", file.parent)
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, "--out", tmp_path / "s", *SHORT, "--hard", "1") == 0
+    assert f"learns of the labels of people-rgb and of {file}" in capsys.readouterr().err
+    lines = [json.loads(line) for line in (tmp_path / "s" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0].keys() >= {"hard", "soft_box"}
+    assert "soft" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("student.pt", "t.pt"), "OUT must end in .safetensors, got 't.pt'"),
+        (("no.pt", "t.safetensors"), "checkpoint must be an existing file, got 'no.pt'"),
+        (("student.pt", "t.safetensors", "--metrics", "no.json"), "--metrics must be what evaluate --json wrote"),
+    ],
+)
+def test_a_teacher_that_cannot_be_written_is_refused(monkeypatch, capsys, learnt_student, tmp_path, arguments, line):
+    monkeypatch.chdir(learnt_student.parent)
+    assert run(monkeypatch, kestrel_train, "export-teacher", *arguments) == 2
+    assert line in capsys.readouterr().err
+    assert not Path("t.safetensors").exists()
+
+
+def test_curves_are_written_for_tensorboard_where_asked_for(monkeypatch, people_rgb, tmp_path):
+    arguments = ("distil", people_rgb, "--out", tmp_path / "out", *SHORT, "--tensorboard")
+    assert run(monkeypatch, kestrel_train, *arguments) == 0
+    assert list((tmp_path / "out" / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_without_tensorboard_installed_the_package_is_named(monkeypatch, capsys, people_rgb, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # what Python does for a missing module
+    arguments = ("distil", people_rgb, "--out", tmp_path / "out", *SHORT, "--tensorboard")
+    assert run(monkeypatch, kestrel_train, *arguments) == 2
+    assert "--tensorboard must find the package tensorboard" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_with_resume_and_only_with_it(monkeypatch, capsys, people_rgb, tmp_path):
@@ -68,8 +116,16 @@ def test_bad_options_end_with_one_line_and_2(monkeypatch, capsys, people_rgb, tm
     ("options", "line"),
     [
         (("--stride", "5"), "stride must be 4 or 8, got 5"),
-        (("--temperature", "0"), "temperature must be positive, got 0.0"),
-        (("--soft", "-1"), "soft must be at least 0, got -1.0"),
+        (("--teacher", "no.pt", "--temperature", "0"), "temperature must be positive, got 0.0"),
+        (("--soft", "0.5"), "--soft must be left out without --teacher, got 0.5; a loss (or its temper"),
+        (("--extra-box", "1"), "--extra-box must be left out without --extra-teacher, got 1.0"),
+        (("--teacher", "none", "--hard", "1"), "--hard must be left out without --teacher, got 1.0"),
+        (("--teacher", "no.safetensors"), "teacher must be an existing file, got 'no.safetensors'"),
+        (("--extra-teacher", "no.json"), "extra teacher must be a readable file, got 'no.json'"),
+        (("--teacher", "no.pt", "--soft", "-1"), "soft must be at least 0, got -1.0"),
+        (("--teacher", "no.pt", "--soft", "1", "--hard", "1"), "hard must be 0 where soft is 1, got 1.0; both teach"),
+        (("--teacher", "no.pt", "--soft", "0", "--temperature", "3"), "--temperature must be left out without soft"),
+        (("--precision", "fp8"), "precision must be bf16 or fp32, got 'fp8'"),
         (("--teacher", "no.pt"), "checkpoint must be an existing file, got 'no.pt'"),
         (("--weights", "teacher"), "'teacher' without a teacher of the same backbone"),
     ],

@@ -1,0 +1,97 @@
+"""The options that all commands share in which a network learns: one dataclass, which any command can take.
+
+@with_options
+def teacher(dataset: DatasetArgument, options: LearnOptions, backbone: BackboneOption = "efficientnet_lite0"): ...
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from training.engine import TrainSettings
+
+DatasetArgument = Annotated[
+    Path, typer.Argument(help="Labelled folder: COCO, VisDrone, YOLO or HIT-UAV.", metavar="DATASET")
+]
+OutOption = Annotated[Path, typer.Option(help="Folder for checkpoints and metrics.jsonl.", metavar="DIR")]
+BackboneOption = Annotated[str, typer.Option(help="Any timm model with feature maps, or yolox_nano.", metavar="NAME")]
+FrozenOption = Annotated[
+    int | None,
+    typer.Option(help="Stages of the trunk that keep their weights; default: 2, or 0 without weights.", min=0),
+]
+WEIGHTS_HELP = (
+    "Where the trunk starts: pip (efficientnet_lite0, lite2), hub, none, or a FILE (yolox_nano: its ONNX file)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnOptions:
+    """How long and how fast, on what machine; the same for every command that trains."""
+
+    minutes: Annotated[float, typer.Option(help="Train for so long; the schedule fits itself to it.", min=0)] = 0.0
+    steps: Annotated[int, typer.Option(help="Train for so many batches.", min=0)] = 0
+    crop: Annotated[int, typer.Option(help="Side of the square training crops in pixels.", min=64)] = 320
+    batch_size: Annotated[int, typer.Option(help="Crops a batch, in each process.", min=1)] = 8
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3
+    seed: Annotated[int, typer.Option(help="Same seed, same batches.")] = 0
+    precision: Annotated[str, typer.Option(help="bf16 or fp32: of activations and gradients.")] = "bf16"
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all usable cores.", min=1)] = None
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves to OUT/tensorboard, too.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")] = False
+
+    def train_settings(self) -> "TrainSettings":
+        """What of it the loop must know.
+
+        Raises:
+            InvalidValueError: neither steps nor minutes, or a value out of its range.
+        """
+        from training.engine import TrainSettings
+
+        return TrainSettings(
+            self.steps,
+            self.minutes,
+            self.batch_size,
+            self.learning_rate,
+            seed=self.seed,
+            precision=self.precision,  # type: ignore[arg-type]  # checked there
+        )
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let typer see the fields of every parameter that is a dataclass as options of their own."""
+    hints = get_type_hints(command, include_extras=True)
+    grouped: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+
+    def spread(**values: Any) -> None:
+        for name, kind in grouped.items():
+            values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
+        command(**values)
+
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in grouped:
+            parameters += _options_of(grouped[name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+    spread.__name__, spread.__doc__ = command.__name__, command.__doc__
+    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    spread.__annotations__ = {p.name: p.annotation for p in parameters}
+    return spread
+
+
+def _options_of(kind: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if f.default is MISSING else f.default,
+            annotation=hints[f.name],
+        )
+        for f in fields(kind)
+    ]
