@@ -10,7 +10,8 @@ from torch.nn import functional
 from edge.errors import InvalidValueError, UnusableInputError
 from training.networks.trunk import Trunk, TrunkSpec
 from training.networks.trunks import make_trunk, recipe_of
-from training.networks.yolox import MEAN, STD, YoloxTrunk, load_yolox
+from training.networks.yolox import MEAN, STD, YoloxTrunk
+from training.networks.yolox_weights import load_yolox
 
 
 def trunk(*strides: int, frozen_stages: int = 0) -> YoloxTrunk:
@@ -52,7 +53,7 @@ def test_a_stride_that_it_does_not_have_is_refused():
 def test_the_released_stem_reads_four_bgr_pixels_of_0_to_255_as_ours_reads_one_picture(tmp_path):
     weights = released_weights()
     network = trunk()
-    load_yolox(network, str(write_onnx(tmp_path / "yolox_nano.onnx", weights)))
+    load_yolox(network, None, str(write_onnx(tmp_path / "yolox_nano.onnx", weights)))
     bgr = torch.randint(0, 256, (1, 3, 32, 48)).float()
     # Space-to-depth as YOLOX defines it: top left, bottom left, top right, bottom right.
     patches = torch.cat([bgr[..., row::2, column::2] for column in (0, 1) for row in (0, 1)], 1)
@@ -63,7 +64,9 @@ def test_the_released_stem_reads_four_bgr_pixels_of_0_to_255_as_ours_reads_one_p
 def test_all_other_convolutions_are_taken_in_their_order(tmp_path):
     weights = released_weights()
     network = trunk()
-    load_yolox(network, str(write_onnx(tmp_path / "yolox_nano.onnx", [*weights, weights[-1]])))  # heads come after
+    load_yolox(
+        network, None, str(write_onnx(tmp_path / "yolox_nano.onnx", [*weights, weights[-1]]))
+    )  # heads come after
     ours = [m for m in network.backbone.modules() if isinstance(m, nn.Conv2d)]
     for convolution, (weight, bias) in list(zip(ours, weights, strict=True))[1:]:
         assert torch.equal(convolution.weight, weight)
@@ -89,13 +92,13 @@ def test_anything_but_its_own_file_is_refused(tmp_path):
         (str(wrong), "weights must be YOLOX-nano's, got convolution 0 of shape"),
     ):
         with pytest.raises(UnusableInputError, match=rule):
-            load_yolox(trunk(), weights)
+            load_yolox(trunk(), None, weights)
 
 
 def test_the_word_none_leaves_it_untrained():
     network = trunk()
     before = network.backbone.stem[0].weight.detach().clone()
-    load_yolox(network, "none")
+    load_yolox(network, None, "none")
     assert torch.equal(network.backbone.stem[0].weight, before)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from edge.errors import InvalidValueError, UnusableInputError
-from training.networks import yolox
+from training.networks import yolox, yolox_head
 from training.networks.dense import DenseHead, Predictions, Pyramid
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
@@ -27,8 +27,14 @@ class StudentSpec:
     frozen_stages: int = 2
     mean: tuple[float, float, float] = PIP_MEAN
     std: tuple[float, float, float] = PIP_STD
+    head: str = "dense"  # dense: a pyramid and towers that start untrained; yolox: YOLOX-nano's own (yolox_head.py)
+    activation: str = "silu"  # of the YOLOX trunk: silu | relu
 
     def __post_init__(self) -> None:
+        if self.head not in ("dense", "yolox"):
+            raise InvalidValueError("head", "dense or yolox", self.head)
+        if self.head == "yolox" and (self.backbone != yolox.BACKBONE or self.stride != yolox_head.STRIDE):
+            raise InvalidValueError("head", f"dense unless {yolox.BACKBONE} is used at stride 4", self.head)
         if self.stride not in (4, 8):
             raise InvalidValueError("stride", "4 or 8", self.stride)
         if self.coarsest not in (16, 32):
@@ -37,9 +43,9 @@ class StudentSpec:
     def trunk(self) -> TrunkSpec:
         """The trunk that this student stands on."""
         # YOLOX has fused what is coarser into its map at stride 8 already.
-        deepest = 8 if self.backbone == yolox.BACKBONE else self.coarsest
+        deepest = 8 if self.backbone == yolox.BACKBONE and self.head == "dense" else self.coarsest
         strides = tuple(s for s in (4, 8, 16, 32) if self.stride <= s <= deepest)
-        return TrunkSpec(self.backbone, strides, self.mean, self.std, self.frozen_stages)
+        return TrunkSpec(self.backbone, strides, self.mean, self.std, self.frozen_stages, self.activation)
 
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint stores it."""
@@ -67,8 +73,13 @@ class Student(nn.Module):
         super().__init__()
         self.spec = spec
         self.trunk = make_trunk(spec.trunk())
-        self.pyramid = Pyramid(self.trunk.channels, spec.width)
-        self.head = DenseHead(spec.width, spec.stride, spec.class_depth, spec.box_depth)
+        self.head: DenseHead | yolox_head.YoloxHead
+        if spec.head == "yolox":
+            self.pyramid = None
+            self.head = yolox_head.YoloxHead(self.trunk.channels[0], spec.activation)
+        else:
+            self.pyramid = Pyramid(self.trunk.channels, spec.width)
+            self.head = DenseHead(spec.width, spec.stride, spec.class_depth, spec.box_depth)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -77,7 +88,8 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor) -> dict[int, Predictions]:
         """(B, 3, H, W) BGR 0..255, sides multiples of `coarsest` -> predictions by stride."""
-        return {self.spec.stride: self.head(self.pyramid(self.trunk(images))[0])}
+        features = self.trunk(images)
+        return {self.spec.stride: self.head(features if self.pyramid is None else self.pyramid(features)[0])}
 
 
 def inherit_trunk(student: Student, teacher: nn.Module) -> int:

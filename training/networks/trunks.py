@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from training.networks import yolox
 from training.networks.trunk import RGB, Trunk, TrunkSpec, load_imagenet, normalization_of
-from training.networks.yolox import YoloxTrunk, load_yolox
+from training.networks.yolox import YoloxTrunk
+from training.networks.yolox_weights import load_yolox
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,15 @@ def make_trunk(spec: TrunkSpec) -> Trunk | YoloxTrunk:
     return YoloxTrunk(spec) if spec.backbone == yolox.BACKBONE else Trunk(spec)
 
 
-def load_weights(trunk: Trunk | YoloxTrunk, weights: str) -> None:
-    """Pre-trained weights: see load_imagenet and load_yolox.
+def load_weights(network: nn.Module, weights: str) -> None:
+    """Pre-trained weights for a network's trunk, and for its head where that is YOLOX's: load_imagenet, load_yolox.
 
     Raises:
         UnusableInputError: they cannot be found, or do not fit.
     """
+    trunk = network.get_submodule("trunk")
     if isinstance(trunk, YoloxTrunk):
-        load_yolox(trunk, weights)
+        load_yolox(trunk, getattr(network, "head", None), weights)
     else:
+        assert isinstance(trunk, Trunk)
         load_imagenet(trunk, weights)

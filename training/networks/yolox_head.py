@@ -1,0 +1,99 @@
+"""The other half of YOLOX-nano: bottom-up pyramid and the towers of its heads, which know people from COCO already.
+
+Ge et al., arXiv 2107.08430 (path aggregation: arXiv 1803.01534). Its last convolutions are replaced: here every level
+says for each cell of stride 4 what it sees there, by pixel shuffle (arXiv 1609.05158). The level that is surest of a
+person decides, as in YOLOX; the box is the sum of what all three say. So small people get the fine grid at the price
+of a coarse one: no map of stride 4 is ever convolved, which costs most of the time of a plain stride-4 head.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.networks.dense import PRIOR, Predictions
+from training.networks.depthwise import use_fast_depthwise
+from training.networks.yolox import CrossStage, activate, separable, unit
+
+STRIDE = 4  # of the predictions
+LEVELS = {8: 64, 16: 128, 32: 256}  # stride -> channels after the bottom-up path
+WIDTH = 64  # of the towers
+
+
+class BottomUp(nn.Module):
+    """The second half of the path-aggregating pyramid; modules are created in the order of the released file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down16, self.fuse16 = separable(64, 64, 2), CrossStage(128, 128, 1, False)
+        self.down32, self.fuse32 = separable(128, 128, 2), CrossStage(256, 256, 1, False)
+
+    def forward(self, at8: Tensor, at16: Tensor, at32: Tensor) -> list[Tensor]:
+        """(B, 64, H/8, W/8), (B, 64, H/16, W/16), (B, 128, H/32, W/32) -> 64, 128 and 256 channels at the same."""
+        wide16 = self.fuse16(torch.cat((self.down16(at8), at16), 1))  # (B, 128, H/16, W/16)
+        wide32 = self.fuse32(torch.cat((self.down32(wide16), at32), 1))  # (B, 256, H/32, W/32)
+        return [at8, wide16, wide32]
+
+
+class Level(nn.Module):
+    """One level's towers for the class and for the box, and what they say of each cell of stride 4."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride, cells = stride, (stride // STRIDE) ** 2
+        self.stem = unit(channels, WIDTH)
+        self.classes = nn.Sequential(separable(WIDTH, WIDTH), separable(WIDTH, WIDTH))
+        self.boxes = nn.Sequential(separable(WIDTH, WIDTH), separable(WIDTH, WIDTH))
+        self.classify, self.objects = nn.Conv2d(WIDTH, cells, 1), nn.Conv2d(WIDTH, cells, 1)
+        self.distances = nn.Conv2d(WIDTH, 4 * cells, 1)
+
+    def forward(self, features: Tensor, fine: Tensor | None) -> Predictions:
+        """(B, C, H/s, W/s) -> predictions at stride 4; `fine` (B, 64, H/s, W/s) joins before the first activation."""
+        convolve, act = self.stem
+        shared = convolve(features)
+        shared = act(shared if fine is None else shared + fine)  # (B, 64, H/s, W/s)
+        for_boxes = self.boxes(shared)
+        seen = self.classify(self.classes(shared)) + self.objects(
+            for_boxes
+        )  # YOLOX reads objectness off the box's tower
+        cells = self.stride // STRIDE
+        logits = functional.pixel_shuffle(seen, cells)  # (B, 1, H/4, W/4)
+        return Predictions(STRIDE, logits, functional.pixel_shuffle(self.distances(for_boxes), cells))
+
+    def start_neutral(self) -> None:
+        """Every cell is background with the prior's certainty."""
+        for last in (self.classify, self.objects, self.distances):
+            nn.init.normal_(last.weight, std=0.01)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        nn.init.constant_(self.classify.bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
+
+
+class YoloxHead(nn.Module):
+    """Feature maps of the YOLOX trunk at strides 4, 8, 16 and 32 -> predictions at stride 4."""
+
+    def __init__(self, fine_channels: int, activation: str) -> None:
+        super().__init__()
+        self.bottom_up = BottomUp()
+        self.levels = nn.ModuleList(Level(channels, stride) for stride, channels in LEVELS.items())
+        self.fine = nn.Conv2d(
+            fine_channels, WIDTH, 2, 2
+        )  # what the trunk knew at stride 4; counts for nothing at first
+        nn.init.zeros_(self.fine.weight)
+        nn.init.zeros_(self.fine.bias)  # type: ignore[arg-type]
+        for level in self.levels:
+            level.start_neutral()  # type: ignore[operator]
+        nn.init.ones_(self.levels[0].distances.bias)  # type: ignore[arg-type, union-attr]
+        activate(self, activation)
+        use_fast_depthwise(self)
+
+    def forward(self, features: Sequence[Tensor]) -> Predictions:
+        """Maps at strides 4, 8, 16, 32 -> logits (B, H/4, W/4) and log distances (B, 4, H/4, W/4)."""
+        fine, *coarse = features
+        maps = self.bottom_up(*coarse)
+        extras = (self.fine(fine), None, None)
+        said = [level(at, extra) for level, at, extra in zip(self.levels, maps, extras, strict=True)]
+        surest = said[0].logits.maximum(said[1].logits).maximum(said[2].logits)  # (B, 1, H/4, W/4)
+        reach = said[0].log_distances + said[1].log_distances + said[2].log_distances
+        return Predictions(STRIDE, surest[:, 0], reach)
