@@ -106,7 +106,7 @@ def _bars(axes: "Axes", rows: Sequence[tuple[str, Percentiles]]) -> None:
 def _over_time(axes: "Axes", samples: Sequence[Sample]) -> None:
     """Every frame as a dot, the median of neighbours as a line: a machine that throttles shows a step."""
     x = np.array([one.at_s for one in samples])
-    y = np.array([one.busy_ms for one in samples])
+    y = np.array([one.interval_ms for one in samples])
     axes.plot(x, y, ".", color=_SHADES["p95"], markersize=3, label="a frame")
     parts = np.array_split(np.arange(len(x)), min(_POINTS, max(1, len(x) // 5)))
     axes.plot(
@@ -118,7 +118,7 @@ def _over_time(axes: "Axes", samples: Sequence[Sample]) -> None:
     )
     axes.set_ylim(0, float(np.percentile(y, 99.5)) * 1.2)
     axes.set_xlabel("seconds since the warm-up", color=_INK)
-    axes.set_ylabel("ms, all stages", color=_INK)
+    axes.set_ylabel("ms from frame to frame", color=_INK)
     axes.legend(frameon=False, ncols=2, fontsize=9, loc="lower right")
     _plain(axes)
 

@@ -11,6 +11,7 @@ from edge.bench.run import BenchRequest, run_bench
 from edge.errors import InvalidValueError, ProcessingError
 from edge.interruption import Stop
 from edge.model_files import SHIPPED_NAMES, PrecisionChoice, resolve
+from edge.options import rounding_note
 from edge.recognizer import Recognizer, RecognizerSettings
 
 STDOUT = Path("-")
@@ -73,7 +74,9 @@ def bench(
     """
     from edge.bench.figures import in_words
 
-    report = run_bench(request, Recognizer(model_file, settings), model_file, stop)
+    recognizer = Recognizer(model_file, settings)
+    notes = rounding_note(settings.input_wh, recognizer.exact_input_wh)
+    report = run_bench(request, recognizer, model_file, stop, notes)
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     _say(outputs, in_words(report), report.to_json())
@@ -98,7 +101,11 @@ def bench_comparison(
     from edge.bench.compare import Contender, compare, comparison_in_words
 
     files = [resolve(model, precision) for model in models]
-    comparison = compare([Contender(file, Recognizer(file, settings)) for file in files], request, stop)
+    contenders = [Contender(file, Recognizer(file, settings)) for file in files]
+    comparison = compare(contenders, request, stop)
+    for one in contenders:
+        for note in rounding_note(settings.input_wh, one.recognizer.exact_input_wh):
+            print(f"warning: {one.file.name}: {note}", file=sys.stderr)
     _say(outputs, comparison_in_words(comparison), comparison.to_json())
     from edge.bench.chart import comparison_chart
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edge.records import Frame, Image, SizeWH, SourceInfo
 from edge.sources import Source, open_source
+from edge.sources.shrink import Fit
 
 MADE_WH = SizeWH(1920, 1080)
 MADE_FPS = 30.0
@@ -69,14 +70,17 @@ def _plane(size_wh: SizeWH, random: np.random.Generator) -> npt.NDArray[np.uint8
 class EndlessSource(Source):
     """A source that goes on until `enough()`: a recording starts again at its end, as if it were one long one."""
 
-    def __init__(self, uri: str | None, enough: Callable[[], bool], *, grey: bool = False) -> None:
-        """Open `uri`, or make frames where it is None.
+    def __init__(
+        self, uri: str | None, enough: Callable[[], bool], *, grey: bool = False, fit: Fit | None = None
+    ) -> None:
+        """Open `uri`, or make frames where it is None. `grey` is for made frames, `fit` as in `open_source`.
 
         Raises:
             SourceError: it cannot be opened.
         """
         self._uri = uri
         self._enough = enough
+        self._fit = fit
         self._source: Source = MadeFrames(grey=grey) if uri is None else self._open(uri)
         self.info = replace(self._source.info, frame_count=None)
         self.warnings: list[str] = []
@@ -105,4 +109,4 @@ class EndlessSource(Source):
         self._source.close()
 
     def _open(self, uri: str) -> Source:
-        return open_source(uri, still_running=lambda: not self._enough())
+        return open_source(uri, still_running=lambda: not self._enough(), fit=self._fit)

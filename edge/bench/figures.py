@@ -45,7 +45,7 @@ class Sample:
     """One frame of the run."""
 
     at_s: float  # since the warm-up ended
-    busy_ms: float  # all stages together
+    interval_ms: float  # since the frame before it
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Sink(Protocol):
         Raises:
             ProcessingError: the sink failed half-way.
         """
+        return
 
     def close(self) -> None:
         """Finish the file; a second call does nothing."""

@@ -16,7 +16,7 @@ from edge.bench.sweep import PEOPLE, StageGrowth
 from edge.errors import InvalidValueError
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import STAGES
-from tests.edge.spots import crossing, spots, write_pictures, write_video
+from tests.edge.spots import HEIGHT, WIDTH, crossing, spots, write_pictures, write_video
 from tests.models import write_spot_model
 
 FIELDS = {"fps", "cpu_s_per_frame", "peak_rss_mb", "provider", "threads", "model", "precision", "input_wh", "stage_ms"}
@@ -100,6 +100,23 @@ def test_pictures_of_all_sizes_are_measured(bench):
 def test_the_size_is_what_was_asked_for(bench):
     assert bench("--model", "spots.onnx", "--size", "96x64", "--no-video", "--json", "bench.json").returncode == 0
     assert figures()["input_wh"] == [96, 64]
+
+
+def test_a_size_that_the_network_cannot_take_is_rounded_up_and_said(bench):
+    done = bench("--model", "spots.onnx", "--size", "90x50", "--no-video", "--json", "bench.json")
+    assert done.returncode == 0
+    assert "warning: size 90x50 is rounded up to 96x64" in done.stderr
+    assert figures()["warnings"] == ["size 90x50 is rounded up to 96x64: sides are multiples of the network's stride"]
+    compared = bench("--compare", "spots.onnx", "spots.onnx", "--size", "90x50", "--json", "bench.json")
+    assert "warning: spots.onnx: size 90x50 is rounded up to 96x64" in compared.stderr
+
+
+def test_without_video_frames_are_decoded_at_the_networks_size(bench):
+    write_video(Path("flight.mp4"), crossing(40))
+    done = bench("flight.mp4", "--model", "spots.onnx", "--size", "64x48", "--no-video", "--json", "bench.json")
+    assert done.returncode == 0
+    assert ran(figures()["stage_ms"]) == {"decode", "preprocess", "infer", "postprocess"}
+    assert figures()["frame_wh"] == [WIDTH, HEIGHT]
 
 
 def test_figures_on_standard_output_stand_alone(bench):
