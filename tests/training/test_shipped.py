@@ -9,23 +9,13 @@ import torch
 
 from edge.contract import ModelMetadata
 from edge.errors import ModelError
-from export.build import export_model
 from export.model_file import write_model
-from tests.export.conftest import export_settings
 from tests.models import write_spot_model
 from tests.training.people import draw_people
 from training.checkpoints import load_checkpoint
 from training.shipped import read_shipped, require_same
 
 IMAGES = [draw_people([(10, 20), (60, 40)], seed=k) for k in range(2)]
-
-
-@pytest.fixture(scope="module")
-def exported(learnt_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model file of a student whose trunk and heads are full of batch norms."""
-    settings = export_settings(learnt_student, tmp_path_factory.mktemp("export") / "people.onnx")
-    assert list(export_model(settings))
-    return settings.out
 
 
 def changed(file: Path, to: Path, **changes: object) -> Path:
@@ -36,8 +26,8 @@ def changed(file: Path, to: Path, **changes: object) -> Path:
     return to
 
 
-def test_a_shipped_student_answers_as_its_checkpoint_does(exported, learnt_student):
-    shipped = read_shipped(exported)
+def test_a_shipped_student_answers_as_its_checkpoint_does(shipped_model, learnt_student):
+    shipped = read_shipped(shipped_model)
     original = load_checkpoint(learnt_student).network()
     images = torch.from_numpy(np.stack(IMAGES)).permute(0, 3, 1, 2)
     with torch.no_grad():
@@ -48,25 +38,25 @@ def test_a_shipped_student_answers_as_its_checkpoint_does(exported, learnt_stude
     assert shipped.metadata.modality == "rgb"
 
 
-def test_the_file_and_the_student_from_it_agree_on_pictures(exported):
-    assert require_same(read_shipped(exported), exported, IMAGES) < 1e-3
-    assert require_same(read_shipped(exported), exported, []) == 0
+def test_the_file_and_the_student_from_it_agree_on_pictures(shipped_model):
+    assert require_same(read_shipped(shipped_model), shipped_model, IMAGES) < 1e-3
+    assert require_same(read_shipped(shipped_model), shipped_model, []) == 0
 
 
-def test_a_student_that_answers_otherwise_is_refused(exported):
-    shipped = read_shipped(exported)
+def test_a_student_that_answers_otherwise_is_refused(shipped_model):
+    shipped = read_shipped(shipped_model)
     with torch.no_grad():
         shipped.student.head.classify.bias.add_(0.5)
     with pytest.raises(ModelError, match=r"must be rebuilt to the same answers, got logits that differ by 0\.5"):
-        require_same(shipped, exported, IMAGES)
+        require_same(shipped, shipped_model, IMAGES)
 
 
-def test_what_cannot_be_rebuilt_is_refused_with_what_to_do(exported, tmp_path):
-    spec = load_spec(exported)
+def test_what_cannot_be_rebuilt_is_refused_with_what_to_do(shipped_model, tmp_path):
+    spec = load_spec(shipped_model)
     cases = [
-        (changed(exported, tmp_path / "a.onnx", settings={}), "must say which architecture it has, got none"),
+        (changed(shipped_model, tmp_path / "a.onnx", settings={}), "must say which architecture it has, got none"),
         (
-            changed(exported, tmp_path / "b.onnx", settings={"spec": {**spec, "box_depth": 2}}),
+            changed(shipped_model, tmp_path / "b.onnx", settings={"spec": {**spec, "box_depth": 2}}),
             "got none for head.box_tower.1.0.0; name the checkpoint",
         ),
         (write_spot_model(tmp_path / "c.onnx"), "must say which architecture it has"),

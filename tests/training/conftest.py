@@ -1,0 +1,19 @@
+"""One model file for the tests of this room that start from one: an export takes seconds."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shipped_model(learnt_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of a student whose trunk and heads are full of batch norms; it names its data."""
+    from export.build import export_model
+    from tests.export.conftest import export_settings
+
+    folder = tmp_path_factory.mktemp("shipped")
+    card = folder / "data.toml"
+    card.write_text('intended_use = "Say \\"hello\\"."\n[[data]]\nname = "Rectangles"\nlicence = "CC0"\n')
+    settings = export_settings(learnt_student, folder / "people.onnx", data_card=card)
+    assert list(export_model(settings))
+    return settings.out

@@ -1,0 +1,161 @@
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
+from tests.training.people import STUDENT, run_settings, write_people
+from training.checkpoints import load_checkpoint
+from training.data_card import read_data_card
+from training.datasets import read_dataset
+from training.finetune import TRAIN, FinetuneSettings, finetune, freeze_front, hold_norms
+from training.networks.student import Student
+from training.run import train
+
+SHORT = dataclasses.replace(TRAIN, steps=4, batch_size=4, learning_rate=1e-4, warmup_steps=1, epoch_steps=2)
+
+
+@pytest.fixture(scope="module")
+def place_rgb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures of six scenes."""
+    return write_people(tmp_path_factory.mktemp("place") / "place-rgb", 12)
+
+
+def settings(model: Path, dataset: Path, out: Path, **changes: object) -> FinetuneSettings:
+    values: dict[str, object] = {"train": SHORT, "crop_px": 64, **changes}
+    return FinetuneSettings(str(model), dataset, out, **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def adapted(learnt_student: Path, place_rgb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a finished run."""
+    out = tmp_path_factory.mktemp("adapted") / "out"
+    said = list(finetune(settings(learnt_student, place_rgb, out, allow_worse=True)))
+    (out / "said.txt").write_text("\n".join(said))
+    return out
+
+
+def test_a_run_says_who_teaches_and_who_judges_and_leaves_a_report(adapted):
+    said = (adapted / "said.txt").read_text()
+    assert said.startswith("learns from 8 pictures (")
+    assert "is judged by 4 (" in said
+    assert "warning: fewer than 20 pictures" in said
+    assert f"kestrel-export {adapted / 'student.pt'} my-model.onnx --validate {adapted / 'held-out.json'}" in said
+    assert "AP50:95" in (adapted / "before-after.txt").read_text()
+    figures = json.loads((adapted / "before-after.json").read_text())
+    assert figures["before"]["ap50"] > 0.3  # it knows such people already
+    assert cv2.imread(str(adapted / "before-after.png")) is not None
+    lines = [json.loads(line) for line in (adapted / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert "held_out" in lines[0]
+
+
+def test_the_adapted_student_says_where_it_comes_from(adapted, learnt_student):
+    checkpoint = load_checkpoint(adapted / "student.pt")
+    assert (checkpoint.kind, checkpoint.modality, checkpoint.settings["weights"]) == ("student", "rgb", "student")
+    assert checkpoint.settings["dataset"] == "place-rgb"
+    assert checkpoint.settings["started_from"]["dataset"] == "people-rgb"
+    assert checkpoint.settings["finetune"]["frozen"] == 0.75
+    assert checkpoint.settings["augment"]["default_long_side"] == 960
+    assert checkpoint.network().spec == STUDENT
+
+
+def test_most_of_the_trunk_and_all_statistics_stay_as_they_were_and_the_head_learns(adapted, learnt_student):
+    before, after = (load_checkpoint(f).averaged for f in (learnt_student, adapted / "student.pt"))
+    changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert any(name.startswith("head.") for name in changed)
+    assert not any("running" in name for name in changed)
+    trunk = [name for name in before if name.startswith("trunk.") and name.endswith("weight")]
+    assert 0 < sum(name in changed for name in trunk) <= 0.4 * len(trunk)
+    assert trunk[0] not in changed
+
+
+def test_the_held_out_pictures_and_the_data_card_are_what_export_reads(adapted, place_rgb):
+    held = read_dataset(adapted / "held-out.json")
+    assert len(held.pictures) == 4
+    assert {p.path.parent for p in held.pictures} == {(place_rgb / "images").resolve()}
+    assert read_data_card(adapted / "data-card.toml").data[-1].name == "place-rgb"
+
+
+def test_a_shipped_model_file_is_adapted_and_its_sources_are_kept(shipped_model, place_rgb, tmp_path):
+    out = tmp_path / "out"
+    assert list(finetune(settings(shipped_model, place_rgb, out, allow_worse=True)))
+    values = tomllib.loads((out / "data-card.toml").read_text())
+    assert values["intended_use"] == 'Say "hello".'
+    assert [entry["name"] for entry in values["data"]] == ["Rectangles", "place-rgb"]
+    assert load_checkpoint(out / "student.pt").settings["weights"] == "people"
+
+
+def test_a_student_that_got_worse_is_not_written_unless_that_is_allowed(learnt_student, place_rgb, tmp_path):
+    ruinous = dataclasses.replace(SHORT, learning_rate=0.3)
+    out = tmp_path / "out"
+    with pytest.raises(ProcessingError, match=r"got worse on the held-out pictures, .*AP50 .* add --allow-worse"):
+        list(finetune(settings(learnt_student, place_rgb, out, train=ruinous)))
+    assert (out / "before-after.png").is_file()
+    assert not (out / "student.pt").exists()
+
+
+def test_a_run_stops_when_nothing_gets_better(learnt_student, place_rgb, tmp_path):
+    ruinous = dataclasses.replace(SHORT, learning_rate=0.3, steps=40, epoch_steps=1)
+    out = tmp_path / "out"
+    list(finetune(settings(learnt_student, place_rgb, out, train=ruinous, patience=1, allow_worse=True)))
+    assert len((out / "metrics.jsonl").read_text().splitlines()) < 20
+
+
+def test_a_teacher_and_older_pictures_are_mixed_in_against_forgetting(learnt_student, place_rgb, people_rgb, tmp_path):
+    teacher = train(run_settings(people_rgb, tmp_path / "teacher", "teacher", steps=1))
+    out = tmp_path / "out"
+    mixed = settings(learnt_student, place_rgb, out, teacher=teacher, replay=people_rgb, allow_worse=True)
+    assert list(finetune(mixed))
+    line = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])
+    assert {"soft", "soft_box"} <= line.keys()
+    described = load_checkpoint(out / "student.pt").settings
+    assert (described["teacher"], described["finetune"]["replay"]) == ("teacher.pt", "people-rgb")
+
+
+def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_rgb, tmp_path):
+    thermal = write_people(tmp_path / "place-thermal", 4)
+    teacher = train(run_settings(people_rgb, tmp_path / "teacher", "teacher", steps=1))
+    cases = [
+        (settings(learnt_student, place_rgb, tmp_path), "out must be an empty folder"),
+        (settings(learnt_student, thermal, tmp_path / "free"), "dataset must be rgb as student is, got 'thermal'"),
+        (settings(teacher, place_rgb, tmp_path / "free"), "MODEL must be a student, got a teacher's checkpoint"),
+        (settings(tmp_path / "no.pt", place_rgb, tmp_path / "free"), "checkpoint must be an existing file"),
+        (settings(tmp_path / "no.onnx", place_rgb, tmp_path / "free"), "model must be one of rgb"),
+        (settings(learnt_student, place_rgb, tmp_path / "free", replay=thermal), "replay must be rgb"),
+    ]
+    for wrong, rule in cases:
+        with pytest.raises(UnusableInputError, match=rule):
+            list(finetune(wrong))
+    assert not (tmp_path / "free").exists()
+
+
+@pytest.mark.parametrize(("changes", "rule"), [({"frozen": 1.5}, "frozen must"), ({"patience": 0}, "patience must")])
+def test_settings_out_of_range_are_refused(changes, rule):
+    with pytest.raises(InvalidValueError, match=rule):
+        settings(Path("a"), Path("b"), Path("c"), **changes)
+
+
+@pytest.mark.parametrize(("share", "learning"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
+def test_a_share_of_the_trunk_is_frozen_from_the_picture_on(share, learning):
+    student = Student(STUDENT)
+    layers = sum(isinstance(m, torch.nn.Conv2d) for m in student.trunk.modules())
+    assert freeze_front(student.trunk, share) == pytest.approx(learning * layers, abs=1)
+    flags = [p.requires_grad for p in student.trunk.parameters()]
+    assert flags == sorted(flags)
+    assert np.mean(flags) == pytest.approx(learning, abs=0.2)
+    assert all(p.requires_grad for p in student.head.parameters())
+
+
+def test_norms_that_are_held_answer_while_learning_as_they_do_when_judged():
+    torch.manual_seed(0)
+    student = Student(STUDENT).train()
+    hold_norms(student)
+    images = torch.rand(2, 3, 64, 64) * 255
+    learning = student(images)[4].logits
+    assert torch.equal(learning, student.eval()(images)[4].logits)

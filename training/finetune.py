@@ -1,0 +1,309 @@
+"""A student adapted to a user's own place from as few as twenty labelled pictures.
+
+What it knows is kept: most of the trunk is frozen, batch norm keeps its statistics (a few pictures make poor ones), the
+rate is low. Two things can be mixed in against forgetting (Li & Hoiem, "Learning without forgetting", arXiv
+1606.09282): a teacher's soft targets on the same pictures, and older labelled pictures as every fourth of a batch.
+
+Part of the pictures is held out, by scene (splits.py). The run stops when it gets no better on them (snapshots.py), and
+what is reported is cross-fitted over their scenes. A student that got worse is not written.
+
+    OUT/student.pt                      for kestrel-export
+    OUT/held-out.json                   pictures to fit threshold and presence to: kestrel-export's --validate
+    OUT/data-card.toml                  what shaped the weights: kestrel-export's --data-card
+    OUT/before-after.txt, .png, .json   what has changed
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from edge.contract import TrainingData
+from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
+from training.adapt_report import Comparison, draw, figures_of, losses, table
+from training.augment import AugmentSettings
+from training.batches import TrainingBatches
+from training.checkpoints import Checkpoint, save_checkpoint, strip
+from training.coco_scoring import DetectedPicture
+from training.data_card import UNSTATED
+from training.datasets import Dataset, read_dataset
+from training.datasets.coco_writing import write_coco
+from training.distill import LossSettings, distill_step
+from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
+from training.evaluation import detect, load_image
+from training.metrics import append_metrics
+from training.networks.student import Student
+from training.networks.teacher import Teacher
+from training.processes import Processes
+from training.snapshots import Snapshot, best, cross_fitted, stale
+from training.splits import Split, split_by_scene
+from training.start_point import StartPoint, read_start_point
+from training.targets import Batch
+from training.teacher_files import load_network_file
+from training.torch_recognizer import TorchRecognizer
+
+FEW_PICTURES = 20
+PROOF_PICTURES = 3  # on which a model file and its student are compared
+REPLAY_SHARE = 4  # every fourth picture of a batch is an old one
+TRAIN = TrainSettings(steps=400, learning_rate=2e-4, warmup_steps=20, flat_share=0.2, epoch_steps=25)
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneSettings:
+    """Everything that fine-tuning depends on."""
+
+    model: str  # shipped name, FP32 model file or student's checkpoint
+    dataset: Path
+    out: Path
+    train: TrainSettings = TRAIN
+    crop_px: int = 320
+    hold_out: float = 0.3  # share of the pictures that judge and never teach
+    frozen: float = 0.75  # share of the trunk's layers, from the picture on, that keep their weights
+    patience: int = 5  # epochs without anything better
+    teacher: Path | None = None
+    losses: LossSettings = field(default_factory=lambda: LossSettings(soft=0.25, soft_box=0.5))
+    replay: Path | None = None  # older labelled pictures
+    allow_worse: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.frozen <= 1:
+            raise InvalidValueError("frozen", "in 0..1", self.frozen)
+        if self.patience < 1:
+            raise InvalidValueError("patience", "at least 1", self.patience)
+
+
+def finetune(settings: FinetuneSettings) -> Iterator[str]:
+    """Adapt, judge, and write the student if it has not got worse; yields lines of progress.
+
+    Raises:
+        UnusableInputError: bad data, no student, another modality, an output that exists.
+        ProcessingError: the student got worse; the report is kept. Or the disk is full.
+    """
+    _check_out(settings.out)
+    dataset = read_dataset(settings.dataset, require_pedestrians=True)
+    split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
+    proof = [load_image(picture) for picture in dataset.pictures[:PROOF_PICTURES]]
+    start = read_start_point(settings.model, proof)
+    _require_modality(start, dataset, "dataset")
+    yield from _described(split)
+    before = _ask(start.student, start, split.held_out)
+    snapshots = _learn(settings, start, split)
+    comparison = _compare(start, before, snapshots)
+    worse = losses(comparison.before, comparison.after)
+    _write_report(settings, start, split, comparison)
+    yield table(comparison)
+    if worse and not settings.allow_worse:
+        raise ProcessingError(
+            f"{start.name} got worse on the held-out pictures, {' and '.join(worse)}: student.pt was not written "
+            f"(see {settings.out / 'before-after.png'}); label more pictures, or add --allow-worse"
+        )
+    finished = settings.out / "student.pt"
+    save_checkpoint(_checkpoint(settings, start, dataset, best(snapshots), comparison), finished)
+    yield f"wrote {finished}; make a model of it: {_export_command(settings.out)}"
+
+
+def hold_norms(network: nn.Module) -> None:
+    """Batch norms use the statistics that they have, also while the network learns; changed in place."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(_evaluate)
+
+
+def _evaluate(module: nn.Module, _: Any) -> None:
+    module.train(False)
+
+
+def freeze_front(trunk: nn.Module, share: float) -> int:
+    """The first layers of a trunk keep their weights, in place; returns the number of layers that still learn."""
+    layers = [m for m in trunk.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    order = [p for m in trunk.modules() for p in m.parameters(recurse=False)]
+    frozen = round(share * len(layers))
+    first = next((i for i, p in enumerate(order) if frozen < len(layers) and p is layers[frozen].weight), len(order))
+    for parameter in order[:first]:
+        parameter.requires_grad_(False)
+    return len(layers) - frozen
+
+
+def _learn(settings: FinetuneSettings, start: StartPoint, split: Split) -> tuple[Snapshot, ...]:
+    """The loop: an epoch, a look at the held-out pictures, until nothing gets better."""
+    torch.manual_seed(settings.train.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = start.student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher = _load_teacher(settings, start, device)
+    judge = _copy_of(network)
+    hold_norms(network)
+    freeze_front(network.trunk, settings.frozen)
+    average = MovingAverage(network, settings.train.average_decay)
+    learner = Learner(network, make_optimizer(network, settings.train), average, Progress())
+    stream = _stream(settings, start, split)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    snapshots: list[Snapshot] = []
+    bar: tqdm[Any]
+    with tqdm(total=1000, desc="finetune", disable=not sys.stderr.isatty()) as bar:
+        while learner.progress.share(settings.train) < 1.0 and not stale(snapshots, settings.patience):
+            means = train_one_epoch(
+                learner,
+                lambda batch: distill_step(network, teacher, batch, settings.losses),
+                stream,
+                settings.train,
+                Processes(),
+                bar,
+            )
+            judge.load_state_dict(average.state)
+            found = _ask(judge, start, split.held_out)
+            weights = {k: v.cpu() for k, v in strip(judge).items()}
+            snapshots.append(Snapshot(learner.progress.step, weights, found))
+            means["held_out"] = snapshots[-1].quality
+            append_metrics(settings.out / "metrics.jsonl", learner.progress.step, learner.progress.seconds, means)
+    return tuple(snapshots)
+
+
+def _copy_of(network: Student) -> Student:
+    copied = Student(network.spec)
+    return copied.to(next(network.parameters()).device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def _ask(student: Student, start: StartPoint, held_out: Dataset) -> tuple[DetectedPicture, ...]:
+    recognizer = TorchRecognizer(
+        student, student.spec.stride, start.default_long_side, start.max_enlarge, student.spec.coarsest
+    )
+    return detect(recognizer.recognise, held_out.pictures)
+
+
+def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.device) -> Student | Teacher | None:
+    if settings.teacher is None:
+        return None
+    checkpoint = load_network_file(settings.teacher)
+    if checkpoint.modality != start.modality:
+        rule = f"of modality {start.modality}"
+        raise InvalidValueError("teacher", rule, checkpoint.modality, "name another file")
+    network = checkpoint.network()
+    if start.student.spec.stride not in network.strides:
+        rule = f"one with a head at stride {start.student.spec.stride}"
+        raise InvalidValueError("teacher", rule, f"strides {list(network.strides)}", "name another file")
+    moved = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved.requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iterator[Batch]:
+    augment = dataclasses.replace(
+        AugmentSettings.of(start.modality, settings.crop_px),
+        default_long_side=start.default_long_side,
+        max_enlarge=start.max_enlarge,
+    )
+    count, seed = settings.train.batch_size, settings.train.seed
+    if settings.replay is None:
+        return TrainingBatches(split.learn, augment, count, seed).starting_at(0)
+    old = read_dataset(settings.replay)
+    _require_modality(start, old, "replay")
+    replayed = max(1, count // REPLAY_SHARE)
+    ours = TrainingBatches(split.learn, augment, max(1, count - replayed), seed).starting_at(0)
+    return map(_joined, ours, TrainingBatches(old, augment, replayed, seed + 1).starting_at(0))
+
+
+def _joined(ours: Batch, old: Batch) -> Batch:
+    return Batch(torch.cat((ours.images, old.images)), ours.targets + old.targets, ours.names + old.names)
+
+
+def _compare(start: StartPoint, before: tuple[DetectedPicture, ...], snapshots: tuple[Snapshot, ...]) -> Comparison:
+    kept = best(snapshots)
+    first = Snapshot(0, {}, before)
+    former = figures_of(before, start.threshold, start.calibration)
+    return Comparison(
+        before=former,
+        # Of pictures that all show somebody, or all nobody, presence cannot be fitted: what was known stays.
+        after=figures_of(cross_fitted(snapshots), calibration=None if former.pairs else start.calibration),
+        steps=(0, *(one.step for one in snapshots)),
+        qualities=(first.quality, *(one.quality for one in snapshots)),
+        kept_step=kept.step,
+    )
+
+
+def _checkpoint(
+    settings: FinetuneSettings, start: StartPoint, dataset: Dataset, kept: Snapshot, comparison: Comparison
+) -> Checkpoint:
+    described: Mapping[str, Any] = {
+        "augment": {
+            **asdict(AugmentSettings.of(start.modality, settings.crop_px)),
+            "default_long_side": start.default_long_side,
+            "max_enlarge": start.max_enlarge,
+        },
+        "dataset": dataset.name,
+        "train": asdict(settings.train),
+        "losses": asdict(settings.losses) if settings.teacher else {},
+        "teacher": settings.teacher.name if settings.teacher else None,
+        "weights": start.name,
+        "finetune": {
+            "frozen": settings.frozen,
+            "hold_out": settings.hold_out,
+            "replay": settings.replay.name if settings.replay else None,
+            "before": comparison.before.to_json(),
+            "after": comparison.after.to_json(),
+        },
+        "started_from": dict(start.settings),
+        "step": kept.step,
+    }
+    return Checkpoint("student", start.student.spec.to_json(), start.modality, kept.weights, described, {}, {}, {})
+
+
+def _write_report(settings: FinetuneSettings, start: StartPoint, split: Split, comparison: Comparison) -> None:
+    out = settings.out
+    held = split.held_out
+    scenes = "by scene" if split.by_scene else "by picture: there is only one scene"
+    title = f"{start.name} on {held.name}: {len(held.pictures)} pictures, held out {scenes}"
+    draw(comparison, title, out / "before-after.png")
+    figures = {"before": comparison.before.to_json(), "after": comparison.after.to_json()}
+    write_coco(out / "held-out.json", held.pictures, start.modality)
+    try:
+        (out / "before-after.txt").write_text(f"{title}\n\n{table(comparison)}\n", encoding="utf-8")
+        (out / "before-after.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        (out / "data-card.toml").write_text(_data_card(start, held.name), encoding="utf-8")
+    except OSError as error:
+        raise ProcessingError(f"{out} must be writable, got {error}; free some space and try again") from None
+
+
+def _data_card(start: StartPoint, dataset: str) -> str:
+    """TOML as kestrel-export reads it; JSON's strings are TOML's."""
+    data = (*start.data, TrainingData(dataset, "the user's own"))
+    lines = [f"intended_use = {json.dumps(start.intended_use or UNSTATED)}"]
+    for one in data:
+        lines += ["[[data]]", *(f"{name} = {json.dumps(value)}" for name, value in asdict(one).items())]
+    return "\n".join(lines) + "\n"
+
+
+def _described(split: Split) -> Iterator[str]:
+    learn, held = split.learn, split.held_out
+    scenes = [len({p.scene for p in part.pictures}) for part in (learn, held)]
+    yield (
+        f"learns from {len(learn.pictures)} pictures ({learn.pedestrians} pedestrians, {scenes[0]} scenes), "
+        f"is judged by {len(held.pictures)} ({held.pedestrians} pedestrians, {scenes[1]} scenes)"
+    )
+    if not split.by_scene:
+        yield "warning: too few scenes to hold one out: neighbours of what it learns judge, so expect less elsewhere"
+    empty = sum(not len(p.boxes_xyxy) for p in held.pictures)
+    if not empty:
+        yield "warning: every held-out picture shows somebody: label empty ones, too, or false alarms go unseen"
+    if len(learn.pictures) + len(held.pictures) < FEW_PICTURES:
+        yield f"warning: fewer than {FEW_PICTURES} pictures; figures of so few say little"
+
+
+def _require_modality(start: StartPoint, dataset: Dataset, name: str) -> None:
+    if dataset.modality not in (None, start.modality):
+        raise InvalidValueError(name, f"{start.modality} as {start.name} is", dataset.modality, "name another model")
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UnusableInputError(f"out must be an empty folder, got {str(out)!r}; name another")
+
+
+def _export_command(out: Path) -> str:
+    card = f"--data-card {out / 'data-card.toml'}"
+    return f"kestrel-export {out / 'student.pt'} my-model.onnx --validate {out / 'held-out.json'} {card}"

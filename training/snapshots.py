@@ -1,0 +1,70 @@
+"""Early stopping: which of the snapshots of a run to keep, and what that choice is worth on pictures it did not see.
+
+The snapshot with the best figures on the held-out pictures is kept. Its figures there would flatter it, since it was
+chosen for them; so what is reported is cross-fitted: the pictures of each fold are answered by the snapshot that is the
+best on all other folds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from training.calibration import folds_by_scene
+from training.coco_scoring import DetectedPicture, score_ap50
+from training.presence_scoring import auroc
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A network at one step of a run, and what it said of the held-out pictures, always in the same order."""
+
+    step: int
+    weights: Mapping[str, Tensor]
+    detected: tuple[DetectedPicture, ...]
+
+    @property
+    def quality(self) -> float:
+        """See `quality_of`."""
+        return quality_of(self.detected)
+
+
+def quality_of(detected: Sequence[DetectedPicture]) -> float:
+    """Mean of AP50 and of the AUROC of presence, of those that these pictures can tell; 0 where they tell neither."""
+    known = [one for one in detected if len(one.picture.boxes_xyxy) or not len(one.picture.ignore_xyxy)]
+    presence = np.array([one.presence for one in known], dtype=np.float64)
+    people = np.array([len(one.picture.boxes_xyxy) > 0 for one in known], dtype=bool)
+    figures = (score_ap50(detected) if detected else None, auroc(presence[people], presence[~people]))
+    told = [figure for figure in figures if figure is not None]
+    return float(np.mean(told)) if told else 0.0
+
+
+def best(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """The snapshot with the highest quality, the earliest of equals."""
+    return max(snapshots, key=lambda one: (one.quality, -one.step))
+
+
+def stale(snapshots: Sequence[Snapshot], patience: int) -> bool:
+    """Whether the best snapshot is `patience` or more snapshots ago."""
+    return len(snapshots) > patience and best(snapshots) not in snapshots[-patience:]
+
+
+def cross_fitted(snapshots: Sequence[Snapshot]) -> tuple[DetectedPicture, ...]:
+    """Of every picture, what the snapshot says that is the best on the other folds; one scene is cut by picture."""
+    pictures = [one.picture for one in snapshots[0].detected]
+    scenes = [picture.scene for picture in pictures]
+    if len(set(scenes)) == 1:
+        scenes = [str(k) for k in range(len(pictures))]
+    fold = folds_by_scene(scenes, np.array([len(p.boxes_xyxy) > 0 for p in pictures]))
+    answers: list[DetectedPicture] = list(snapshots[0].detected)
+    for k in sorted(set(fold.tolist())):
+        rest = np.flatnonzero(fold != k).tolist() or list(range(len(pictures)))
+
+        def elsewhere(one: Snapshot, rest: Sequence[int] = rest) -> tuple[float, int]:
+            return quality_of([one.detected[i] for i in rest]), -one.step
+
+        chosen = max(snapshots, key=elsewhere)
+        for i in np.flatnonzero(fold == k):
+            answers[i] = chosen.detected[i]
+    return tuple(answers)

@@ -1,0 +1,75 @@
+"""Where fine-tuning starts: a shipped model, a model file, or a student's checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.contract import Calibration, TrainingData
+from edge.errors import UnusableInputError
+from edge.model_files import SHIPPED_NAMES, resolve
+from edge.records import Image, Modality
+from training.checkpoints import load_checkpoint
+from training.networks.student import Student
+from training.shipped import read_shipped, require_same
+
+
+@dataclass(frozen=True, slots=True)
+class StartPoint:
+    """A student as it is before it learns on, in evaluation mode, and what is known of it."""
+
+    name: str
+    student: Student
+    modality: Modality
+    default_long_side: int
+    max_enlarge: float
+    settings: Mapping[str, Any]  # how it was trained
+    threshold: float | None = None  # None: a checkpoint has none
+    calibration: Calibration | None = None
+    intended_use: str = ""
+    data: tuple[TrainingData, ...] = ()  # that shaped its weights
+
+
+def read_start_point(model: str, images: Sequence[Image]) -> StartPoint:
+    """`model` is a shipped model's name, an FP32 model file or a checkpoint; `images` prove that a file was read right.
+
+    Raises:
+        UnusableInputError: none of these, or not a student's.
+    """
+    if model in SHIPPED_NAMES or Path(model).suffix == ".onnx":
+        return _from_model_file(resolve(model, "fp32"), images)
+    return _from_checkpoint(Path(model))
+
+
+def _from_model_file(file: Path, images: Sequence[Image]) -> StartPoint:
+    shipped = read_shipped(file)
+    require_same(shipped, file, images)
+    metadata = shipped.metadata
+    return StartPoint(
+        name=metadata.name,
+        student=shipped.student,
+        modality=metadata.modality,
+        default_long_side=metadata.default_long_side,
+        max_enlarge=metadata.max_enlarge,
+        settings={k: v for k, v in metadata.settings.items() if k != "spec"},
+        threshold=metadata.score_threshold,
+        calibration=metadata.calibration,
+        intended_use=metadata.intended_use,
+        data=metadata.data,
+    )
+
+
+def _from_checkpoint(file: Path) -> StartPoint:
+    checkpoint = load_checkpoint(file)
+    student = checkpoint.network()
+    if not isinstance(student, Student):
+        raise UnusableInputError(f"MODEL must be a student, got a {checkpoint.kind}'s checkpoint; name another file")
+    size = checkpoint.settings["augment"]
+    return StartPoint(
+        name=file.stem,
+        student=student,
+        modality=checkpoint.modality,
+        default_long_side=int(size["default_long_side"]),
+        max_enlarge=float(size["max_enlarge"]),
+        settings=checkpoint.settings,
+    )
