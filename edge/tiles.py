@@ -19,7 +19,10 @@ from edge.records import Boxes, Scores, SizeWH
 OVERLAP_PX = 96  # the largest person that tiles alone answer for; on the shrunk frame those are tall enough to be found
 _CUT_PX = 2.0
 _CUT_SHARE = 0.1  # of the box's side: the network guesses where a person ends that it sees in part
-_LEAST_ODDS = 1e-6
+OVERVIEW_IOU = 0.3  # where the tile's whole box and the overview's are taken for one person
+_WHOLE, _OVERVIEW, _CUT = range(3)
+_EVERYWHERE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
+_LEAST_CHANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class TilePlan:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen in one tile, or of the whole frame, in frame pixels."""
+    """What was seen in one tile, in frame pixels."""
 
     tile: Tile
     found: Detections
@@ -128,78 +131,83 @@ def cut_boxes(boxes_xyxy: Boxes, tile: Tile, frame_wh: SizeWH) -> Mask:
     return cut
 
 
-def merge(seen: Sequence[Seen], frame_wh: SizeWH, max_iou: float) -> Detections:
+def merge(overview: Detections, seen: Sequence[Seen], frame_wh: SizeWH, max_iou: float) -> Detections:
     """One box for each person, by descending score: duplicates in the overlaps are gone, parts are joined.
 
-    Two boxes are of one person if their IoU is greater than `max_iou`; of a cut box with another, the IoU within the
-    tile that cuts it. Whole boxes go before cut ones, then the higher score does.
+    Whole boxes of tiles go before those of the overview (its boxes fit less well), those before cut ones; then the
+    higher score does. Two boxes are of one person if their IoU is greater than `max_iou`, or `OVERVIEW_IOU` for a
+    whole one and one of the overview. Of a cut box it is the IoU within the tile that cuts it. Linear in people.
     """
-    candidates = _Candidates.of(seen, frame_wh)
-    kept: list[int] = []
-    for j in candidates.order:
-        rows = np.array(kept, np.int64)
-        matches = candidates.overlaps(j, rows) > max_iou
-        if not matches.any():
-            kept.append(int(j))
-        elif candidates.cut[j]:
-            candidates.join(int(j), rows[matches])
-    boxes_xyxy = geometry.clip(candidates.boxes_xyxy[kept], frame_wh)
-    scores = candidates.scores[kept]
+    pool = _Pool.of(overview, seen, frame_wh)
+    boxes_xyxy, stays = pool.boxes_xyxy.copy(), [True] * len(pool.scores)
+    into = list(range(len(pool.scores)))  # the box that each was joined to
+    for better, worse in pool.same_person(max_iou).tolist():
+        gone = not stays[better] and into[better] == better
+        if gone or not stays[worse]:
+            continue
+        stays[worse] = False
+        if pool.rank[better] == pool.rank[worse] == _CUT:
+            into[worse] = into[better]
+            boxes_xyxy[into[better]] = _joined(boxes_xyxy[into[better]], pool.boxes_xyxy[worse])
+    boxes_xyxy, scores = geometry.clip(boxes_xyxy[stays], frame_wh), pool.scores[stays]
     best = np.argsort(-scores, kind="stable")
     best = best[geometry.not_empty(boxes_xyxy[best])]
     return Detections(boxes_xyxy[best], scores[best])
 
 
-class _Candidates:
-    """All boxes of all tiles, the whole ones first; joining changes them in place."""
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """All boxes of a frame, the most trustworthy first; `within_xyxy` is the tile that cuts each, else everywhere."""
 
-    def __init__(self, boxes_xyxy: Boxes, scores: Scores, cut: Mask, tiles_xyxy: Boxes) -> None:
-        self.boxes_xyxy, self.scores, self.cut = boxes_xyxy, scores, cut
-        # A whole box is compared everywhere, a cut one within its tile only.
-        self._within_xyxy = np.where(cut[:, None], tiles_xyxy, _EVERYWHERE)
-        self.order = np.lexsort((-scores, cut))
+    boxes_xyxy: Boxes  # (N, 4)
+    scores: Scores  # (N,)
+    rank: npt.NDArray[np.int64]  # (N,)
+    within_xyxy: Boxes  # (N, 4)
 
     @classmethod
-    def of(cls, seen: Sequence[Seen], frame_wh: SizeWH) -> "_Candidates":
-        none = Seen(Tile(0, 0, frame_wh.width, frame_wh.height, 0.0), Detections(_NO_BOXES, _NO_SCORES))
-        parts = [none, *seen]
-        return cls(
-            np.concatenate([part.found.boxes_xyxy for part in parts]),
-            np.concatenate([part.found.scores for part in parts]),
-            np.concatenate([cut_boxes(part.found.boxes_xyxy, part.tile, frame_wh) for part in parts]),
-            np.concatenate([np.tile(part.tile.as_box(), (len(part.found.scores), 1)) for part in parts]),
-        )
-
-    def overlaps(self, j: int, rows: npt.NDArray[np.int64]) -> Scores:
-        """IoU of box j with each of `rows`, within the tiles that cut either; 0 where nothing is left of one."""
+    def of(cls, overview: Detections, seen: Sequence[Seen], frame_wh: SizeWH) -> "_Pool":
+        boxes_xyxy = np.concatenate([overview.boxes_xyxy, *(part.found.boxes_xyxy for part in seen)])
+        scores = np.concatenate([overview.scores, *(part.found.scores for part in seen)])
+        whole = np.full(len(overview.scores), _OVERVIEW, np.int64)
+        cuts = [cut_boxes(part.found.boxes_xyxy, part.tile, frame_wh) for part in seen]
+        rank = np.concatenate([whole, *(np.where(cut, _CUT, _WHOLE) for cut in cuts)])
+        everywhere = np.tile(_EVERYWHERE, (len(overview.scores), 1))
         within = np.concatenate(
             [
-                np.maximum(self._within_xyxy[rows, :2], self._within_xyxy[j, :2]),
-                np.minimum(self._within_xyxy[rows, 2:], self._within_xyxy[j, 2:]),
-            ],
-            axis=1,
+                everywhere,
+                *(
+                    np.where(cut[:, None], part.tile.as_box(), _EVERYWHERE)
+                    for part, cut in zip(seen, cuts, strict=True)
+                ),
+            ]
         )
-        mine, theirs = _clipped(self.boxes_xyxy[j], within), _clipped(self.boxes_xyxy[rows], within)
-        shared = _areas(
-            np.concatenate([np.maximum(mine[:, :2], theirs[:, :2]), np.minimum(mine[:, 2:], theirs[:, 2:])], axis=1)
-        )
+        order = np.lexsort((-scores, rank))
+        return cls(boxes_xyxy[order], scores[order], rank[order], within[order])
+
+    def same_person(self, max_iou: float) -> geometry.Indices:
+        """Pairs (P, 2) of boxes that show one person, the more trustworthy first in each and by it."""
+        pairs = np.sort(geometry.overlapping_pairs(self.boxes_xyxy), axis=1)
+        one, other = pairs.T
+        within = _shared(self.within_xyxy[one], self.within_xyxy[other])
+        mine, theirs = _shared(self.boxes_xyxy[one], within), _shared(self.boxes_xyxy[other], within)
+        shared = _areas(_shared(mine, theirs))
         union = _areas(mine) + _areas(theirs) - shared
         iou: Scores = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-        return iou
-
-    def join(self, j: int, rows: npt.NDArray[np.int64]) -> None:
-        """Box j is a part of the person of the first of `rows`; if both are cut, the person reaches over both."""
-        if not self.cut[rows].all():
-            return
-        first = rows[0]
-        for boxes_xyxy in (self.boxes_xyxy, self._within_xyxy):
-            boxes_xyxy[first, :2] = np.minimum(boxes_xyxy[first, :2], boxes_xyxy[j, :2])
-            boxes_xyxy[first, 2:] = np.maximum(boxes_xyxy[first, 2:], boxes_xyxy[j, 2:])
+        loose = (self.rank[one] == _WHOLE) & (self.rank[other] == _OVERVIEW)
+        pairs = pairs[iou > np.where(loose, min(OVERVIEW_IOU, max_iou), max_iou)]
+        return np.asarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))])
 
 
-def _clipped(boxes_xyxy: Boxes, within: Boxes) -> Boxes:
-    low = np.maximum(boxes_xyxy[..., :2], within[:, :2])
-    return np.concatenate([low, np.minimum(boxes_xyxy[..., 2:], within[:, 2:])], axis=1)
+def _shared(one_xyxy: Boxes, other_xyxy: Boxes) -> Boxes:
+    """What two boxes have in common, (N, 4); where that is nothing, the far corner lies before the near one."""
+    return np.concatenate(
+        [np.maximum(one_xyxy[:, :2], other_xyxy[:, :2]), np.minimum(one_xyxy[:, 2:], other_xyxy[:, 2:])], axis=1
+    )
+
+
+def _joined(one_xyxy: Boxes, other_xyxy: Boxes) -> Boxes:
+    """The box (4,) around two."""
+    return np.concatenate([np.minimum(one_xyxy[:2], other_xyxy[:2]), np.maximum(one_xyxy[2:], other_xyxy[2:])])
 
 
 def _areas(boxes_xyxy: Boxes) -> Scores:
@@ -219,25 +227,18 @@ def left_to_tiles(overview: Detections, tiles: Sequence[Tile], overlap_px: int =
     return np.logical_and(inside, small)
 
 
-def frame_presence(overview: float, tiles: Sequence[float]) -> float:
-    """The chance 0..1 that somebody is in the frame, from what the overview and each tile say, each calibrated alone.
+def frame_presence(pictures: Sequence[float]) -> float:
+    """The chance 0..1 that somebody is in the frame, from what its pictures (overview and tiles) say, calibrated alone.
 
-    The highest of k answers would be too high: each tile is one more chance of a false alarm. If somebody is there,
-    some tile shows it, a priori each as likely as the other, and for half of the people the overview does. Then
-    Bayes' factor for `somebody` is the mean of the parts' factors, and, the prior being the same, the frame's odds are
-    the mean of the odds: half the overview's, half the tiles' mean. One answer alone stays as it is.
+    The highest of k answers would be too high: each picture is one more chance of a false alarm. If somebody is in the
+    frame, one of its pictures shows it, a priori each as likely as the others. Then Bayes' factor for `somebody` is the
+    mean of the pictures' factors, and, the prior being the same, the frame's odds are the mean of the pictures' odds.
+    One picture alone stays as it is.
     """
-    if not tiles:
-        return overview
-    odds = (_odds(overview) + sum(map(_odds, tiles)) / len(tiles)) / 2
+    odds = sum(map(_odds, pictures)) / len(pictures)
     return odds / (1 + odds)
 
 
 def _odds(probability: float) -> float:
-    p = min(max(probability, _LEAST_ODDS), 1 - _LEAST_ODDS)
+    p = min(max(probability, _LEAST_CHANCE), 1 - _LEAST_CHANCE)
     return p / (1 - p)
-
-
-_EVERYWHERE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
-_NO_BOXES = np.zeros((0, 4), np.float32)
-_NO_SCORES = np.zeros(0, np.float32)

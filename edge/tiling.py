@@ -115,7 +115,7 @@ class Batches:
         presences = tuple(part.presence for part in parts)
         finished = time.perf_counter()
         recognition = Recognition(
-            presence=tiles.frame_presence(overview.presence, presences),
+            presence=tiles.frame_presence((overview.presence, *presences)),
             boxes_xyxy=found.boxes_xyxy,
             scores=found.scores,
             preprocess_ms=1000 * (prepared - started),
@@ -131,12 +131,10 @@ class Batches:
         return Seen(tile, Detections(found.boxes_xyxy + offset, found.scores))
 
     def _merge(self, overview: Predictions, seen: Sequence[Seen]) -> Detections:
-        frame_wh = self.plan.frame_wh
         whole = self._distinct(self._recognizer.candidates(overview, self._overview))
         large = ~tiles.left_to_tiles(whole, [part.tile for part in seen])
-        everything = Tile(0, 0, frame_wh.width, frame_wh.height, 1.0)
-        view = Seen(everything, Detections(whole.boxes_xyxy[large], whole.scores[large]))
-        return tiles.merge((view, *seen), frame_wh, self._recognizer.metadata.nms_iou)
+        whole = Detections(whole.boxes_xyxy[large], whole.scores[large])
+        return tiles.merge(whole, seen, self.plan.frame_wh, self._recognizer.metadata.nms_iou)
 
     def _distinct(self, found: Detections) -> Detections:
         best = geometry.nms(found.boxes_xyxy, found.scores, self._recognizer.metadata.nms_iou)
@@ -174,7 +172,7 @@ class Spread:
         said = [m.presence for m in self._memories if tile_schedule.fresh(m, now_s, max_age_s)]
         return replace(
             recognition,
-            presence=tiles.frame_presence(sight.overview, said),
+            presence=tiles.frame_presence((sight.overview, *said)),
             coverage=tile_schedule.coverage(plan.tiles, self._memories, now_s, max_age_s),
         )
 
