@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from edge.config import read_config, settings_of, write_config
-from edge.options import ModelOption, Precision, PrecisionOption, SizeOption, ThreadsOption, parse_size, rounding_note
+from edge.options import (
+    ModelOption,
+    Precision,
+    PrecisionOption,
+    ProviderOption,
+    ThreadsOption,
+    parse_size,
+    rounding_note,
+)
 from edge.output_options import (
     ClipAfterSOption,
     ClipBeforeSOption,
@@ -33,6 +41,16 @@ from edge.output_options import (
     video_budget_of,
 )
 from edge.secrets import name_sources
+from edge.view_options import (
+    FOLLOW_LOAD,
+    BudgetMsOption,
+    MaxTemperatureOption,
+    TileMaxAgeOption,
+    Tiles,
+    TilesOption,
+    WatchSizeOption,
+    view_of,
+)
 from edge.watch_options import (
     CsvOption,
     EnterOption,
@@ -91,9 +109,15 @@ def watch(
     model: ModelOption = "rgb",
     precision: PrecisionOption = Precision.auto,
     threads: ThreadsOption = None,
-    size: SizeOption = None,
+    provider: ProviderOption = None,
+    size: WatchSizeOption = None,
     threshold: ThresholdOption = None,
     show: ShowOption = False,
+    # How it looks at a frame
+    tiles: TilesOption = Tiles.off,
+    tile_max_age: TileMaxAgeOption = 2.0,
+    budget_ms: BudgetMsOption = None,
+    max_temperature: MaxTemperatureOption = None,
     # Results
     out: OutOption = None,
     jsonl: JsonlOption = None,
@@ -144,7 +168,7 @@ def watch(
 
     Example: kestrel watch night-flight.mp4 --model thermal --out results
     """
-    size_wh = parse_size(size)
+    size_wh = parse_size(None if size == FOLLOW_LOAD else size)
     if print_config:
         print(write_config(context.params, settings_of(watch)), end="")
         return
@@ -161,7 +185,7 @@ def watch(
     from edge.verdict import VerdictOptions
     from edge.watch import Selection
 
-    settings = RecognizerSettings(threads, threshold, size_wh)
+    settings = RecognizerSettings(threads, threshold, size_wh, provider)
     request = WatchRequest(
         sources=tuple(uris),
         outputs=OutputOptions(
@@ -182,6 +206,7 @@ def watch(
             SignalRules(stall_after, max_outage, frozen_after),
         ),
         verdict=VerdictOptions(enter, leave, enter_s, leave_s),
+        view=view_of(size, tiles, tile_max_age, budget_ms, max_temperature),
         resume=resume,
         show=show,
     )

@@ -35,6 +35,12 @@ SizeOption = Annotated[
     str | None,
     typer.Option(metavar="WxH", help="Exact input of the network, e.g. 1280x736; larger sees smaller people."),
 ]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="What computes: cpu, cuda, openvino, ..., as ONNX Runtime offers.  [default: cpu]"
+    ),
+]
 
 
 class SectionedCommand(TyperCommand):
@@ -42,6 +48,10 @@ class SectionedCommand(TyperCommand):
 
     Typer itself shows sections only in rich's frames, which are of no use in a log or a narrow terminal.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`--tiles` may stand alone."""
+        return super().parse_args(ctx, with_value(args, "--tiles", ("off", "all", "auto"), default="all"))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section a panel, in the order of the signature; those without a panel come first."""
@@ -54,6 +64,15 @@ class SectionedCommand(TyperCommand):
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def with_value(words: list[str], option: str, values: tuple[str, ...], default: str) -> list[str]:
+    """The command line with the default after each `option` that stands alone: no value of its own follows."""
+    given: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        alone = word == option and following not in values and "--" not in given
+        given += [word, default] if alone else [word]
+    return given
 
 
 def parse_size(text: str | None) -> SizeWH | None:

@@ -26,7 +26,7 @@ from edge.sources.shrink import Fit
 from edge.supervisor import Supervisor, SupervisorSink
 from edge.terminal import TerminalSink
 from edge.verdict import Judge, VerdictOptions
-from edge.view import View, WholeView
+from edge.view import ViewSettings, open_view
 from edge.watch import Selection, watch
 
 # What `--resume` need not do again.
@@ -42,6 +42,7 @@ class WatchRequest:
     selection: Selection = field(default_factory=Selection)
     live: LiveOptions = field(default_factory=LiveOptions)
     verdict: VerdictOptions = field(default_factory=VerdictOptions)
+    view: ViewSettings = field(default_factory=ViewSettings)
     resume: bool = False
     show: bool = False
     shared: SharedOutputs | None = None  # page and messages, where they are open
@@ -146,7 +147,7 @@ def watch_one(
         source = stack.enter_context(
             open_source(uri, request.live, still_running=lambda: not stop.requested, fit=_fit(request, recognizer))
         )
-        view: View = WholeView(recognizer)
+        view = open_view(recognizer, request.view, source.info)
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             outputs.clear(folder)
@@ -164,9 +165,9 @@ def watch_one(
 
 
 def _fit(request: WatchRequest, recognizer: Recognizer) -> Fit | None:
-    """The network's own size, where nobody but the network looks at the pictures; else None, for whole pictures."""
+    """The network's own size, where only the network looks at the pictures, and once; else None, for whole pictures."""
     page = request.shared is not None and request.shared.http is not None
-    if request.outputs.need_pictures or request.show or page:
+    if request.outputs.need_pictures or request.show or page or not request.view.plain:
         return None
     return lambda frame_wh: recognizer.place(frame_wh).content_wh
 

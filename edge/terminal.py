@@ -11,7 +11,7 @@ from edge.sinks.sink import Sink
 
 
 class TerminalSink(Sink):
-    """Warnings and lost signals go to stderr as they come, the summary to `words`.
+    """Warnings, lost signals and sizes that follow the load go to stderr as they come, the summary to `words`.
 
     The progress bar (frames, time left, frames a second) is drawn only where stderr is a terminal.
     """
@@ -29,6 +29,8 @@ class TerminalSink(Sink):
         """Show what the record says to a person."""
         if frame is not None:
             self._bar.update(1)
+        if isinstance(record, Event) and record.event.startswith("size_"):
+            self._say(f"{self._title}: {record.event.replace('_', ' ')}: {record.detail}")
         if isinstance(record, Event) and record.event.startswith("signal_"):
             self._say(f"{self._title}: {record.event.replace('_', ' ')} at {record.captured_at or record.time_s}")
         if isinstance(record, Header | Summary):

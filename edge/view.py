@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.ladder import LadderRule
 from edge.recognizer import Recognizer
-from edge.records import Event, Frame, Recognition, SizeWH
+from edge.records import Event, Frame, Recognition, SizeWH, SourceInfo
 
 Tiles = Literal["off", "all", "auto"]
 DEFAULT_MAX_AGE_S = 2.0
@@ -62,6 +62,11 @@ class ViewSettings:
         if self.budget_ms is not None and self.tiles != "auto" and not self.follow_load:
             raise UnusableInputError("--budget-ms must go with --size auto or --tiles auto; add one of them")
 
+    @property
+    def plain(self) -> bool:
+        """Whether every frame is seen as a whole at one size: then a decoder may shrink it to that."""
+        return self.tiles == "off" and not self.follow_load and self.max_temperature_c is None
+
 
 class WholeView:
     """Every frame as a whole, at the model's own size, or the one that was asked for."""
@@ -78,3 +83,23 @@ class WholeView:
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The network's input where it is the same for all frames."""
         return self._recognizer.exact_input_wh if frame_wh is None else self._recognizer.place(frame_wh).input_wh
+
+
+def open_view(recognizer: Recognizer, settings: ViewSettings, info: SourceInfo) -> View:
+    """The view that was asked for, for one source.
+
+    Raises:
+        InvalidValueError: an exact size that tiles cannot have.
+    """
+    from edge.adaptive import AdaptiveView
+    from edge.tiling import Spreading, TiledView
+
+    if settings.plain:
+        return WholeView(recognizer)
+    budget_ms = settings.budget_ms or (1000 / (info.fps or ASSUMED_FPS) if info.live or settings.follow_load else None)
+    if settings.tiles == "all":
+        return TiledView(recognizer)
+    if settings.tiles == "auto":
+        return TiledView(recognizer, Spreading(settings.tile_max_age_s, budget_ms))
+    rule = LadderRule(budget_ms if settings.follow_load else None, settings.max_temperature_c)
+    return AdaptiveView(recognizer, rule, choose=settings.follow_load)
