@@ -1,8 +1,9 @@
-"""`kestrel-train evaluate MODEL.onnx DATASET`: the figures of a model file, measured through the runtime that flies."""
+"""`kestrel-train evaluate MODEL DATASET`: the figures of a model, measured through the runtime that flies."""
 
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,16 @@ import typer
 from edge.errors import UnusableInputError
 
 if TYPE_CHECKING:
+    from training.candidates import Candidate
+    from training.datasets import Dataset
     from training.evaluation import Evaluation
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Model file, or the name of a shipped model.", metavar="MODEL.onnx")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Model file, name of a shipped model, checkpoint or teacher's file.", metavar="MODEL"),
+    ],
     dataset: Annotated[
         Path, typer.Argument(help="Labelled folder: COCO, VisDrone, YOLO or HIT-UAV.", metavar="DATASET")
     ],
@@ -26,33 +32,100 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N pictures.", min=1, metavar="N")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: usable cores, at most 4.", min=1)] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Judge it under eight corruptions as well; nine times as long.")
+    ] = False,
+    looks: Annotated[
+        bool, typer.Option("--looks", help="Judge it on inverted, iron and rainbow copies as well (thermal).")
+    ] = False,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Average a checkpoint over scales and flips; it takes several times as long.")
+    ] = False,
+    train_set: Annotated[
+        Path | None,
+        typer.Option(
+            help="Warn of pictures that nearly repeat one of this training set; default: the model's own, where it "
+            "lies beside DATASET.",
+            metavar="DATASET",
+        ),
+    ] = None,
 ) -> None:
-    """Print how well a model finds the pedestrians of a labelled folder."""
-    from edge.model_files import resolve
+    """Print how well a model finds the pedestrians of a labelled folder.
+
+    Example: kestrel-train evaluate thermal data/val --report report/ --robustness --looks --train-set data/train
+    """
+    from training.candidates import open_candidate
+    from training.corruptions import CORRUPTIONS, LOOKS
     from training.datasets import read_dataset
-    from training.evaluation import evaluate_model
-    from training.report import table
+    from training.evaluation import evaluate as judge_all
+    from training.evaluation import modality_warning
+    from training.report import table, variants_table, write_report, write_variants
+    from training.robustness import measure_variants
 
     pictures = read_dataset(dataset, split)
     if limit is not None:
         pictures = dataclasses.replace(pictures, pictures=pictures.pictures[:limit])
     _check_outputs(report, json_file)
-    evaluation = evaluate_model(resolve(model), pictures, threads=threads)
-    to_stdout = json_file == Path("-")
-    if json_file is not None:
-        _write_json(evaluation.to_json(), json_file)
-    if not to_stdout:
+    candidate = open_candidate(model, threads=threads, tta=tta)
+    training_set = _training_set(train_set, candidate, dataset)
+    warnings = (*pictures.warnings, *modality_warning(pictures, candidate.modality), *_fit_warning(candidate, pictures))
+    pictures = dataclasses.replace(pictures, warnings=warnings)
+    evaluation = judge_all(candidate.recognise, pictures, threshold=candidate.threshold, model=candidate.name)
+    quiet = json_file == Path("-")
+    figures = evaluation.to_json()
+    if not quiet:
         typer.echo(table(evaluation))
     for warning in evaluation.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if report is not None:
-        _write_report(evaluation, report)
+        _say_written(write_report(evaluation, report))
+    if training_set is not None:
+        figures["near_duplicates"] = _near_duplicates(evaluation, training_set, report)
+    for stem, variants in (("robustness", CORRUPTIONS if robustness else ()), ("looks", LOOKS if looks else ())):
+        if variants:
+            rows = measure_variants(candidate.recognise, evaluation, variants)
+            figures[stem] = [row.to_json() for row in rows]
+            if not quiet:
+                typer.echo(f"\n{variants_table(rows, evaluation)}")
+            if report is not None:
+                _say_written(write_variants(rows, evaluation, report, stem))
+    if json_file is not None:
+        _write_json(figures, json_file)
 
 
-def _write_report(evaluation: "Evaluation", folder: Path) -> None:
-    from training.report import write_report
+def _training_set(told: Path | None, candidate: "Candidate", dataset: Path) -> "Dataset | None":
+    """The data set that is named, or the model's own where it lies beside the one to judge on."""
+    from training.datasets import read_dataset
 
-    for file in write_report(evaluation, folder):
+    if told is None and candidate.trained_on:
+        beside = dataset.resolve().parent / candidate.trained_on
+        told = beside if beside.is_dir() and beside != dataset.resolve() else None
+    return None if told is None else read_dataset(told)
+
+
+def _fit_warning(candidate: "Candidate", pictures: "Dataset") -> tuple[str, ...]:
+    if candidate.fitted_to != pictures.name:
+        return ()
+    return (
+        f"threshold and presence of {candidate.name} were fitted to {pictures.name}: what depends on them is "
+        "cross-fitted in the model's card, and a little too good here",
+    )
+
+
+def _near_duplicates(evaluation: "Evaluation", training_set: "Dataset", report: Path | None) -> dict[str, Any]:
+    from training.near_duplicates import find_near_duplicates
+    from training.pair_sheet import write_pair_sheet
+
+    found = find_near_duplicates(evaluation, training_set)
+    if found.pairs or found.same_scene:
+        typer.echo(f"warning: {found}", err=True)
+    if report is not None and found.pairs:
+        _say_written((write_pair_sheet(found, report / "near_duplicates.png"),))
+    return found.to_json()
+
+
+def _say_written(files: Iterable[Path]) -> None:
+    for file in files:
         typer.echo(f"wrote {file}", err=True)
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from edge.contract import MAX_DETECTIONS
 from edge.errors import InvalidValueError
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.records import Image, Recognition, SizeWH
+from edge.records import Image, Modality, Recognition, SizeWH
 from edge.sources.pictures import read_picture
 from training.coco_scoring import BoxScores, DetectedPicture, PictureMatch, match_pictures, score_ap50, score_boxes
 from training.datasets import Dataset, DatasetError, LabelledPicture
@@ -140,12 +140,17 @@ def evaluate_model(
         DatasetError: a picture that cannot be decoded, or has another size than its annotation says.
     """
     recognizer = Recognizer(model_file, RecognizerSettings(threads, threshold=SCORE_FLOOR, input_wh=input_wh))
-    warnings = dataset.warnings
-    if dataset.modality not in (None, recognizer.metadata.modality):
-        warnings += (f"{dataset.name} is {dataset.modality} footage, the model is for {recognizer.metadata.modality}",)
+    warnings = (*dataset.warnings, *modality_warning(dataset, recognizer.metadata.modality))
     threshold = recognizer.metadata.score_threshold
     detected = detect(recognizer.recognise, dataset.pictures)
     return judge(detected, threshold, model=recognizer.info.name, dataset=dataset.name, warnings=warnings)
+
+
+def modality_warning(dataset: Dataset, modality: Modality) -> tuple[str, ...]:
+    """What to say of a data set that is not what the model is for."""
+    if dataset.modality in (None, modality):
+        return ()
+    return (f"{dataset.name} is {dataset.modality} footage, the model is for {modality}",)
 
 
 def evaluate(

@@ -4,6 +4,7 @@ The contact sheets are made of pictures of the data set, so the data set's licen
 never commit or publish them where it does not allow that.
 """
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from edge.errors import ProcessingError
 from edge.records import Image
 from training.evaluation import Evaluation, load_image, precision_recall
 from training.mistakes import Kind, Mistake, count_mistakes, find_mistakes
+from training.robustness import VariantScore
 
 TILE_PX = 192
 SHEET_COLUMNS = 6
@@ -50,8 +52,9 @@ def table(evaluation: Evaluation) -> str:
         "",
         f"AP50 {_text(boxes.ap50)}   AP50:95 {_text(boxes.ap50_95)}   centre AP {_text(boxes.centre_ap)}   "
         f"max recall {_text(boxes.max_recall)}",
-        f"presence: AUROC {_text(presence.auroc)}   calibration error {_text(presence.calibration_error)}   "
-        f"({presence.positives} pictures with and {presence.negatives} without pedestrians)",
+        f"presence: AUROC {_text(presence.auroc)}   calibration error {_text(presence.calibration_error)} "
+        f"(by chance alone {_text(presence.error_by_chance)})   "
+        f"{presence.positives} pictures with and {presence.negatives} without pedestrians",
         "",
         "                   score  precision   recall       F1  count error",
     ]
@@ -83,6 +86,47 @@ def _mistakes_text(evaluation: Evaluation) -> list[str]:
         f"of {alarms} false alarms {counts.loose} are loose boxes, {counts.double} second boxes of a person, "
         f"{counts.nobody} about nobody",
     ]
+
+
+def variants_table(rows: Sequence[VariantScore], evaluation: Evaluation) -> str:
+    """Accuracy on changed pictures beside that on the pictures as they are, as plain text."""
+    lines = [
+        f"{'pictures':14}    AP50  of clean    AUROC  how",
+        f"{'as they are':14}{_text(evaluation.boxes.ap50):>8}{'':>10}{_text(evaluation.presence.auroc):>9}",
+    ]
+    for row in rows:
+        share = "-" if row.share_of_clean is None else f"{row.share_of_clean:.0%}"
+        lines.append(f"{row.name:14}{_text(row.ap50):>8}{share:>10}{_text(row.auroc):>9}  {row.severity}")
+    known = [row.share_of_clean for row in rows if row.share_of_clean is not None]
+    if known:
+        lines.append(f"{'mean':14}{'':8}{float(np.mean(known)):>10.0%}")
+    return "\n".join(lines)
+
+
+def write_variants(rows: Sequence[VariantScore], evaluation: Evaluation, folder: Path, stem: str) -> tuple[Path, ...]:
+    """Write `stem`.txt and `stem`.png: table and bars.
+
+    Raises:
+        ProcessingError: a file cannot be written.
+    """
+    title = f"{evaluation.model} on {evaluation.dataset}"
+    text = f"{title}: {len(evaluation.judged)} pictures\n\n{variants_table(rows, evaluation)}\n"
+    chart = _write_chart(lambda clean, axes: draw_variants(rows, clean, axes), evaluation, folder / f"{stem}.png")
+    return _write_text(text, folder / f"{stem}.txt"), chart
+
+
+def draw_variants(rows: Sequence[VariantScore], evaluation: Evaluation, axes: Axes) -> None:
+    """Share of the clean AP50 that is left, one bar each."""
+    for k, row in enumerate(rows):
+        share = row.share_of_clean or 0.0
+        axes.barh(k, share, color="#0072B2")
+        axes.text(share + 0.01, k, f"{share:.0%}, AP50 {_text(row.ap50)}", va="center", fontsize=8)
+    axes.axvline(1.0, color="#999999", linestyle="--")
+    labels = [row.name + "\n" + textwrap.fill(row.severity, 34) for row in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.35), xlabel="share of the AP50 on the pictures as they are")
+    axes.set_title(f"{evaluation.model} on {evaluation.dataset}, AP50 {_text(evaluation.boxes.ap50)}", fontsize=10)
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:

@@ -1,0 +1,78 @@
+"""What can be judged: a model file through the runtime that flies, or a checkpoint or teacher in PyTorch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import UnusableInputError
+from edge.model_files import resolve
+from edge.recognizer import Recognizer, RecognizerSettings
+from edge.records import Image, Modality, Recognition, SizeWH
+from edge.thermal import PaletteReader
+from training.evaluation import SCORE_FLOOR
+
+CHECKPOINT_SUFFIXES = (".pt", ".safetensors")
+CHECKPOINT_THRESHOLD = 0.3  # a checkpoint has none of its own: as an export without validation pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A function from picture to Recognition, and what is known of it."""
+
+    recognise: Callable[[Image], Recognition]
+    name: str
+    modality: Modality
+    threshold: float  # from which it says pedestrian
+    trained_on: str  # name of its data set; empty where it does not say
+    fitted_to: str = ""  # name of the data set that threshold and presence were fitted to
+
+
+def open_candidate(
+    model: str, *, threads: int | None = None, tta: bool = False, input_wh: SizeWH | None = None
+) -> Candidate:
+    """A shipped model by its name, a model file, a checkpoint, or a teacher's file. `tta`: averaged over scales and
+    flips, for what runs in PyTorch.
+
+    Raises:
+        ModelError: no Kestrel model.
+        UnusableInputError: no checkpoint of ours, or `tta` for a model file.
+    """
+    if Path(model).suffix in CHECKPOINT_SUFFIXES:
+        return _of_checkpoint(Path(model), threads, tta)
+    if tta:
+        raise UnusableInputError(f"--tta must come with a checkpoint, got {model!r}; a model file runs as it flies")
+    file = resolve(model)
+    recognizer = Recognizer(file, RecognizerSettings(threads, threshold=SCORE_FLOOR, input_wh=input_wh))
+    settings = recognizer.metadata.settings
+    return Candidate(
+        recognise=recognizer.recognise,
+        name=recognizer.info.name,
+        modality=recognizer.metadata.modality,
+        threshold=recognizer.metadata.score_threshold,
+        trained_on=str(settings.get("dataset", "")),
+        fitted_to=str(settings.get("fitted_to", "")),
+    )
+
+
+def _of_checkpoint(file: Path, threads: int | None, tta: bool) -> Candidate:
+    import torch  # seconds; a model file needs none of it
+
+    from training.teacher_files import load_network_file
+    from training.torch_recognizer import TorchRecognizer
+    from training.tta import AveragedRecognizer
+
+    torch.set_num_threads(threads or torch.get_num_threads())
+    checkpoint = load_network_file(file)
+    network = checkpoint.network()
+    trained_at = checkpoint.settings["augment"]
+    long_side, enlarge = int(trained_at["default_long_side"]), float(trained_at["max_enlarge"])
+    recognizer = TorchRecognizer(network, network.strides[0], long_side, enlarge)
+    recognise = AveragedRecognizer(recognizer).recognise if tta else recognizer.recognise
+    palette = PaletteReader()  # as the runtime that flies does
+    return Candidate(
+        recognise=recognise if checkpoint.modality == "rgb" else lambda image: recognise(palette.to_grey(image)),
+        name=file.stem + ("+tta" if tta else ""),
+        modality=checkpoint.modality,
+        threshold=CHECKPOINT_THRESHOLD,
+        trained_on=str(checkpoint.settings.get("dataset", "")),
+    )

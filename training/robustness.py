@@ -1,0 +1,80 @@
+"""How much of its accuracy a model keeps under corruptions, or on thermal pictures of another look."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from edge.contract import MAX_DETECTIONS
+from edge.records import Image, Recognition
+from training.coco_scoring import DetectedPicture, score_ap50
+from training.corruptions import Variant
+from training.datasets import LabelledPicture
+from training.evaluation import SCORE_FLOOR, Evaluation, load_image
+from training.presence_scoring import auroc
+
+
+@dataclass(frozen=True, slots=True)
+class VariantScore:
+    """One row of the table. None: nothing to find, or nothing to divide by."""
+
+    name: str
+    severity: str
+    ap50: float | None
+    share_of_clean: float | None  # of the AP50 on the pictures as they are
+    auroc: float | None  # of presence
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures to 0.0001."""
+        return {
+            "name": self.name,
+            "severity": self.severity,
+            "AP50": _rounded(self.ap50),
+            "share_of_clean": _rounded(self.share_of_clean),
+            "AUROC": _rounded(self.auroc),
+        }
+
+
+def measure_variants(
+    recognise: Callable[[Image], Recognition], clean: Evaluation, variants: Sequence[Variant]
+) -> tuple[VariantScore, ...]:
+    """Judge the pictures of an evaluation once more, changed in each of these ways.
+
+    Raises:
+        DatasetError: a picture that can no longer be read.
+    """
+    pictures = [one.detected.picture for one in clean.judged]
+    rows = []
+    for variant in variants:
+        found = []
+        for picture in tqdm(pictures, desc=variant.name, unit="picture", disable=None):
+            changed = variant.of(load_image(picture), picture.path.name)
+            found.append(_detected(picture, recognise(changed), variant.scale))
+        rows.append(_score(variant, found, clean))
+    return tuple(rows)
+
+
+def _detected(picture: LabelledPicture, recognition: Recognition, scale: float) -> DetectedPicture:
+    order = np.argsort(-recognition.scores, kind="stable")[:MAX_DETECTIONS]
+    order = order[recognition.scores[order] >= SCORE_FLOOR]
+    boxes_xyxy = (recognition.boxes_xyxy[order] / scale).astype(np.float32)
+    return DetectedPicture(picture, recognition.presence, boxes_xyxy, recognition.scores[order])
+
+
+def _score(variant: Variant, found: Sequence[DetectedPicture], clean: Evaluation) -> VariantScore:
+    ap50, before = score_ap50(found), clean.boxes.ap50
+    known = [one for one in found if len(one.picture.boxes_xyxy) or not len(one.picture.ignore_xyxy)]
+    by_kind = [[one.presence for one in known if bool(len(one.picture.boxes_xyxy)) == kind] for kind in (True, False)]
+    return VariantScore(
+        name=variant.name,
+        severity=variant.severity,
+        ap50=ap50,
+        share_of_clean=ap50 / before if ap50 is not None and before else None,
+        auroc=auroc(np.array(by_kind[0], np.float64), np.array(by_kind[1], np.float64)),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
