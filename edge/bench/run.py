@@ -27,7 +27,7 @@ from edge.watch import Selection, watch
 _WARM_UP_S = 1.0
 _WARM_UP_SHARE = 0.2  # of a short run
 _MOST_SECONDS = 7 * 86_400.0
-_ENCODER_QUEUE = QueueRule(live=False, capacity=3, images=True)  # as `kestrel watch` has it
+_ENCODER_QUEUE = QueueRule(live=False, capacity=2, images=True)  # as `kestrel watch` has it
 
 
 @dataclass(frozen=True, slots=True)
