@@ -12,6 +12,7 @@ from edge.options import (
     ModelOption,
     Precision,
     PrecisionOption,
+    ProviderOption,
     SectionedCommand,
     SizeOption,
     ThreadsOption,
@@ -72,6 +73,7 @@ def bench(
     model: ModelOption = "rgb",
     precision: PrecisionOption = Precision.auto,
     threads: ThreadsOption = None,
+    provider: ProviderOption = None,
     size: SizeOption = None,
     seconds: Annotated[float, typer.Option(metavar="S", help="How long, after a warm-up.")] = 10.0,
     video: Annotated[bool, typer.Option(help="Draw and encode, as `watch` does.")] = True,
@@ -105,7 +107,7 @@ def bench(
     words = command.sort_operands(operands or (), compare=compare)
     request = BenchRequest(words.source, seconds, video)
     outputs = command.BenchOutputs(json_file, chart)
-    settings = RecognizerSettings(threads, input_wh=size_wh)
+    settings = RecognizerSettings(threads, input_wh=size_wh, provider=provider)
     with stop_on_signals() as stop:
         if compare:
             command.bench_comparison(request, words.models, precision.value, settings, outputs, stop)

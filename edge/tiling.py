@@ -55,8 +55,7 @@ class TiledView:
             self._batches, self._spread = Batches(self._recognizer, plan_for(self._recognizer, frame_wh)), None
         plan = self._batches.plan
         if len(plan.tiles) == 1:  # the frame is hardly larger than a tile: it is seen as a whole, at its own scale
-            side = max(self._recognizer.metadata.default_long_side, frame_wh.long_side)
-            return Look(self._recognizer.recognise(frame.image, side))
+            return Look(self._recognizer.recognise(frame.image, self._side(frame_wh)))
         if self._spreading is None or frame.name is not None:
             return Look(self._batches.recognise(frame.image, lambda _: range(len(plan.tiles))).recognition)
         if self._spread is None:
@@ -67,7 +66,16 @@ class TiledView:
         """The size of a tile."""
         if frame_wh is None:
             return self._recognizer.exact_input_wh
-        return plan_for(self._recognizer, frame_wh).tile_wh
+        plan = plan_for(self._recognizer, frame_wh)
+        if len(plan.tiles) == 1:
+            return self._recognizer.place(frame_wh, self._side(frame_wh)).input_wh
+        return plan.tile_wh
+
+    def _side(self, frame_wh: SizeWH) -> int | None:
+        """The long side at which a frame is seen that is one tile; None: as the user has set it."""
+        if self._recognizer.exact_input_wh is not None:
+            return None
+        return max(self._recognizer.metadata.default_long_side, frame_wh.long_side)
 
 
 def plan_for(recognizer: Recognizer, frame_wh: SizeWH) -> TilePlan:

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def run_sweep(model_file: Path, settings: RecognizerSettings, seconds: float, st
 def sweep_sizes(model_file: Path, settings: RecognizerSettings, seconds: float, stop: Stop) -> tuple[SizePoint, ...]:
     """1080p frames through every size of the ladder, turn by turn."""
     rungs = [
-        Recognizer(model_file, RecognizerSettings(settings.threads, settings.threshold, _input_wh(long_side)))
+        Recognizer(model_file, replace(settings, input_wh=_input_wh(long_side)))
         for long_side in LONG_SIDES_PX
     ]
     images = [frame.image for frame in islice(MadeFrames(grey=rungs[0].info.modality == "thermal"), 32)]
