@@ -43,7 +43,8 @@ def udp_sender(scene: Scene, port: int) -> ServerProcess:
 class StreamServer:
     """Serves the scene to any number of clients, each by an ffmpeg of its own; use it as a context manager.
 
-    `mangle` sees every piece on its way: what it returns is sent, and an empty return hangs up.
+    Another `scene` changes the picture, and its size, within the connections. `mangle` sees every piece on its way:
+    what it returns is sent, and an empty return hangs up.
     """
 
     def __init__(self, scene: Scene, kind: str, port: int = 0) -> None:
@@ -122,17 +123,22 @@ class StreamServer:
             if self.kind == "http":
                 client.recv(65536)
                 client.sendall(_HTTP_HEAD)
-            output = _MPEG_TS if self.kind == "tcp" else _MJPEG
-            with _encoder(self.scene, *output, "pipe:1", stdout=subprocess.PIPE) as encoder:
-                self._encoders.append(encoder)
-                if self._frozen.is_set():
-                    encoder.freeze()
-                self._copy(encoder, client)
+            while self._send_scene(client, self.scene):
+                pass
 
-    def _copy(self, encoder: ServerProcess, client: socket.socket) -> None:
-        assert encoder.process.stdout is not None
-        while piece := encoder.process.stdout.read1(65536):  # type: ignore[attr-defined]
-            sent = self.mangle(piece)
-            if not sent:
-                return
-            client.sendall(sent)
+    def _send_scene(self, client: socket.socket, scene: Scene) -> bool:
+        """Send until the scene is another one: then True, and the next encoder goes on in the same connection."""
+        output = _MPEG_TS if self.kind == "tcp" else _MJPEG
+        with _encoder(scene, *output, "pipe:1", stdout=subprocess.PIPE) as encoder:
+            self._encoders.append(encoder)
+            if self._frozen.is_set():
+                encoder.freeze()
+            assert encoder.process.stdout is not None
+            while piece := encoder.process.stdout.read1(65536):  # type: ignore[attr-defined]
+                sent = self.mangle(piece)
+                if not sent:
+                    return False
+                client.sendall(sent)
+                if self.scene != scene:
+                    return True
+        return False

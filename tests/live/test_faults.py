@@ -1,0 +1,287 @@
+"""What fails in the field, each against a real server: the loop lives, the state is right, nothing is made up."""
+
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.live.watching import Line, Watching
+from tests.models import write_spot_model
+from tests.servers import ffmpeg, rtsp
+from tests.servers.ffmpeg import StreamServer, free_port, udp_sender
+from tests.servers.rtsp import Login, RtspServer
+from tests.servers.scene import PERSON, Scene
+
+needs_ffmpeg = pytest.mark.skipif(bool(ffmpeg.why_not()), reason=ffmpeg.why_not())
+needs_rtsp = pytest.mark.skipif(bool(rtsp.why_not()), reason=rtsp.why_not())
+FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+
+
+@pytest.fixture
+def kestrel(tmp_path):
+    """Starts `kestrel watch` on some sources."""
+    model = write_spot_model(tmp_path / "spots.onnx")
+
+    def start(*arguments: str, **environment: str) -> Watching:
+        return Watching(*arguments, model=model, out=tmp_path / "out", **environment)
+
+    return start
+
+
+def events(lines: list[Line]) -> list[str]:
+    return [line["event"] for line in lines if line["record"] == "event"]
+
+
+def verdicts(lines: list[Line]) -> set[str]:
+    return {line["verdict"] for line in lines if line["record"] == "frame"}
+
+
+@needs_rtsp
+def test_a_killed_server_is_an_outage_that_its_restart_ends(kestrel):
+    with RtspServer(Scene()) as server, kestrel(server.url) as run:
+        run.wait_for_frame("ok", "clear")
+        server.kill()
+        lost = run.wait_for_event("signal_lost")
+        run.wait_for_frame("no_signal")
+        again = run.wait_for_frame("no_signal")
+        with RtspServer(Scene(PERSON), server.port):
+            back = run.wait_for_event("signal_back")
+            run.wait_for_frame("ok", "pedestrian")
+            lines = run.finish()
+    assert events(lines)[:3] == ["signal_lost", "signal_back", "appeared"]
+    outage = lines[lines.index(lost) : lines.index(back)]
+    assert again in outage
+    assert {line["signal"] for line in outage if line["record"] == "frame"} <= {"no_signal", "ok"}
+    assert verdicts(outage[:-1]) == {"unknown"}
+
+
+@needs_rtsp
+def test_a_frozen_link_has_no_signal_until_it_thaws(kestrel):
+    with RtspServer(Scene()) as server, kestrel(server.url) as run:
+        run.wait_for_frame("ok", "clear")
+        server.freeze()
+        first = run.wait_for_frame("no_signal")
+        third = [run.wait_for_frame("no_signal") for _ in range(2)][-1]
+        server.thaw()
+        run.wait_for_frame("ok", "clear")
+        lines = run.finish()
+    assert 1.5 < third["time_s"] - first["time_s"] < 30.0  # one a second, more slowly on a busy machine
+    assert verdicts(lines[lines.index(first) : lines.index(third)]) == {"unknown"}
+
+
+@needs_ffmpeg
+def test_half_a_frame_is_no_frame(kestrel):
+    with StreamServer(Scene(), "http") as server, kestrel(server.url) as run:
+        run.wait_for_frame("ok", "clear")
+        halves = [True]
+
+        def cut(piece: bytes) -> bytes:
+            return piece[: len(piece) // 2] if halves and halves.pop() else b""
+
+        server.mangle = cut
+        run.wait_for_event("signal_lost")
+        server.mangle = bytes
+        run.wait_for_event("signal_back")
+        run.wait_for_frame("ok", "clear")
+        lines = run.finish()
+    assert verdicts(lines) == {"clear", "unknown"}
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_garbage_in_the_stream_is_lived_through(kestrel, kind):
+    dice = random.Random(1)
+    spoilt: list[int] = []
+
+    def spoil(piece: bytes) -> bytes:
+        spoilt.append(len(piece))
+        middle = len(piece) // 2
+        return piece[:middle] + dice.randbytes(dice.randint(1, 2000)) + piece[middle + dice.randint(0, 300) :]
+
+    with StreamServer(Scene(), kind) as server, kestrel(server.url) as run:
+        run.wait_for_frame("ok", "clear")
+        server.mangle = spoil
+        while len(spoilt) < 40:
+            run.pass_by()
+            run.wait_for("any record", lambda line: line["record"] == "frame")
+        server.mangle = bytes
+        run.pass_by()
+        run.wait_for_frame("ok", "clear")
+        run.finish()
+
+
+@needs_ffmpeg
+def test_nothing_but_garbage_is_no_signal(kestrel):
+    with StreamServer(Scene(), "tcp") as server:
+        server.mangle = lambda piece: random.Random(2).randbytes(len(piece))
+        with kestrel(server.url) as run:
+            assert run.wait_for("the header", lambda line: line["record"] == "header")["size_wh"] is None
+            run.wait_for_frame("no_signal")
+            run.wait_for_frame("no_signal")
+            server.mangle = bytes
+            run.wait_for_frame("ok", "clear")
+            run.finish()
+
+
+@needs_ffmpeg
+def test_a_sender_that_dies_and_comes_back_larger_over_udp(kestrel):
+    port = free_port(socket.SOCK_DGRAM)
+    with kestrel(f"udp://127.0.0.1:{port}") as run:
+        with udp_sender(Scene(), port), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            run.wait_for_frame("ok", "clear")
+            for size in (1, 188, 1316, 9000) * 20:
+                stranger.sendto(os.urandom(size), ("127.0.0.1", port))
+            run.pass_by()
+            run.wait_for_frame("ok", "clear")
+        run.wait_for_event("signal_lost")
+        with udp_sender(Scene(width=640, height=384), port):
+            assert "640x384" in run.wait_for_event("signal_back")["detail"]
+            run.wait_for_frame("ok", "clear")
+            run.finish()
+
+
+@needs_ffmpeg
+def test_a_size_that_changes_within_the_stream_is_followed(kestrel):
+    with StreamServer(Scene(), "http") as server, kestrel(server.url) as run:
+        run.wait_for_frame("ok", "clear")
+        server.scene = Scene(PERSON, width=160, height=288)
+        seen = run.wait_for_frame("ok", "pedestrian")
+        server.scene = Scene()
+        run.wait_for_frame("ok", "clear")
+        lines = run.finish()
+    assert all(line["pedestrians"][0]["box_xyxy"][2] <= 160 for line in lines if line.get("pedestrians"))
+    assert all(70 < (box["box_xyxy"][1] + box["box_xyxy"][3]) / 2 < 106 for box in seen["pedestrians"])
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is missing: apt-get install libfaketime")
+def test_a_clock_that_jumps_changes_nothing_but_the_stamps(kestrel, tmp_path):
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    with kestrel("test:320x192@10", **fake, FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1") as run:
+        before = run.wait_for_frame("ok")
+        for jump in ("-40d", "+400d"):
+            clock.write_text(jump)
+            run.pass_by()
+            stamped = before["captured_at"][:7]
+            after = run.wait_for(
+                "a record with the new time", lambda line, s=stamped: line.get("captured_at", s)[:7] != s
+            )
+            assert after["signal"] == "ok"
+            before = run.wait_for_frame("ok")
+            assert 0 <= before["age_ms"] < 60_000
+        lines = run.finish()
+    frames = [line for line in lines if line["record"] == "frame"]
+    assert not {"signal_lost", "signal_back"} & set(events(lines))
+    assert [frame["time_s"] for frame in frames] == sorted(frame["time_s"] for frame in frames)
+
+
+@needs_rtsp
+@pytest.mark.parametrize("digest", [False, True])
+def test_a_wrong_password_is_no_signal_and_no_password_is_shown(kestrel, tmp_path, digest):
+    password, wrong = "p@ss:w/rd%40 secret", "wr@ng:/%20secret"
+    with RtspServer(Scene(), login=Login("gu@rd", password, digest)) as server:
+        url = server.url.replace("//", "//${CAM_USER}:${CAM_PASS}@")
+        misled = server.url.replace("//", "//${CAM_USER}:${WRONG}@")
+        with kestrel(url, misled, CAM_USER="gu@rd", CAM_PASS=password, WRONG=wrong) as run:
+            run.wait_for_frame("ok", "clear")
+            lost = run.wait_for_event("signal_lost")
+            run.wait_for_frame("no_signal")
+            run.wait_for_frame("ok", "clear")
+            titles = b"".join(path.read_bytes() for path in command_lines(run.pid()))
+            lines = run.finish()
+    assert "nauthorized" in lost["detail"]
+    written = b"".join(file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file())
+    said = written + titles + json.dumps(lines).encode() + run.stderr.encode()
+    assert b"rtsp://***@127.0.0.1" in said
+    for secret in ("gu@rd", "gu%40rd", "p@ss", "p%40ss", "wr@ng", "wr%40ng", "secret"):
+        assert secret.encode() not in said
+
+
+def command_lines(pid: int) -> Iterator[Path]:
+    """Of the process and all below it."""
+    yield Path(f"/proc/{pid}/cmdline")
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from command_lines(int(child))
+
+
+@needs_ffmpeg
+def test_a_source_that_is_down_at_start_is_waited_for(kestrel):
+    with StreamServer(Scene(), "tcp") as server:
+        server.stop()
+        with kestrel(server.url) as run:
+            header = run.wait_for("the header", lambda line: line["record"] == "header")
+            assert (header["size_wh"], header["fps"]) == (None, None)
+            run.wait_for_frame("no_signal")
+            run.wait_for_frame("no_signal")
+            server.start()
+            run.wait_for_event("signal_back")
+            run.wait_for_frame("ok", "clear")
+            run.finish()
+
+
+def test_signals_over_and_over_during_an_outage_end_it_well(kestrel, tmp_path):
+    with kestrel(f"tcp://127.0.0.1:{free_port()}") as run:
+        run.wait_for_frame("no_signal")
+        run.finish(*[signal.SIGTERM, signal.SIGINT] * 5)
+    assert json.loads((tmp_path / "out/summary.json").read_text())["exit_reason"] == "interrupted"
+
+
+def test_a_kill_loses_a_second_at_most_and_the_next_start_goes_on(kestrel, tmp_path):
+    table = tmp_path / "all.csv"
+    with kestrel("test:320x192@10", "--csv", str(table)) as run:
+        last = [run.wait_for_frame("ok") for _ in range(15)][-1]
+        os.kill(run.pid(), signal.SIGKILL)
+        run.process.wait(60)
+    kept = [line.split(",")[0] for line in table.read_text().splitlines()[1:]]
+    assert last["seq"] - int(kept[-1]) <= 10
+    with kestrel("test:320x192@10", "--csv", str(table)) as run:
+        run.wait_for_frame("ok")
+        run.finish()
+    assert [line.split(",")[0] for line in table.read_text().splitlines()[1:]][: len(kept)] == kept
+
+
+@contextmanager
+def supervisor(path: Path) -> Iterator[list[str]]:
+    """The end of systemd: every line that it is told, as it comes."""
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(path))
+
+        def listen() -> None:
+            while message := end.recv(4096):
+                heard.extend(message.decode().split("\n"))
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        yield heard
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as us:
+            us.sendto(b"", str(path))
+        thread.join(10)
+
+
+def test_systemd_hears_of_start_readiness_life_without_signal_and_end(kestrel, tmp_path):
+    place = tmp_path / "notify"
+    with supervisor(place) as heard:
+        with kestrel(f"tcp://127.0.0.1:{free_port()}", NOTIFY_SOCKET=str(place), WATCHDOG_USEC="1000000") as run:
+            run.wait_for_frame("no_signal")
+            run.wait_for_frame("no_signal")
+            run.wait_for_frame("no_signal")
+            run.finish()
+        ends = time.monotonic() + 10
+        while "STOPPING=1" not in heard and time.monotonic() < ends:
+            time.sleep(0.05)
+    assert heard[0].startswith("STATUS=starting: loading the model")
+    assert heard.index("READY=1") < heard.index("STOPPING=1")
+    alive = heard[heard.index("READY=1") : heard.index("STOPPING=1")]
+    assert alive.count("WATCHDOG=1") >= 2
+    assert any("signal no signal, verdict unknown" in line for line in alive)
