@@ -16,7 +16,7 @@ from edge.records import Frame, FrameRecord, Header, Record, Summary
 from edge.sinks.sink import Sink, reason, say_at_once
 
 RETRY_S = 10.0  # a full disk is looked at again this often
-CLOSE_WITHIN_S = 2.0  # of the three that a service has to stop
+CLOSE_WITHIN_S = 1.5  # of the three that a service has to stop
 _UNHURRIED_S = 30.0  # where nobody asked to stop
 _IDLE_S = 0.25
 _MOST_ESSENTIAL = 256  # headers, events and summaries that wait beyond the capacity
@@ -137,7 +137,7 @@ class QueuedSink(Sink):
             self._changed.notify_all()
         self._thread.join(self._deadline.remaining_s())
         if self._thread.is_alive() and first:
-            say_at_once(f"{self.name} did not finish in time; its last records are lost")
+            say_at_once(f"{self.name} did not finish in time and is left as it is")
         if self._failure is not None and not self._told and not self._rule.live:
             self._told = True
             raise self._failure
