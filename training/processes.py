@@ -5,9 +5,9 @@ Since a batch's loss is the mean over its pictures, the average equals the gradi
 batch; batch norm sees the joined batch as well, see shared_batch_norm.py.
 """
 
-import contextlib
+import atexit
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,7 @@ class Processes:
                 dist.broadcast(tensor, src=0)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes; one that is missing counts as 0."""
+        """Replace every gradient by its mean over the processes; parameters that no loss depends on stay without."""
         if self.count == 1:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -48,7 +48,8 @@ class Processes:
         dist.all_reduce(flat)
         parts = torch.split(flat / self.count, [g.numel() for g in gradients])
         for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
+            if parameter.grad is not None:
+                parameter.grad = part.view_as(parameter)
 
     def mean(self, value: float) -> float:
         """Mean over the processes."""
@@ -59,14 +60,12 @@ class Processes:
         return shared.item() / self.count
 
 
-@contextlib.contextmanager
-def joined_processes() -> Iterator[Processes]:
-    """Join those that torchrun started beside this one; alone otherwise."""
+def join_processes() -> Processes:
+    """Join those that torchrun started beside this one, until the program ends; alone otherwise."""
     if not dist.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
-        yield Processes()
-        return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
-    finally:
-        dist.destroy_process_group()
+        return Processes()
+    if not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        # Once a program: gloo cannot meet again at the same place after it has parted.
+        atexit.register(dist.destroy_process_group)
+    return Processes(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))

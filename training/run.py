@@ -28,7 +28,7 @@ from training.metrics import append_metrics, draw, forget_after, tensorboard
 from training.networks.student import Student, inherit_trunk
 from training.networks.teacher import PYRAMID_STRIDES
 from training.networks.trunks import load_weights
-from training.processes import Processes, joined_processes
+from training.processes import Processes, join_processes
 from training.shared_batch_norm import share_batch_norms
 from training.targets import Batch
 from training.teacher_files import load_network_file
@@ -77,26 +77,26 @@ def train(
         UnusableInputError: bad data, bad weights, an output that exists, a teacher of another modality or stride.
         ProcessingError: the loss stopped being finite, or the disk is full.
     """
-    with joined_processes() as processes:
-        if processes.first:
-            _check_out(settings)
-        processes.wait()  # until the folder is judged, before anything is written into it
-        dataset = _data(settings, dataset)
-        _seed(settings.train.seed)
-        device = torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
-        modality = _modality_of(dataset)
-        teacher = _load_teacher(settings, modality, device)
-        plan = Plan(settings.kind, _spec(settings, teacher), modality, device)
-        previous = find_again(settings.out / "last.pt", plan) if settings.resume else None
-        network = network_of(plan, previous, start or (lambda n: _first_weights(n, settings.weights, teacher)), prepare)
-        _check_losses(settings, network, teacher)
-        if processes.count > 1:
-            share_batch_norms(network)
-            processes.agree_on(network)
-        adaptor = make_adaptor(network, teacher) if teacher is not None and settings.losses.feature else None
-        learner = learner_of(network, adaptor, settings.train, previous)
-        run = _Run(settings, dataset, plan, teacher, learner, previous, processes)
-        return _learn(run)
+    processes = join_processes()
+    if processes.first:
+        _check_out(settings)
+    processes.wait()  # until the folder is judged, before anything is written into it
+    dataset = _data(settings, dataset)
+    _seed(settings.train.seed)
+    device = torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
+    modality = _modality_of(dataset)
+    teacher = _load_teacher(settings, modality, device)
+    plan = Plan(settings.kind, _spec(settings, teacher), modality, device)
+    previous = find_again(settings.out / "last.pt", plan) if settings.resume else None
+    network = network_of(plan, previous, start or (lambda n: _first_weights(n, settings.weights, teacher)), prepare)
+    _check_losses(settings, network, teacher)
+    if processes.count > 1:
+        share_batch_norms(network)
+        processes.agree_on(network)
+    adaptor = make_adaptor(network, teacher) if teacher is not None and settings.losses.feature else None
+    learner = learner_of(network, adaptor, settings.train, previous)
+    run = _Run(settings, dataset, plan, teacher, learner, previous, processes)
+    return _learn(run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,12 @@ Statistics as in Peng et al. (MegDet), arXiv 1711.07240: mean and mean square of
 gradients; all processes have batches of one shape.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
@@ -39,11 +40,27 @@ def share_batch_norms(network: nn.Module) -> None:
             module.__class__ = SharedBatchNormAct2d
 
 
+class _Sum(torch.autograd.Function):
+    """Sum over the processes; every one's loss depends on it, so the gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        summed = tensor.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(_: Any, *grads: Tensor) -> Tensor:
+        summed = grads[0].clone()
+        dist.all_reduce(summed)
+        return summed
+
+
 def _normalised(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     processes = dist.get_world_size()
     variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), unbiased=False)  # (C,)
     moments = torch.stack((mean, variance + mean.square())).double()  # double: the difference below cancels
-    mean, square = all_reduce(moments) / processes  # type: ignore[no-untyped-call]
+    mean, square = _Sum.apply(moments) / processes
     variance = square - mean.square()
     _remember(norm, mean.detach(), variance.detach(), processes * x.numel() // x.shape[1])
     scale = (variance + norm.eps).rsqrt().float()
