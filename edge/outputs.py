@@ -25,6 +25,7 @@ RECORDS, VIDEO, CHART, SUMMARY = "records.jsonl", "annotated.mp4", "timeline.png
 RESULTS = (RECORDS, VIDEO, CHART, SUMMARY)
 PICTURES = "annotated"
 STDOUT = Path("-")
+_STAMP = re.compile(r"-\d{8}T\d{6}Z(-\d+)?$")
 _WILDCARDS = frozenset("*?[")
 _VIDEO_QUEUE = QueueRule(live=False, capacity=2, images=True)
 _LIVE_LINES = QueueRule(live=True, capacity=1000, images=False)
@@ -97,7 +98,9 @@ def live_folder_names(uris: Sequence[str]) -> list[Path]:
 
 
 def choose_folder(uri: str, out: Path | None) -> Path:
-    """The folder for the results of `uri`. A live run takes a time-stamped name where its folder exists already.
+    """The folder for the results of `uri`.
+
+    A live run goes on in `out`, appending; without one it takes a time-stamped name where its folder exists already.
 
     Raises:
         InvalidValueError: `out` is the folder that is watched.
@@ -108,7 +111,17 @@ def choose_folder(uri: str, out: Path | None) -> Path:
     folder = out or Path(stem_of(uri))
     if out is None and folder.resolve() == watched:
         folder = Path(f"{folder}-watched")
-    return _free_name(folder) if is_live(uri) else folder
+    return _free_name(folder) if is_live(uri) and out is None else folder
+
+
+def choose_live_folders(uris: Sequence[str], out: Path | None) -> list[Path]:
+    """A folder for each of several live sources: inside `out`, appending, or as for a single one."""
+    return [_free_name(name) if out is None else out / name for name in live_folder_names(uris)]
+
+
+def name_of_run(folder: Path) -> str:
+    """The folder's name as it was before it was stamped: what topics, pages and clips call the source by, for ever."""
+    return _STAMP.sub("", folder.name) or "kestrel"
 
 
 def refuse_source(folder: Path, options: OutputOptions, source: str) -> None:
@@ -170,7 +183,7 @@ def make_sinks(
             sink.close()
         raise
     if shared is not None:
-        sinks += shared.sinks(folder.name, partial(states, tuple(sinks)))
+        sinks += shared.sinks(name_of_run(folder), partial(states, tuple(sinks)))
     return sinks
 
 
@@ -202,8 +215,9 @@ def _add_live(
         budget = options.video_budget
         add("annotated video", partial(SegmentsSink, folder, segment_s, fps, budget, fsync_s), _LIVE_PICTURES)
     if options.clips is not None:
-        clips = replace(options.clips, folder=options.clips.folder / folder.name) if several else options.clips
-        add("clips", partial(ClipsSink, clips, fps, fsync_s), _LIVE_PICTURES)
+        name = name_of_run(folder)
+        clips = replace(options.clips, folder=options.clips.folder / name) if several else options.clips
+        add("clips", partial(ClipsSink, clips, name, fps, fsync_s), _LIVE_PICTURES)
     add("chart", partial(ChartSink, folder / CHART, enter))
 
 
@@ -225,7 +239,7 @@ def _add_recorded(sinks: list[Sink], folder: Path, options: OutputOptions, sourc
     elif options.video and size_wh is not None:
         add_queued("annotated video", partial(VideoSink, folder / VIDEO, size_wh, fps))
     if options.clips is not None:
-        add_queued("clips", partial(ClipsSink, options.clips, fps, options.fsync_s))
+        add_queued("clips", partial(ClipsSink, options.clips, name_of_run(folder), fps, options.fsync_s))
     sinks.append(ChartSink(folder / CHART, enter))
 
 

@@ -112,10 +112,7 @@ def watch_live(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes:
     if request.show:
         raise UnusableInputError("--show cannot be used with several sources; watch one of them alone")
     turn = Lock()
-    names = outputs.live_folder_names(uris)
-    folders = [
-        outputs.choose_folder(uri, name if out is None else out / name) for uri, name in zip(uris, names, strict=True)
-    ]
+    folders = outputs.choose_live_folders(uris, out)
     for uri in uris:
         open_source(uri, request.live).close()  # a typo in one is told before any of them begins
     return run_side_by_side(

@@ -17,7 +17,6 @@ from edge.sinks.own_files import Budget, OwnFiles
 from edge.sinks.part import VideoPart, room_for, time_of
 from edge.sinks.sink import Sink
 
-KIND = "appeared"
 MAX_CLIP_S = 600.0  # people who come and go make one clip grow up to this
 _MEMORY_BYTES = 64_000_000
 _QUALITY = 95  # at 90 a clip of the same frames is a sixth to two fifths larger: it carries JPEG's own noise
@@ -52,14 +51,20 @@ class _Kept:
 
 
 class ClipsSink(Sink):
-    """`appeared-<UTC time>.mp4`, one an event; an event during a clip makes it longer."""
+    """`<name>-<moment>.mp4`, one an event; an event during a clip makes it longer."""
 
     def __init__(
-        self, options: ClipOptions, fps: float | None, fsync_s: float | None = None, memory_bytes: int = _MEMORY_BYTES
+        self,
+        options: ClipOptions,
+        name: str,
+        fps: float | None,
+        fsync_s: float | None = None,
+        memory_bytes: int = _MEMORY_BYTES,
     ) -> None:
-        """Raises InvalidValueError where the folder cannot be created."""
+        """`name` is the source's. Raises InvalidValueError where the folder cannot be created."""
         self.warnings: list[str] = []
         self._options = options
+        self._name = name
         self._files = OwnFiles(options.folder, options.budget)
         self._fps = fps
         self._fsync_s = fsync_s
@@ -153,7 +158,7 @@ class ClipsSink(Sink):
         if self._size_wh is None:
             return
         if self._part is None:
-            self._part = VideoPart(self._files, KIND, kept.frame, self._size_wh, self._rate(), self._fsync_s)
+            self._part = VideoPart(self._files, self._name, kept.frame, self._size_wh, self._rate(), self._fsync_s)
         self._part.write(
             kept.record, kept.frame if kept.jpeg is None else replace(kept.frame, image=_decode(kept.jpeg))
         )

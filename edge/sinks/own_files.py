@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.errors import InvalidValueError
+from edge.records import Frame
 from edge.sinks.sink import unwritable
 
 LIST_NAME = ".kestrel-files"
@@ -51,13 +52,9 @@ class OwnFiles:
         except OSError as error:
             raise unwritable(folder, error) from None
 
-    def begin(self, kind: str, started_at: str | None) -> Path:
-        """The path of a new file, `<kind>-<UTC time>.mp4`; the time is that of a frame, or now.
-
-        Raises OSError.
-        """
-        moment = datetime.now(UTC) if started_at is None else datetime.fromisoformat(started_at).astimezone(UTC)
-        stem = f"{kind}-{moment:%Y%m%dT%H%M%SZ}"
+    def begin(self, kind: str, moment: str) -> Path:
+        """The path of a new file, `<kind>-<moment>.mp4`. Raises OSError."""
+        stem = f"{kind}-{moment}"
         names = (f"{stem}.mp4", *(f"{stem}-{number}.mp4" for number in range(2, 1000)))
         taken = {entry.name for entry in self._entries}
         name = next(name for name in names if name not in taken and not (self.folder / name).exists())
@@ -110,6 +107,14 @@ class OwnFiles:
         lines = [f"{entry.name}\t{'' if entry.size is None else entry.size}\n" for entry in self._entries]
         part.write_text("".join(lines), encoding="utf-8")
         part.replace(self.folder / LIST_NAME)
+
+
+def moment_of(frame: Frame, time_s: float) -> str:
+    """The UTC time of a captured frame, the time in the source of any other, as a part of a file's name."""
+    if frame.captured_at is not None:
+        return f"{datetime.fromisoformat(frame.captured_at).astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    minutes, seconds = divmod(int(max(0.0, time_s)), 60)
+    return f"{minutes // 60:02d}h{minutes % 60:02d}m{seconds:02d}s"
 
 
 def _read(path: Path) -> list[_Entry]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge.records import Frame, FrameRecord, SizeWH
-from edge.sinks.own_files import OwnFiles
+from edge.sinks.own_files import OwnFiles, moment_of
 from edge.sinks.sink import broken_off
 from edge.sinks.textfile import sync_file
 from edge.sinks.video import VideoSink
@@ -31,7 +31,7 @@ class VideoPart:
         self._fps = fps
         self._looked_at = self._synced_at = time.monotonic()
         try:
-            self.path: Path = files.begin(kind, first.captured_at)
+            self.path: Path = files.begin(kind, moment_of(first, self.start_s))
         except OSError as error:
             raise broken_off(files.folder, error) from None
         self._video = VideoSink(self.path, size_wh, fps)

@@ -27,6 +27,7 @@ class Sink(Protocol):
 
     def skip(self, frame: Frame) -> None:
         """Take a frame that was not recognised (`--every`): only videos show it, with the last record's boxes."""
+        return
 
     def idle(self) -> None:
         """Called a few times a second while nothing comes, where the sink has a thread of its own."""

@@ -85,6 +85,31 @@ def test_a_live_run_that_starts_again_takes_a_time_stamped_name():
     assert len({"camera-0", second.name, third.name}) == 3
 
 
+def test_a_live_run_with_a_folder_of_its_own_goes_on_there():
+    Path("mine").mkdir()
+    Path("mine/records.jsonl").touch()
+    assert outputs.choose_folder("0", Path("mine")) == Path("mine")
+    assert outputs.choose_live_folders(["0", "0"], Path("mine")) == [Path("mine/camera-0"), Path("mine/camera-0-2")]
+    Path("camera-0").mkdir()
+    Path("camera-0/records.jsonl").touch()
+    first, second = outputs.choose_live_folders(["0", "0"], None)
+    assert first.name.startswith("camera-0-2")
+    assert second == Path("camera-0-2")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("camera-0", "camera-0"),
+        ("x/camera-0-20261125T030501Z", "camera-0"),
+        ("camera-0-20261125T030501Z-2", "camera-0"),
+        (".", "kestrel"),
+    ],
+)
+def test_a_source_keeps_its_name_over_restarts(folder, name):
+    assert outputs.name_of_run(Path(folder)) == name
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

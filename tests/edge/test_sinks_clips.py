@@ -9,7 +9,7 @@ import pytest
 from edge.errors import InvalidValueError
 from edge.records import Event, Frame, Pedestrian, SizeWH
 from edge.sinks.clips import ClipOptions, ClipsSink
-from edge.sinks.own_files import LIST_NAME, Budget, OwnFiles
+from edge.sinks.own_files import LIST_NAME, Budget, OwnFiles, moment_of
 from edge.sinks.segments import SegmentsSink
 from edge.sinks.sink import Sink
 from tests.edge.recordings import HEADER, SUMMARY, lost, seen
@@ -54,7 +54,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def clips(folder: Path, before_s: float = 2.0, after_s: float = 3.0, budget: Budget = NO_FLOOR) -> ClipsSink:
-    return ClipsSink(ClipOptions(folder, before_s, after_s, budget), 10.0)
+    return ClipsSink(ClipOptions(folder, before_s, after_s, budget), "north", 10.0)
 
 
 def test_a_clip_holds_the_seconds_before_and_after_the_event_and_no_more(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_clip_holds_the_seconds_before_and_after_the_event_and_no_more(tmp_pat
         watch(sink, range(200), appeared=(100,))
         (clip,) = files(tmp_path)  # it is complete before the run ends
         times_s = [shown.time for shown in decode(clip)]
-    assert clip.name == "appeared-20261125T030008Z.mp4"  # when it begins
+    assert clip.name == "north-20261125T030008Z.mp4"  # when it begins
     assert times_s == pytest.approx([n / 10 for n in range(51)], abs=1e-4)  # 80 to 130
     bright = [(shown.to_ndarray(format="gray")[30:36, 10:20] > 160).any() for shown in decode(clip)]
     assert bright == [False] * 20 + [True] * 31  # the box comes with the event
@@ -109,7 +109,7 @@ def test_a_lost_signal_within_a_clip_shows_as_such(tmp_path: Path) -> None:
 
 
 def test_memory_before_an_event_is_bounded_and_said(tmp_path: Path) -> None:
-    sink = ClipsSink(ClipOptions(tmp_path, 5.0, 1.0, NO_FLOOR), 10.0, memory_bytes=20_000)
+    sink = ClipsSink(ClipOptions(tmp_path, 5.0, 1.0, NO_FLOOR), "north", 10.0, memory_bytes=20_000)
     for seq in range(200):
         sink.write(seen(seq, time_s=seq / 10), frame(seq))
         assert sink._kept_bytes <= 20_000
@@ -136,7 +136,7 @@ def test_the_oldest_clips_go_first_and_foreign_files_stay(tmp_path: Path) -> Non
 
 def test_a_clip_that_somebody_replaced_is_not_deleted(tmp_path: Path) -> None:
     own = OwnFiles(tmp_path, Budget(max_mb=1e-6, min_free_mb=0.0))
-    path = own.begin("appeared", None)
+    path = own.begin("north", "now")
     path.write_bytes(b"ours")
     own.finish(path)
     path.write_bytes(b"somebody else's")
@@ -158,8 +158,17 @@ def test_a_list_that_leads_out_of_the_folder_deletes_nothing(tmp_path: Path, lin
 
 def test_two_files_of_one_second_have_different_names(tmp_path: Path) -> None:
     own = OwnFiles(tmp_path, NO_FLOOR)
-    names = [own.begin("appeared", "2026-11-25T04:00:00+01:00").name for _ in range(3)]
-    assert names == [f"appeared-20261125T030000Z{end}.mp4" for end in ("", "-2", "-3")]
+    at = replace(frame(0), captured_at="2026-11-25T04:00:00+01:00")
+    names = [own.begin("north", moment_of(at, 0.0)).name for _ in range(3)]
+    assert names == [f"north-20261125T030000Z{end}.mp4" for end in ("", "-2", "-3")]
+
+
+def test_clips_of_a_recording_are_named_by_their_place_in_it(tmp_path: Path) -> None:
+    with clips(tmp_path, before_s=1.0) as sink:
+        for seq in range(36_750, 36_800):
+            sink.write(seen(seq, PERSON, time_s=seq / 10), replace(frame(seq), captured_at=None))
+        sink.write(Event("appeared", 3679.0), None)
+    assert [path.name for path in files(tmp_path)] == ["north-01h01m18s.mp4"]
 
 
 def test_clips_stop_before_the_disk_is_full_and_say_so(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_every_output_at_once_from_the_first_frame_to_the_goodbye(tmp_path: Path
     assert len(segments) > 1
     assert sum(frames_of(path) for path in segments) == len(seqs)
     appeared = [line for line in lines if line["record"] == "event" and line["event"] == "appeared"]
-    assert bool(list((tmp_path / "clips").glob("appeared-*.mp4"))) == bool(appeared)
+    assert bool(list((tmp_path / "clips").glob("out-*.mp4"))) == bool(appeared)
 
 
 def frames_of(path: Path) -> int:
