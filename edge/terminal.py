@@ -32,7 +32,8 @@ class TerminalSink(Sink):
         if isinstance(record, Event) and record.event.startswith("size_"):
             self._say(f"{self._title}: {record.event.replace('_', ' ')}: {record.detail}")
         if isinstance(record, Event) and record.event.startswith("signal_"):
-            self._say(f"{self._title}: {record.event.replace('_', ' ')} at {record.captured_at or record.time_s}")
+            why = f": {record.detail}" if record.detail else ""
+            self._say(f"{self._title}: {record.event.replace('_', ' ')} at {record.captured_at or record.time_s}{why}")
         if isinstance(record, Header | Summary):
             for warning in _news(record):
                 if warning not in self._said:
