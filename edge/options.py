@@ -69,7 +69,7 @@ class SectionedCommand(TyperCommand):
 def with_value(words: list[str], option: str, values: tuple[str, ...], default: str) -> list[str]:
     """The command line with the default after each `option` that stands alone: no value of its own follows."""
     given: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         alone = word == option and following not in values and "--" not in given
         given += [word, default] if alone else [word]
     return given
