@@ -13,6 +13,7 @@ from training.train_options import (
     BackboneOption,
     DatasetArgument,
     FrozenOption,
+    HeadOption,
     LearnOptions,
     OutOption,
     with_options,
@@ -60,6 +61,7 @@ def teacher(
     out: OutOption = Path("runs/teacher"),
     backbone: BackboneOption = "efficientnet_lite0",
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip",
+    head: HeadOption = None,
     frozen_stages: FrozenOption = None,
 ) -> None:
     """Train a teacher on labels. Example: kestrel-train teacher data/train --minutes 60 --out runs/teacher"""
@@ -77,6 +79,7 @@ def teacher(
             frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
             mean=recipe.mean,
             std=recipe.std,
+            head=head or recipe.head,
         ).to_json(),
         train=options.train_settings(),
         weights=weights,
@@ -112,8 +115,16 @@ def distil(
     backbone: BackboneOption = "efficientnet_lite0",
     stride: Annotated[int, typer.Option(help="Of the detection map: 4 for small people, 8 for speed.")] = 4,
     weights: Annotated[
-        str, typer.Option(help=f"{WEIGHTS_HELP}, or teacher (its trunk, if the backbone is the same).", metavar="WHERE")
+        str,
+        typer.Option(
+            help=f"{WEIGHTS_HELP}, or teacher (its trunk if the backbone is the same, all of it if the head is, too).",
+            metavar="WHERE",
+        ),
     ] = "pip",
+    head: HeadOption = None,
+    activation: Annotated[
+        str, typer.Option(help="Of yolox_nano: silu (as it was trained), or relu (for INT8; start from a teacher).")
+    ] = "silu",
     frozen_stages: FrozenOption = None,
 ) -> None:
     """Distil a student. Example: kestrel-train distil data/train --teacher runs/teacher/teacher.pt --minutes 120"""
@@ -121,6 +132,7 @@ def distil(
     from training.loss_settings import settle
     from training.networks.student import StudentSpec
     from training.networks.trunks import recipe_of
+    from training.networks.yolox_head import STRIDE as YOLOX_STRIDE
     from training.run import RunSettings
 
     recipe = recipe_of(backbone, weights)
@@ -138,6 +150,8 @@ def distil(
             frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
             mean=recipe.mean,
             std=recipe.std,
+            head=head or (recipe.head if stride == YOLOX_STRIDE else "dense"),
+            activation=activation,
         ).to_json(),
         train=train_settings,
         losses=settle(losses.asked(), teacher=teacher_file is not None, extra=extra_teacher is not None),

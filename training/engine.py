@@ -106,22 +106,29 @@ class MovingAverage:
 
 
 def make_optimizer(network: nn.Module, settings: TrainSettings) -> AdamW:
-    """AdamW; biases and norms are not decayed, the trunk learns at a fraction of the rate."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    """AdamW; biases and norms are not decayed, what is pre-trained learns at a fraction of the rate."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("trunk."), parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((_rate_factor(name, settings), parameter.ndim > 1), []).append(parameter)
     return AdamW(
         [
             {
                 "params": parameters,
                 "lr": 0.0,  # set before every step: initial_lr x learning_rate_factor
-                "initial_lr": settings.learning_rate * (settings.trunk_factor if trunk else 1.0),
+                "initial_lr": settings.learning_rate * factor,
                 "weight_decay": settings.weight_decay if decayed else 0.0,
             }
-            for (trunk, decayed), parameters in groups.items()
+            for (factor, decayed), parameters in groups.items()
         ]
     )
+
+
+def _rate_factor(name: str, settings: TrainSettings) -> float:
+    """YOLOX's head knows people already, but has a new task; the fresh layers of other heads learn at the full rate."""
+    if name.startswith("trunk."):
+        return settings.trunk_factor
+    return min(1.0, 3 * settings.trunk_factor) if name.startswith(("head.bottom_up.", "head.levels.")) else 1.0
 
 
 def train_one_epoch(

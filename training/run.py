@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from edge.errors import InvalidValueError, UnusableInputError
@@ -25,7 +26,8 @@ from training.history import with_start
 from training.learner import Change, Network, Plan, checkpoint_of, find_again, learner_of, network_of
 from training.loss_settings import require_something_to_learn
 from training.metrics import append_metrics, draw, forget_after, tensorboard
-from training.networks.student import Student, inherit_trunk
+from training.networks.inherit import inherit
+from training.networks.student import Student
 from training.networks.teacher import PYRAMID_STRIDES
 from training.networks.trunks import load_weights
 from training.processes import Processes, join_processes
@@ -34,6 +36,7 @@ from training.targets import Batch
 from training.teacher_files import load_network_file
 
 CROP_MULTIPLE = max(PYRAMID_STRIDES)
+REFIT_PICTURES = 48  # crops that a student's layers are refitted on, where its activation is not its teacher's
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def train(
     teacher = _load_teacher(settings, modality, device)
     plan = Plan(settings.kind, _spec(settings, teacher), modality, device)
     previous = find_again(settings.out / "last.pt", plan) if settings.resume else None
-    network = network_of(plan, previous, start or (lambda n: _first_weights(n, settings.weights, teacher)), prepare)
+    network = network_of(plan, previous, start or (lambda n: _first_weights(n, settings, dataset, teacher)), prepare)
     _check_losses(settings, network, teacher)
     if processes.count > 1:
         share_batch_norms(network)
@@ -239,10 +242,17 @@ def _spec(settings: RunSettings, teacher: Network | None) -> Mapping[str, Any]:
     return {**settings.spec, "mean": teacher.spec.mean, "std": teacher.spec.std}
 
 
-def _first_weights(network: Network, weights: str, teacher: Network | None) -> None:
-    if weights != "teacher":
-        load_weights(network, weights)
-    elif teacher is None or not isinstance(network, Student) or not inherit_trunk(network, teacher):
+def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, teacher: Network | None) -> None:
+    if settings.weights != "teacher":
+        load_weights(network, settings.weights)
+        return
+
+    def pictures() -> list[Tensor]:
+        augment = AugmentSettings.of(_modality_of(dataset), settings.crop_px)
+        batches = TrainingBatches(dataset, augment, settings.train.batch_size, settings.train.seed)
+        return [batches.batch(number).images for number in range(REFIT_PICTURES // settings.train.batch_size + 1)]
+
+    if teacher is None or not isinstance(network, Student) or not inherit(network, teacher, pictures):
         raise UnusableInputError(
             "weights must fit the student, got 'teacher' without a teacher of the same backbone; choose pip or a file"
         )

@@ -24,6 +24,10 @@ FrozenOption = Annotated[
     int | None,
     typer.Option(help="Stages of the trunk that keep their weights; default: 2, or 0 without weights.", min=0),
 ]
+HeadOption = Annotated[
+    str | None,
+    typer.Option(help="dense, or yolox: YOLOX-nano's own.  [default: yolox with yolox_nano at stride 4, else dense]"),
+]
 WEIGHTS_HELP = (
     "Where the trunk starts: pip (efficientnet_lite0, lite2), hub, none, or a FILE (yolox_nano: its ONNX file)"
 )

@@ -12,7 +12,8 @@ from training.checkpoints import load_checkpoint
 from training.datasets import read_dataset
 from training.distill import LossSettings
 from training.history import entries, told
-from training.networks.student import Student, inherit_trunk
+from training.networks.inherit import inherit
+from training.networks.student import Student
 from training.networks.teacher import Teacher
 from training.run import RunSettings, train
 
@@ -188,7 +189,7 @@ def test_a_student_learns_from_a_teacher_and_says_so(people_rgb, teacher, tmp_pa
 def test_a_trunk_that_comes_from_the_teacher_is_the_teacher_s():
     torch.manual_seed(0)
     ours, theirs = Student(STUDENT), Teacher(TEACHER)
-    assert inherit_trunk(ours, theirs) == len(ours.trunk.state_dict())
+    assert inherit(ours, theirs, list) == len(ours.trunk.state_dict())
     for name, value in ours.trunk.state_dict().items():
         assert torch.equal(value, theirs.trunk.state_dict()[name])
 
@@ -196,7 +197,7 @@ def test_a_trunk_that_comes_from_the_teacher_is_the_teacher_s():
 def test_a_trunk_of_another_backbone_is_not_inherited_in_part():
     ours = Student(dataclasses.replace(STUDENT, backbone="mobilenetv2_035"))
     before = {k: v.clone() for k, v in ours.state_dict().items()}
-    assert inherit_trunk(ours, Teacher(TEACHER)) == 0
+    assert inherit(ours, Teacher(TEACHER), list) == 0
     assert all(torch.equal(v, before[k]) for k, v in ours.state_dict().items())
 
 

@@ -90,16 +90,3 @@ class Student(nn.Module):
         """(B, 3, H, W) BGR 0..255, sides multiples of `coarsest` -> predictions by stride."""
         features = self.trunk(images)
         return {self.spec.stride: self.head(features if self.pyramid is None else self.pyramid(features)[0])}
-
-
-def inherit_trunk(student: Student, teacher: nn.Module) -> int:
-    """Start the student's trunk from the teacher's; returns the number of tensors, 0 where the backbones differ.
-
-    Both must normalise pictures alike, or the weights are worth little.
-    """
-    theirs = teacher.state_dict()
-    ours = {name: tensor for name, tensor in student.state_dict().items() if name.startswith("trunk.")}
-    if any(name not in theirs or theirs[name].shape != tensor.shape for name, tensor in ours.items()):
-        return 0
-    student.load_state_dict({name: theirs[name] for name in ours}, strict=False)
-    return len(ours)

@@ -1,18 +1,23 @@
-"""The teacher: any timm backbone with feature maps, a wide pyramid, dense heads at stride 4 and 8."""
+"""The teacher: any timm backbone with feature maps, a wide pyramid, heads at stride 4 and 8; or all of YOLOX-nano."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from edge.errors import UnusableInputError
+from edge.errors import InvalidValueError, UnusableInputError
+from training.networks import yolox
 from training.networks.dense import DenseHead, Predictions, Pyramid
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
+from training.networks.yolox_head import YoloxHead
 
 PYRAMID_STRIDES = (4, 8, 16, 32)
 HEAD_STRIDES = (4, 8)
+LEAST_REACH = 0.05  # of a stride; a coarse cell's centre may lie outside the box of its surest fine cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,18 @@ class TeacherSpec:
     frozen_stages: int = 2
     mean: tuple[float, float, float] = PIP_MEAN
     std: tuple[float, float, float] = PIP_STD
+    head: str = "dense"  # as in StudentSpec
+    activation: str = "silu"  # of the YOLOX trunk
+
+    def __post_init__(self) -> None:
+        if self.head not in ("dense", "yolox"):
+            raise InvalidValueError("head", "dense or yolox", self.head)
+        if self.head == "yolox" and self.backbone != yolox.BACKBONE:
+            raise InvalidValueError("head", f"dense unless the backbone is {yolox.BACKBONE}", self.head)
 
     def trunk(self) -> TrunkSpec:
         """The trunk that this teacher stands on."""
-        return TrunkSpec(self.backbone, PYRAMID_STRIDES, self.mean, self.std, self.frozen_stages)
+        return TrunkSpec(self.backbone, PYRAMID_STRIDES, self.mean, self.std, self.frozen_stages, self.activation)
 
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint stores it."""
@@ -57,8 +70,11 @@ class Teacher(nn.Module):
         super().__init__()
         self.spec = spec
         self.trunk = make_trunk(spec.trunk())
-        self.pyramid = Pyramid(self.trunk.channels, spec.width)
-        self.heads = nn.ModuleList(DenseHead(spec.width, s, spec.class_depth, spec.box_depth) for s in HEAD_STRIDES)
+        if spec.head == "yolox":
+            self.head = YoloxHead(self.trunk.channels[0], spec.activation)
+        else:
+            self.pyramid = Pyramid(self.trunk.channels, spec.width)
+            self.heads = nn.ModuleList(DenseHead(spec.width, s, spec.class_depth, spec.box_depth) for s in HEAD_STRIDES)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -67,5 +83,21 @@ class Teacher(nn.Module):
 
     def forward(self, images: Tensor) -> dict[int, Predictions]:
         """(B, 3, H, W) BGR 0..255, sides multiples of 32 -> predictions by stride."""
-        levels = self.pyramid(self.trunk(images))
+        features = self.trunk(images)
+        if self.spec.head == "yolox":
+            fine: Predictions = self.head(features)
+            return {4: fine, 8: coarser(fine)}
+        levels = self.pyramid(features)
         return {s: head(levels[PYRAMID_STRIDES.index(s)]) for s, head in zip(HEAD_STRIDES, self.heads, strict=True)}
+
+
+def coarser(fine: Predictions) -> Predictions:
+    """Predictions at twice the stride: each cell says what the surest of its four says."""
+    stride = 2 * fine.stride
+    logits, where = functional.max_pool2d(fine.logits[:, None], 2, return_indices=True)  # (B, 1, h, w) both
+    boxes = fine.boxes_xyxy().flatten(2).gather(2, where.flatten(2).expand(-1, 4, -1))  # (B, 4, h * w)
+    x0, y0, x1, y1 = boxes.reshape(boxes.shape[0], 4, *logits.shape[2:]).unbind(1)  # (B, h, w) each
+    x = stride * (torch.arange(logits.shape[3], device=x0.device, dtype=x0.dtype) + 0.5)
+    y = stride * (torch.arange(logits.shape[2], device=x0.device, dtype=x0.dtype) + 0.5)[:, None]
+    reach = torch.stack((x - x0, y - y0, x1 - x, y1 - y), 1) / stride
+    return Predictions(stride, logits[:, 0], reach.clamp(min=LEAST_REACH).log())

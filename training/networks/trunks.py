@@ -18,6 +18,7 @@ class TrunkRecipe:
     std: RGB
     coarsest: int  # stride after which a student cuts the trunk
     frozen_stages: int  # stages that keep their weights unless told otherwise
+    head: str = "dense"  # as in StudentSpec
 
 
 def recipe_of(backbone: str, weights: str) -> TrunkRecipe:
@@ -27,7 +28,9 @@ def recipe_of(backbone: str, weights: str) -> TrunkRecipe:
         InvalidValueError: neither `yolox_nano` nor a timm model.
     """
     if backbone == yolox.BACKBONE:
-        return TrunkRecipe(yolox.MEAN, yolox.STD, coarsest=32, frozen_stages=0 if weights == "none" else 2)
+        return TrunkRecipe(
+            yolox.MEAN, yolox.STD, coarsest=32, frozen_stages=0 if weights == "none" else 2, head="yolox"
+        )
     mean, std = normalization_of(backbone, weights)
     return TrunkRecipe(mean, std, coarsest=16, frozen_stages=0 if weights == "none" else 2)
 
