@@ -32,7 +32,8 @@ class AugmentSettings:
     scale_low: float = 0.35
     scale_high: float = 1.5
     aspect_jitter: float = 0.1
-    on_a_person: float = 0.7  # share of crops centred near a person
+    on_a_person: float = 0.6  # share of crops centred near a person
+    empty_weight: float = 2.0  # how much oftener a picture without people is drawn: false alarms cost the most
     invert: float = 0.0  # share of black-hot views (thermal)
     palette: float = 0.0  # share of palette-coloured views (thermal)
 
@@ -40,7 +41,7 @@ class AugmentSettings:
     def of(cls, modality: Modality, crop_px: int = 320) -> "AugmentSettings":
         """Defaults of a modality."""
         if modality == "thermal":
-            return cls(crop_px, scale_low=0.6, scale_high=1.4, invert=0.2, palette=0.15)
+            return cls(crop_px, scale_low=0.6, scale_high=1.4, empty_weight=1.0, invert=0.2, palette=0.15)
         return cls(crop_px)
 
 
