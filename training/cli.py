@@ -2,6 +2,7 @@
 
 import typer
 
+from training.commands_adapt import ablate, finetune, self_train
 from training.commands_evaluate import evaluate
 from training.commands_train import distil, export_teacher, teacher
 
@@ -22,3 +23,6 @@ app.command()(teacher)
 app.command()(distil)
 app.command()(export_teacher)
 app.command()(evaluate)
+app.command("self-train")(self_train)
+app.command()(finetune)
+app.command()(ablate)

@@ -1,0 +1,328 @@
+"""Does distillation help? The same student, data and schedule, with one thing changed at a time, over several seeds.
+
+OUT/settings.json           what is compared; a later run with other settings is refused
+OUT/<arm>-<seed>/           one run each: student.pt, metrics.jsonl, result.json; finished ones are not repeated
+OUT/results.json, table.md, ablation.png
+"""
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from edge.errors import InvalidValueError, KestrelError, ProcessingError, UnusableInputError
+from training.ablation_report import Score, draw, table
+from training.checkpoints import Checkpoint
+from training.datasets import join_datasets, read_dataset
+from training.evaluation import evaluate
+from training.loss_settings import LossSettings
+from training.noise import NoiseSettings, add_noise
+from training.pseudo_labels import LabelRule
+from training.run import RunSettings, train
+from training.self_train import NOISE, collect_frames, recognise_with, require_modality, teach_frames
+from training.teacher_files import load_network_file
+from training.unlabelled import ThinSettings
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to teach the student."""
+
+    name: str
+    words: str  # of its row
+    losses: LossSettings | None = None  # from a teacher; None: labels alone
+    length: int = 1  # times the schedule
+    noisy: bool = False  # with pseudo-labelled footage, and noise inside the network
+
+
+@dataclass(frozen=True, slots=True)
+class ArmLosses:
+    """The weight of each loss where an arm uses it."""
+
+    soft: float = 0.5
+    hard: float = 0.5
+    soft_box: float = 2.0
+    feature: float = 1.0
+    temperature: float = 2.0
+
+    def of(self, *names: str) -> LossSettings:
+        """Those named; boxes where the teacher's are better come with each."""
+        chosen = {name: getattr(self, name) for name in ("soft_box", *names)}
+        return LossSettings(**{"soft": 0.0, **chosen}, temperature=self.temperature)
+
+
+def choose_arms(losses: ArmLosses, names: Sequence[str] | None, *, noisy: bool) -> tuple[Arm, ...]:
+    """The arms of these names, in the order of the table; all of them by default, the noisy one only if it can be.
+
+    Raises:
+        InvalidValueError: no such arm.
+    """
+    arms = (
+        Arm("alone", "labels alone"),
+        Arm("twice", "labels alone, twice as long", length=2),
+        Arm("hard", "+ hard targets", losses.of("hard")),
+        Arm("soft", "+ soft targets", losses.of("soft")),
+        Arm("feature", "+ soft targets and features", losses.of("soft", "feature")),
+        Arm("noisy", "+ soft targets, noisy student", losses.of("soft"), noisy=True),
+    )
+    known = [arm.name for arm in arms]
+    if names is None:
+        return tuple(arm for arm in arms if noisy or not arm.noisy)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise InvalidValueError("arms", f"among {', '.join(known)}", unknown[0])
+    return tuple(arm for arm in arms if arm.name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class AblateSettings:
+    """Everything that an ablation depends on."""
+
+    run: RunSettings  # of every arm; with a teacher, and `out` for everything that is written
+    validate: Path
+    arms: tuple[Arm, ...]
+    seeds: int = 3
+    jobs: int = 1  # processes; several have one thread each
+    unlabelled: tuple[str, ...] = ()
+    noise: NoiseSettings = NOISE
+    thin: ThinSettings = field(default_factory=ThinSettings)
+    rule: LabelRule = field(default_factory=LabelRule)
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "jobs"):
+            if getattr(self, name) < 1:
+                raise InvalidValueError(name, "at least 1", getattr(self, name))
+        if not self.arms:
+            raise InvalidValueError("arms", "at least one", self.arms)
+        if self.run.teacher is None:
+            raise InvalidValueError("teacher", "a teacher's file", self.run.teacher)
+        if any(arm.noisy for arm in self.arms) and not self.unlabelled:
+            raise InvalidValueError("arms", "without noisy", "noisy", "or name footage by --unlabelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of one arm; small enough to be sent to another process."""
+
+    arm: Arm
+    run: RunSettings
+    validate: Path
+    taught: Path | None  # pseudo-labels that join the labelled pictures
+    noise: NoiseSettings
+
+    @property
+    def result(self) -> Path:
+        """Written last of all."""
+        return self.run.out / "result.json"
+
+
+def ablate(settings: AblateSettings) -> Iterator[str]:
+    """Train and judge what is not done yet; yields lines of progress, and at last the table.
+
+    Raises:
+        UnusableInputError: bad data, a teacher of another modality, a folder with another ablation.
+        ProcessingError: a run failed; those that were finished are kept.
+    """
+    out = settings.run.out
+    labelled = read_dataset(settings.run.dataset, require_pedestrians=True)
+    teacher = load_network_file(settings.run.teacher or Path())
+    require_modality(teacher, labelled)
+    require_modality(teacher, read_dataset(settings.validate, require_pedestrians=True))
+    _claim(out, settings)
+    taught = out / "taught.json" if any(arm.noisy for arm in settings.arms) else None
+    if taught is not None:
+        yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
+        yield from teach_frames(teacher, settings.rule, taught)
+    if not (out / f"{TEACHER}.json").is_file():
+        _write(out / f"{TEACHER}.json", asdict(_score(TEACHER, 0, teacher, settings.validate)))
+    jobs = jobs_of(settings, taught)
+    due = [job for job in jobs if not job.result.is_file()]
+    yield f"{len(jobs)} runs, {len(jobs) - len(due)} of them finished before"
+    yield from _run_all(due, settings.jobs)
+    scores = tuple(_read_score(path) for path in (*(job.result for job in jobs), out / f"{TEACHER}.json"))
+    yield from _report(settings, scores)
+
+
+def jobs_of(settings: AblateSettings, taught: Path | None) -> tuple[Job, ...]:
+    """All runs, seed by seed, so that an ablation that is cut off has compared all arms on some seeds."""
+    jobs = []
+    for seed in range(settings.seeds):
+        for arm in settings.arms:
+            schedule = settings.run.train
+            run = dataclasses.replace(
+                settings.run,
+                out=settings.run.out / f"{arm.name}-{seed}",
+                train=dataclasses.replace(
+                    schedule, seed=seed, steps=schedule.steps * arm.length, minutes=schedule.minutes * arm.length
+                ),
+                teacher=settings.run.teacher if arm.losses else None,
+                losses=arm.losses or LossSettings(),
+                resume=True,
+            )
+            jobs.append(Job(arm, run, settings.validate, taught if arm.noisy else None, settings.noise))
+    return tuple(jobs)
+
+
+def run_job(job: Job) -> str:
+    """Train and judge one run; returns what to say of it.
+
+    Raises:
+        KestrelError: it failed.
+    """
+    labelled = read_dataset(job.run.dataset)
+    dataset = join_datasets((labelled, read_dataset(job.taught))) if job.taught else labelled
+    noise = job.noise if job.arm.noisy else NoiseSettings()
+    student = train(job.run, dataset, prepare=lambda network: add_noise(network, noise))
+    score = _score(job.arm.name, job.run.train.seed, load_network_file(student), job.validate)
+    _write(job.result, asdict(score))
+    with contextlib.suppress(OSError):
+        (job.run.out / "last.pt").unlink()  # a finished run is not gone on with
+    return f"{job.run.out.name}: AP50 {_text(score.ap50)}, presence AUROC {_text(score.auroc)}"
+
+
+def _run_all(jobs: Sequence[Job], processes: int) -> Iterator[str]:
+    if processes == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield run_job(job)
+        return
+    spawned = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    failed = []
+    with ProcessPoolExecutor(processes, mp_context=spawned, initializer=_be_quiet) as pool:
+        for done in as_completed([pool.submit(_run_or_tell, job) for job in jobs]):
+            told = done.result()
+            if told.failed:
+                failed.append(told.text)
+            yield told.text
+    if failed:
+        raise ProcessingError(f"{len(failed)} runs failed, the first with: {failed[0]}; mend that, then run this again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What another process says of its run: errors of ours do not travel between processes."""
+
+    text: str
+    failed: bool = False
+
+
+def _run_or_tell(job: Job) -> _Told:
+    try:
+        return _Told(run_job(job))
+    except KestrelError as error:
+        return _Told(f"{job.run.out.name}: {error}", failed=True)
+
+
+def _be_quiet() -> None:
+    """One thread a process, and no progress bars over each other."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # as long as the process
+
+
+def _score(arm: str, seed: int, checkpoint: Checkpoint, validate: Path) -> Score:
+    evaluation = evaluate(recognise_with(checkpoint), read_dataset(validate))
+    return Score(
+        arm=arm,
+        seed=seed,
+        ap50=evaluation.boxes.ap50,
+        ap50_95=evaluation.boxes.ap50_95,
+        centre_ap=evaluation.boxes.centre_ap,
+        auroc=evaluation.presence.auroc,
+        steps=int(checkpoint.settings.get("step", 0)),
+        seconds=float(checkpoint.settings.get("seconds", 0.0)),
+    )
+
+
+def _report(settings: AblateSettings, scores: tuple[Score, ...]) -> Iterator[str]:
+    out = settings.run.out
+    rows = {arm.name: arm.words for arm in settings.arms} | {TEACHER: "the teacher itself"}
+    _write(out / "results.json", [asdict(score) for score in scores])
+    text = table(rows, scores, _conditions(settings))
+    try:
+        (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ProcessingError(f"{out / 'table.md'} must be writable, got {error}; free some space") from None
+    chart = draw(rows, scores, f"{settings.validate.resolve().name}, {settings.seeds} seeds", out / "ablation.png")
+    yield text
+    yield f"wrote {out / 'table.md'} and {chart}"
+
+
+def _conditions(settings: AblateSettings) -> str:
+    train_ = settings.run.train
+    length = f"{train_.steps} steps" if train_.steps else f"{train_.minutes:g} minutes"
+    spec = settings.run.spec
+    teacher = settings.run.teacher.name if settings.run.teacher else ""
+    return (
+        f"Student {spec.get('backbone')} at stride {spec.get('stride')}, {length} of {train_.batch_size} crops of "
+        f"{settings.run.crop_px} px; learns on {settings.run.dataset.resolve().name}, is judged on "
+        f"{settings.validate.resolve().name}; teacher {teacher}."
+    )
+
+
+def _claim(out: Path, settings: AblateSettings) -> None:
+    """The folder belongs to one comparison: what its runs share, and each arm, must be the same ever after."""
+    ours = json.loads(json.dumps(_fingerprint(settings)))
+    file = out / "settings.json"
+    if file.is_file():
+        theirs = json.loads(file.read_text(encoding="utf-8"))
+        changed = [name for name, value in ours.items() if theirs.get(name, value) != value]
+        if changed:
+            raise UnusableInputError(
+                f"out must hold an ablation of the same settings, got another {', '.join(changed)} in {str(out)!r}; "
+                "name another folder"
+            )
+        ours = {**theirs, **ours}
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UnusableInputError(f"out must be an empty folder or an ablation, got {str(out)!r}; name another")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableInputError(f"out must be a folder that can be made, got {str(out)!r}; {error.strerror}") from None
+    _write(file, ours)
+
+
+def _fingerprint(settings: AblateSettings) -> Mapping[str, Any]:
+    """What every run of the comparison shares, and what makes each arm. Arms and seeds may be added later."""
+    run = settings.run
+    arms = {f"arm {arm.name}": asdict(arm) for arm in settings.arms}
+    if any(arm.noisy for arm in settings.arms):
+        arms["footage"] = {"unlabelled": list(settings.unlabelled), **asdict(settings.noise), **asdict(settings.rule)}
+    return {
+        **arms,
+        "dataset": str(run.dataset.resolve()),
+        "validate": str(settings.validate.resolve()),
+        "teacher": str((run.teacher or Path()).resolve()),
+        "student": dict(run.spec),
+        "weights": run.weights,
+        "crop": run.crop_px,
+        "schedule": {k: v for k, v in asdict(run.train).items() if k != "seed"},
+    }
+
+
+def _write(file: Path, values: Any) -> None:
+    aside = file.with_name(file.name + ".partial")
+    try:
+        aside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        aside.replace(file)
+    except OSError as error:
+        raise ProcessingError(f"{file} must be writable, got {error}; free some space, then run this again") from None
+
+
+def _read_score(file: Path) -> Score:
+    return Score(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,153 @@
+"""Noisy Student: a teacher labels footage, the student learns from that footage and the labelled pictures, disturbed.
+
+Xie et al., arXiv 1911.04252. Each round: the teacher labels clean frames (pseudo_labels.py), a fresh student learns
+them together with the labelled set under augmentation, dropout and stochastic depth (noise.py), and is the next round's
+teacher.
+
+    OUT/images/                  frames of the footage that differ from each other
+    OUT/round-1.json, .png       what the teacher taught of them, as a COCO file and as a contact sheet
+    OUT/round-1/                 the student's run
+    OUT/student.pt               the last round's student
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
+from edge.records import Modality
+from training.checkpoints import Checkpoint
+from training.datasets import Dataset, join_datasets, read_dataset
+from training.datasets.coco_writing import write_coco
+from training.label_sheet import write_label_sheet
+from training.noise import NoiseSettings, add_noise
+from training.pseudo_labels import LabelRule, PseudoLabelled, Recognise, label_frames, save_frames
+from training.run import RunSettings, train
+from training.teacher_files import load_network_file
+from training.torch_recognizer import TorchRecognizer
+from training.unlabelled import Recording, ThinSettings, choose_frames
+
+INPUT_MULTIPLE = 32  # suits every network of ours
+NOISE = NoiseSettings(dropout=0.1, stochastic_depth=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTrainSettings:
+    """Everything that self-training depends on."""
+
+    run: RunSettings  # of each round; its data set holds the labels, its `out` everything that is written
+    teacher: Path  # checkpoint or teacher file that labels in the first round
+    unlabelled: tuple[str, ...]  # recordings and folders
+    rounds: int = 1
+    noise: NoiseSettings = NOISE
+    thin: ThinSettings = field(default_factory=ThinSettings)
+    rule: LabelRule = field(default_factory=LabelRule)
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise InvalidValueError("rounds", "at least 1", self.rounds)
+        if not self.unlabelled:
+            raise InvalidValueError("unlabelled", "at least one recording or folder", self.unlabelled)
+
+
+def self_train(settings: SelfTrainSettings) -> Iterator[str]:
+    """Run all rounds; yields lines of progress, the last of which names the finished student.
+
+    Raises:
+        UnusableInputError: bad data, footage without anybody, a teacher of another modality, an output that exists.
+        ProcessingError: the disk is full, or a loss stopped being finite.
+    """
+    out = settings.run.out
+    _check_out(out, settings.run.resume)
+    labelled = read_dataset(settings.run.dataset, require_pedestrians=True)
+    teacher = load_network_file(settings.teacher)
+    require_modality(teacher, labelled)
+    yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
+    for number in range(1, settings.rounds + 1):
+        taught = out / f"round-{number}.json"
+        yield from teach_frames(teacher, settings.rule, taught)
+        run = dataclasses.replace(settings.run, out=out / f"round-{number}")
+        student = run.out / "student.pt"
+        if not student.is_file():
+            together = join_datasets((labelled, read_dataset(taught)))
+            train(run, together, prepare=lambda network: add_noise(network, settings.noise))
+        yield f"round {number}: wrote {student}"
+        teacher = load_network_file(student)
+    finished = out / "student.pt"
+    _copy(student, finished)
+    yield f"wrote {finished}"
+
+
+def collect_frames(uris: tuple[str, ...], thin: ThinSettings, folder: Path) -> Iterator[str]:
+    """Keep the frames of some recordings that differ from each other as pictures in `folder`, unless it is there."""
+    if folder.is_dir():
+        return
+    recordings = choose_frames(uris, thin)
+    yield from (_described(recording) for recording in recordings)
+    save_frames(recordings, folder)
+
+
+def teach_frames(teacher: Checkpoint, rule: LabelRule, file: Path) -> Iterator[str]:
+    """Have the frames in `images` beside `file` labelled; `file` is written last, and kept if it is there."""
+    if file.is_file():
+        yield f"{file.stem}: goes on with {file}"
+        return
+    frames = save_frames((), file.parent / "images")
+    labelled = label_frames(frames, recognise_with(teacher), rule)
+    said = f"{file.stem}: {_taught(labelled)} of {len(frames)} frames"
+    sheet = write_label_sheet(labelled, said, file.with_suffix(".png"))
+    scores = {one.picture.path: one.scores for one in labelled}
+    write_coco(file, [one.picture for one in labelled], teacher.modality, scores)
+    yield f"{said}; look at {sheet}"
+
+
+def recognise_with(teacher: Checkpoint) -> Recognise:
+    """Asks a network for whole pictures, undisturbed, at the size that it was trained for."""
+    network = teacher.network()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    size: Mapping[str, Any] = teacher.settings.get("augment", {})
+    long_side, enlarge = int(size.get("default_long_side", 960)), float(size.get("max_enlarge", 1.5))
+    return TorchRecognizer(network, network.strides[0], long_side, enlarge, INPUT_MULTIPLE).recognise
+
+
+def require_modality(teacher: Checkpoint, labelled: Dataset) -> Modality:
+    """The modality of both.
+
+    Raises:
+        UnusableInputError: they differ.
+    """
+    if labelled.modality not in (None, teacher.modality):
+        raise UnusableInputError(
+            f"teacher must be of modality {labelled.modality}, got {teacher.modality}; name another file"
+        )
+    return teacher.modality
+
+
+def _taught(labelled: tuple[PseudoLabelled, ...]) -> str:
+    people = sum(len(one.scores) for one in labelled)
+    empty = sum(not len(one.scores) for one in labelled)
+    return f"{people} pedestrians in {len(labelled) - empty} frames and nobody in {empty}"
+
+
+def _described(recording: Recording) -> str:
+    return f"{recording.uri}: {len(recording.chosen)} of {recording.sampled} frames differ enough"
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not resume)):
+        raise UnusableInputError(f"out must be an empty folder, got {str(out)!r}; add --resume or name another")
+
+
+def _copy(source: Path, to: Path) -> None:
+    aside = to.with_name(to.name + ".partial")
+    try:
+        shutil.copyfile(source, aside)
+        aside.replace(to)
+    except OSError as error:
+        raise ProcessingError(f"{to} must be writable, got {error}; free some space, then resume") from None
