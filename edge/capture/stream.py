@@ -25,6 +25,8 @@ from edge.records import Image
 _PROBE = {"analyzeduration": "1500000", "probesize": "2000000"}  # microseconds, bytes: enough for 10 frames a second
 _MOST_AHEAD_S = 30.0  # a time stamp further ahead is a jump, not a picture that came early
 _DOUBT_MOST_S = 10.0  # streams without keyframes (intra refresh) heal within this time
+_JPEG_END, _JPEG_PADDING = b"\xff\xd9", 256
+_NEAR_PACKETS = 2  # FFmpeg's parser puts the mark of a damage on the packet before it
 
 
 def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Taken]:
@@ -72,17 +74,18 @@ def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Take
     """Every picture that decodes, with its doubts."""
     doubt = Doubt()
     pace = Pace() if comes_in_bursts(container) else None
+    is_jpeg = stream.codec_context.name == "mjpeg"
     started_s = time.monotonic()
     for packet in container.demux(stream):
         received_s = time.monotonic()
         started_s = max(started_s, received_s)
         doubt = after_packet(doubt, damaged=packet.is_corrupt, now_s=received_s)
         frames, broken = decode(packet)
-        doubt = after_packet(doubt, damaged=broken, now_s=received_s)
+        doubt = Doubt(received_s) if broken or (is_jpeg and is_cut_short(packet)) else doubt
         for frame in frames:
             if pace is not None and frame.time is not None:
                 time.sleep(pace.wait_s(frame.time, time.monotonic()))
-            doubt = after_frame(doubt, frame, received_s)
+            doubt = after_picture(doubt, corrupt=frame.is_corrupt, key=frame.key_frame, now_s=received_s)
             now_s = time.monotonic()
             yield Taken(
                 captured_s=now_s,
@@ -102,25 +105,33 @@ def decode(packet: "Packet[VideoStream]") -> tuple[list[VideoFrame], bool]:
         return [], True
 
 
+def is_cut_short(packet: "Packet[VideoStream]") -> bool:
+    """Whether a JPEG lacks its end: FFmpeg paints what is missing grey and says nothing. Some cameras pad."""
+    return packet.size > 0 and _JPEG_END not in bytes(memoryview(packet)[-_JPEG_PADDING:])
+
+
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """Since when pictures are taken for corrupt: from damaged data to the next keyframe; None where they are whole."""
 
     since_s: float | None = None
+    packets: int = 0  # that came since the damage
 
 
 def after_packet(doubt: Doubt, *, damaged: bool, now_s: float) -> Doubt:
     """The doubt after a packet; every damage begins it anew."""
     if damaged:
         return Doubt(now_s)
-    return Doubt() if doubt.since_s is not None and now_s - doubt.since_s > _DOUBT_MOST_S else doubt
+    if doubt.since_s is None or now_s - doubt.since_s > _DOUBT_MOST_S:
+        return Doubt()
+    return Doubt(doubt.since_s, doubt.packets + 1)
 
 
-def after_frame(doubt: Doubt, frame: VideoFrame, now_s: float) -> Doubt:
-    """The doubt about a picture: a whole keyframe ends it."""
-    if frame.is_corrupt:
+def after_picture(doubt: Doubt, *, corrupt: bool, key: bool, now_s: float) -> Doubt:
+    """The doubt about a picture: a keyframe ends it, unless it is so near to the damage that it may be what was hit."""
+    if corrupt:
         return Doubt(now_s)
-    return Doubt() if frame.key_frame else doubt
+    return Doubt() if key and doubt.packets > _NEAR_PACKETS else doubt
 
 
 class Pace:

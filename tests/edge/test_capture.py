@@ -11,20 +11,22 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from edge.capture.child import turned
-from edge.capture.messages import CaptureOptions, Failed, Opened, Taken, Target
+from edge.capture.messages import CaptureError, CaptureOptions, Failed, Opened, Taken, Target
 from edge.capture.newest import Newest, Numbered
 from edge.capture.pattern import Pattern, number_in, paint, paint_ground, parse_pattern
 from edge.capture.process import CaptureProcess, Picture
-from edge.capture.stream import Doubt, Pace, after_packet, open_options
+from edge.capture.stream import Doubt, Pace, after_packet, after_picture, open_options, read_stream
 from edge.records import SizeWH
 from edge.sources import open_source
-from tests.edge.videos import make_video, number_of
+from tests.edge.videos import Recipe, make_video, number_of, numbered_image
 
 OPTIONS = CaptureOptions()
+PICTURE_BEGINS = b"\x41\x00"  # in the head of a packet of MPEG-TS, as FFmpeg numbers its streams
 PATIENCE_S = 60.0  # on a machine that does other things meanwhile
 
 
@@ -138,9 +140,24 @@ def test_pictures_are_turned_clockwise_and_flipped(options, rows):
 def test_damaged_data_are_doubted_until_the_next_keyframe_or_for_ten_seconds():
     doubt = after_packet(Doubt(), damaged=True, now_s=5.0)
     assert doubt == Doubt(5.0)
-    assert after_packet(doubt, damaged=False, now_s=14.9) == doubt
+    assert after_packet(Doubt(), damaged=False, now_s=6.0) == Doubt()
+    assert after_packet(doubt, damaged=False, now_s=14.9) == Doubt(5.0, packets=1)
     assert after_packet(doubt, damaged=False, now_s=15.1) == Doubt()
-    assert after_packet(doubt, damaged=True, now_s=9.0) == Doubt(9.0)
+    assert after_packet(Doubt(5.0, packets=9), damaged=True, now_s=9.0) == Doubt(9.0)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "corrupt", "key", "after"),
+    [
+        (Doubt(), False, False, Doubt()),
+        (Doubt(), True, True, Doubt(7.0)),
+        (Doubt(5.0, 9), False, False, Doubt(5.0, 9)),
+        (Doubt(5.0, 9), False, True, Doubt()),
+        (Doubt(5.0, 2), False, True, Doubt(5.0, 2)),  # it may be the keyframe that was hit
+    ],
+)
+def test_a_keyframe_ends_the_doubt_unless_it_is_near_the_damage(doubt, corrupt, key, after):
+    assert after_picture(doubt, corrupt=corrupt, key=key, now_s=7.0) == after
 
 
 def test_pictures_that_come_in_bursts_wait_for_their_time():
@@ -288,17 +305,28 @@ def test_a_capture_process_that_dies_is_a_failure():
 
 @pytest.fixture
 def stream(tmp_path: Path) -> Iterator[str]:
-    """A real server that sends one short MPEG-TS stream over TCP to each client, one after another, and hangs up."""
-    path = tmp_path / "stream.ts"
-    make_video(path, 60)
+    """One short MPEG-TS stream."""
+    make_video(tmp_path / "stream.ts", 60)
+    with serving((tmp_path / "stream.ts").read_bytes()) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving(data: bytes) -> Iterator[str]:
+    """A real server that sends `data` over TCP to each client, one after another, and hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
+            while True:
+                try:
                     connection, _ = server.accept()
-                    with connection:
-                        connection.sendall(path.read_bytes())
+                except OSError:  # the test is over
+                    return
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(data)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(4096):  # or its request would reset the connection
+                        pass
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -326,6 +354,50 @@ def test_a_stream_that_breaks_off_is_opened_again_and_its_frames_come_in_order(s
     assert source.info.size_wh == SizeWH(128, 64)
     assert source.info.fps == pytest.approx(30.0)
     assert all(frame.captured_at and frame.captured_at.endswith("+00:00") for frame in frames)
+
+
+@pytest.mark.parametrize("damage", ["lost", "garbage"])
+def test_no_damaged_picture_passes_for_a_whole_one(tmp_path, damage):
+    make_video(tmp_path / "stream.ts", 90, Recipe(options={"g": "15", "bf": "0"}))
+    data = (tmp_path / "stream.ts").read_bytes()
+    with serving(data) as url:
+        whole = {number_of(image): image for image, _ in read_all(url)}
+    assert set(whole) == set(range(90))
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    middle = [index for index, packet in enumerate(packets) if packet[1:3] == PICTURE_BEGINS][50]
+    if damage == "lost":
+        del packets[middle]
+    else:
+        packets[middle : middle + 3] = [np.random.default_rng(5).bytes(188) for _ in range(3)]
+    with serving(b"".join(packets)) as url:
+        pictures = read_all(url)
+    trusted = [image for image, corrupt in pictures if not corrupt]
+    assert any(corrupt for _, corrupt in pictures)
+    assert len(trusted) >= 60  # at most two groups of pictures are lost
+    for image in trusted:
+        assert np.array_equal(image, whole[number_of(image)])
+
+
+def test_half_a_jpeg_is_corrupt_and_the_pictures_after_it_are_soon_trusted_again():
+    jpegs = [cv2.imencode(".jpg", numbered_image(number))[1].tobytes() for number in range(30)]
+    jpegs[10] = jpegs[10][: len(jpegs[10]) // 2]
+    parts = [b"--edge\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg + b"\r\n" for jpeg in jpegs]
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=edge\r\n\r\n"
+    with serving(head + b"".join(parts) + b"--edge--\r\n") as url:
+        pictures = read_all(url.replace("tcp://", "http://"))
+    trusted = {number_of(image) for image, corrupt in pictures if not corrupt}
+    assert not trusted & {10, 11, 12}
+    assert trusted >= {7, 8, 9, *range(13, 24)}
+
+
+def read_all(url: str) -> list[tuple[np.ndarray, bool]]:
+    """Every picture of a stream, and whether it is marked as corrupt."""
+    pictures = []
+    with contextlib.suppress(CaptureError):  # how it says that the server hung up
+        for news in read_stream(url, OPTIONS):
+            if isinstance(news, Taken):
+                pictures.append((news.image(), news.corrupt))
+    return pictures
 
 
 def seen(frames) -> list[int]:
