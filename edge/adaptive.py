@@ -48,9 +48,9 @@ class AdaptiveView:
         """Find the pedestrians of one frame, and learn from what it cost."""
         if frame.image is None:
             return Look(None)
-        frame_wh = SizeWH(frame.image.shape[1], frame.image.shape[0])
+        frame_wh = frame.size_wh or SizeWH(frame.image.shape[1], frame.image.shape[0])
         begun = () if frame_wh == self._frame_wh else (self._begin(frame, frame.image, frame_wh),)
-        recognition = self._recognizer.recognise(frame.image, self._long_side(self._footing.rung))
+        recognition = self._recognizer.recognise(frame.image, self._long_side(self._footing.rung), frame_wh)
         step = next_step(self._footing, self._reading(recognition), self._rule, self._long_sides)
         before, self._footing = self._footing, step.footing
         if step.reason is None:

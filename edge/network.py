@@ -7,10 +7,10 @@ Set for boards: threads are bounded and sleep between two frames. The provider (
 OpenVINO, ...) is the one that was asked for; ONNX Runtime would fall back to the processor without a word, here that
 is an error.
 
-Measured on two cores of an AMD EPYC, FP32, 960x544, peak memory of the process beside the time: memory patterns off
-0.81 of the memory at the same time, so they are off; the arena off 1.5 times the memory, 1.0 to 1.7 times the time, so
-it stays; `kSameAsRequested` 1.0 of both. A batch costs the same for each picture as one alone, but 70 MB more for
-each, so the processor gets large batches in runs of four.
+Measured on two cores of an AMD EPYC, FP32, 960x544, peak memory of the process and time in ratios: memory patterns off
+0.81 and 1.0, so they are off; with the arena off as well 1.4 and 1.05 to 1.7, so it stays; `kSameAsRequested` 1.0 and
+1.0. In a batch each picture takes as long as alone and 40 MB more (1056x640), so the processor gets a large batch in
+runs of four.
 """
 
 from dataclasses import dataclass
