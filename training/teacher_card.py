@@ -26,7 +26,7 @@ def teacher_card(about: TeacherFile, file_name: str, file_mb: float) -> str:
         "## Not for",
         _bullets(NOT_FOR),
         "## Architecture",
-        _table(("part", "value"), [(name, str(value)) for name, value in about.spec.items()]),
+        _table(("part", "value"), [(name, _value(value)) for name, value in about.spec.items()]),
         "## Training data",
         _table(("data", "licence", "attribution"), [(d.name, d.licence, d.attribution) for d in about.data])
         if about.data
@@ -50,6 +50,12 @@ def _metrics(name: str, figures: Mapping[str, Any]) -> str:
     shown = [(label, "-" if value is None else f"{value:.3f}") for label, value in rows]
     head = f"### {name}: {figures.get('pictures', '?')} pictures, {figures.get('pedestrians', '?')} pedestrians"
     return f"{head}\n\n{_table(('figure', 'value'), shown)}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _bullets(lines: Sequence[str]) -> str:

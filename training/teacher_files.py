@@ -95,12 +95,16 @@ def read_about(path: Path) -> TeacherFile:
 
 
 def about_checkpoint(checkpoint: Checkpoint, name: str, metrics: Mapping[str, Any], card: DataCard) -> TeacherFile:
-    """What a file with this checkpoint's weights is to say of itself."""
+    """What a file with this checkpoint's weights is to say of itself.
+
+    Raises:
+        UnusableInputError: weights and architecture do not fit.
+    """
     return TeacherFile(
         name=name,
         kind=checkpoint.kind,
         modality=checkpoint.modality,
-        spec=checkpoint.spec,
+        spec=checkpoint.network().spec.to_json(),  # with every default in its place, whatever they will be later
         settings=checkpoint.settings,
         metrics=metrics,
         intended_use=card.intended_use,
@@ -115,10 +119,8 @@ def write_teacher(checkpoint: Checkpoint, about: TeacherFile, path: Path) -> int
         How many bytes were written.
 
     Raises:
-        UnusableInputError: the weights do not fit the architecture.
         ProcessingError: a weight that FP16 cannot hold, more than 15 MB, or a full disk; nothing is left behind.
     """
-    checkpoint.network()  # fits its architecture, or is refused
     tensors = {name: _halved(name, tensor) for name, tensor in checkpoint.averaged.items()}
     content = save(tensors, {KEY: json.dumps(dataclasses.asdict(about), sort_keys=True)})
     if len(content) > LIMIT_BYTES:
