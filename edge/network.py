@@ -23,9 +23,8 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # ships no types
 from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, ModelMetadata
 from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.onnx_wire import ModelOutline
-from edge.records import Boxes, Scores
+from edge.records import PROCESSOR, Boxes, Scores
 
-PROCESSOR = "CPUExecutionProvider"
 MOST_IN_A_RUN = 4  # pictures, on the processor
 _SUFFIX = "ExecutionProvider"
 _ERRORS_ONLY = 3  # ONNX Runtime's log level; its warnings are addressed to whoever exports

@@ -15,6 +15,7 @@ from edge.errors import InvalidValueError
 SCHEMA = 1
 STAGES = ("decode", "preprocess", "infer", "postprocess", "track", "draw", "encode")
 FRAME_STAGES = STAGES[:5]
+PROCESSOR = "CPUExecutionProvider"  # ONNX Runtime's name for it
 
 Signal = Literal["ok", "bad_frame", "no_signal"]
 Verdict = Literal["pedestrian", "clear", "unknown"]
@@ -169,7 +170,7 @@ class Header:
     input_wh: SizeWH | None
     threshold: float
     threads: int
-    provider: str = "CPUExecutionProvider"  # ONNX Runtime's name of what computes
+    provider: str = PROCESSOR  # ONNX Runtime's name of what computes
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

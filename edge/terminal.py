@@ -6,7 +6,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from edge.records import Event, Frame, Header, Record, Summary
+from edge.records import PROCESSOR, Event, Frame, Header, Record, Summary
 from edge.sinks.sink import Sink
 
 
@@ -29,6 +29,8 @@ class TerminalSink(Sink):
         """Show what the record says to a person."""
         if frame is not None:
             self._bar.update(1)
+        if isinstance(record, Header) and record.provider != PROCESSOR:
+            self._say(f"{self._title}: the network runs on {record.provider}")
         if isinstance(record, Event) and record.event.startswith("size_"):
             self._say(f"{self._title}: {record.event.replace('_', ' ')}: {record.detail}")
         if isinstance(record, Event) and record.event.startswith("signal_"):

@@ -4,9 +4,9 @@ import pytest
 from edge.errors import UnusableInputError
 from edge.geometry import Placement
 from edge.ladder import shape_on_ladder
-from edge.network import MOST_IN_A_RUN, PROCESSOR, available_providers, choose_provider, session_options
+from edge.network import MOST_IN_A_RUN, available_providers, choose_provider, session_options
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.records import SizeWH
+from edge.records import PROCESSOR, SizeWH
 from tests.models import write_spot_model
 
 OFFERED = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")

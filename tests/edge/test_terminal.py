@@ -54,6 +54,16 @@ def test_warnings_are_said_once_and_nothing_moves_where_stderr_is_no_terminal(ca
     assert words.getvalue().startswith("a.mp4: 3 frames")
 
 
+def test_a_size_that_changes_and_an_unusual_provider_are_said(capsys):
+    with TerminalSink("rtsp", Path("results"), None, io.StringIO()) as sink:
+        sink.write(replace(HEADER, warnings=(), provider="CUDAExecutionProvider"), None)
+        sink.write(Event("size_changed", time_s=9.0, detail="input 960x544 -> 800x448: 90 C of 80 C allowed"), None)
+    assert capsys.readouterr().err.splitlines() == [
+        "rtsp: the network runs on CUDAExecutionProvider",
+        "rtsp: size changed: input 960x544 -> 800x448: 90 C of 80 C allowed",
+    ]
+
+
 def test_the_error_of_a_failed_run_is_left_to_the_end_of_the_program(capsys):
     with TerminalSink("a.mp4", Path("results"), None, io.StringIO()) as sink:
         sink.write(replace(SUMMARY, exit_reason="failed", warnings=("odd", "the disk is full")), None)
