@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _BOUNDARY = "kestrel-frame"
 _STREAM_STEP_S = 0.1  # at most ten pictures a second
+_REPEAT_S = 0.5  # a picture comes again: browsers show one once the next begins, and clients that left are noticed
 _UNHEALTHY = ("no_signal", "stuck")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _COOKIE = "kestrel"
@@ -113,15 +114,13 @@ class Handler(BaseHTTPRequestHandler):
             self._head(200, f"multipart/x-mixed-replace; boundary={_BOUNDARY}", None)
             if self.command == "HEAD":
                 return
-            number = -1
-            while not owner.closing.wait(_STREAM_STEP_S):
-                picture = board.picture(number, timeout_s=1.0)
+            picture = None
+            while board.name in owner.boards and not owner.closing.wait(_STREAM_STEP_S):
+                newer = board.picture(-1 if picture is None else picture.number, timeout_s=_REPEAT_S)
+                picture = newer or picture
                 if picture is not None:
-                    number = picture.number
                     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n"
                     self.wfile.write(head.encode() + picture.jpeg + b"\r\n")
-                elif board.name not in owner.boards:
-                    break
         except OSError:  # the client went, or did not read for too long
             self.close_connection = True
         finally:

@@ -25,7 +25,7 @@ class Sink(Protocol):
             ProcessingError: the sink failed half-way, for example on a full disk; the text names the file.
         """
 
-    def skip(self, frame: Frame) -> None:
+    def skip(self, frame: Frame) -> None:  # noqa: ARG002  # most sinks leave it at that
         """Take a frame that was not recognised (`--every`): only videos show it, with the last record's boxes."""
         return
 
