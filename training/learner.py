@@ -74,7 +74,11 @@ def network_of(plan: Plan, previous: Checkpoint | None, start: Change, prepare: 
 def learner_of(
     network: Network, adaptor: nn.Module | None, settings: TrainSettings, previous: Checkpoint | None
 ) -> Learner:
-    """The network with all that belongs to its learning, where `previous` stands."""
+    """The network with all that belongs to its learning, where `previous` stands.
+
+    Raises:
+        UnusableInputError: the optimiser of `previous` moved other parameters.
+    """
     optimizer = make_optimizer(network, settings)
     if adaptor is not None:
         parameters = list(adaptor.parameters())
@@ -99,7 +103,12 @@ def _restore(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     merged += ours[len(groups) :]
     known = {index for group in merged for index in group["params"]}
     state = {index: value for index, value in saved["state"].items() if index in known}
-    optimizer.load_state_dict({"state": state, "param_groups": merged})
+    try:
+        optimizer.load_state_dict({"state": state, "param_groups": merged})
+    except ValueError as error:  # layers that are no longer there, or that are grouped in another way today
+        raise UnusableInputError(
+            f"--resume must find the optimiser of this very network, got another ({error}); begin a new run"
+        ) from None
 
 
 def checkpoint_of(learner: Learner, plan: Plan, settings: Mapping[str, Any]) -> Checkpoint:
