@@ -38,13 +38,25 @@ class MotionWatch:
 
 def difference(before: Grey, now: Grey) -> Grey:
     """What differs once the camera's shift is undone, (H, W); 0 where the frame before shows nothing."""
-    (dx, dy), _ = cv2.phaseCorrelate(before.astype(np.float32), now.astype(np.float32), _window(now))
+    dx, dy = shift_between(before, now)
     size = (now.shape[1], now.shape[0])
     shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
     moved = cv2.warpAffine(before, shift, size)
     known = cv2.warpAffine(np.full_like(before, 255), shift, size)
     apart = cv2.blur(cv2.absdiff(moved, now), (3, 3))  # a single pixel is noise
     return np.asarray(cv2.bitwise_and(apart, apart, mask=cv2.erode(cv2.inRange(known, 255, 255), np.ones((3, 3)))))
+
+
+def shift_between(before: Grey, now: Grey) -> tuple[float, float]:
+    """By how many pixels, x and y, the ground has moved. Half the size is enough for it, and a quarter of the work."""
+    small_before, small_now = _halved(before), _halved(now)
+    (dx, dy), _ = cv2.phaseCorrelate(small_before, small_now, _window(small_now))
+    return 2 * dx, 2 * dy
+
+
+def _halved(grey: Grey) -> npt.NDArray[np.float32]:
+    halved = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    return np.asarray(halved.astype(np.float32), np.float32)
 
 
 def tile_peaks(apart: Grey, plan: TilePlan) -> npt.NDArray[np.float64]:
@@ -65,6 +77,6 @@ def _small_grey(shrunk: Image) -> Grey:
     return np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _window(grey: Grey) -> npt.NDArray[np.float32]:
+def _window(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Fades the borders out, where the shift brings new ground into the frame."""
     return np.asarray(cv2.createHanningWindow((grey.shape[1], grey.shape[0]), cv2.CV_32F), np.float32)
