@@ -54,6 +54,10 @@ class LabelledSink(Sink):
         """Hand on."""
         self._sink.idle()
 
+    def settle(self) -> None:
+        """Hand on."""
+        self._sink.settle()
+
     def close(self) -> None:
         """Close the sink."""
         self._sink.close()
