@@ -18,8 +18,8 @@ from edge.sinks import http_handler, http_server
 from edge.sinks.address import Address, parse_address, read_secret
 from edge.sinks.http import HttpSink
 from edge.sinks.http_server import MOST_CLIENTS, MOST_STREAMS, HttpServer
-from tests.edge.browser import browser_tab, find_browser
 from tests.edge.recordings import HEADER, SUMMARY, lost, seen
+from tests.servers.browser import browser_tab, find_browser, why_not
 
 LOCAL = Address("127.0.0.1", 0)
 TOKEN = "a-token-that-is-long-enough"
@@ -311,7 +311,7 @@ def test_closing_lets_go_of_everybody(server: HttpServer, sink: HttpSink) -> Non
         ask(server, "/healthz")
 
 
-@pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_the_page_shows_picture_verdict_and_lost_signal_in_a_real_browser(
     server: HttpServer, sink: HttpSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

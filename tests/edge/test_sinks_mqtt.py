@@ -14,11 +14,11 @@ from edge.records import Event, Pedestrian
 from edge.sinks import mqtt
 from edge.sinks.address import Address
 from edge.sinks.mqtt import Login, MqttConnection, MqttOptions, MqttSink, find_login, topic_word
-from tests.edge.broker import PROGRAM, Broker, Listener, running_broker, wait_until
 from tests.edge.recordings import HEADER, lost, seen
+from tests.servers.mqtt import Broker, Listener, running_broker, wait_until, why_not
 
 pytest.importorskip("paho.mqtt", reason="the extra mqtt is not installed")
-needs_broker = pytest.mark.skipif(PROGRAM is None, reason="no mosquitto is installed")
+needs_broker = pytest.mark.skipif(bool(why_not()), reason=why_not())
 PERSON = Pedestrian((20.0, 24.0, 34.0, 40.0), 0.9)
 ROOT = Path(__file__).parents[2]
 

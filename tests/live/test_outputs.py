@@ -16,8 +16,10 @@ import av
 import pytest
 
 import edge
-from tests.edge.broker import PROGRAM, Listener, free_port, running_broker, wait_until
 from tests.models import write_spot_model
+from tests.servers import mqtt
+from tests.servers.ffmpeg import free_port
+from tests.servers.mqtt import Listener, running_broker, wait_until
 
 ROOT = Path(edge.__file__).parents[1]
 SOURCE = "test:320x192@10"
@@ -97,7 +99,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="no mosquitto is installed")
+@pytest.mark.skipif(bool(mqtt.why_not()), reason=mqtt.why_not())
 def test_every_output_at_once_from_the_first_frame_to_the_goodbye(tmp_path: Path) -> None:
     with running_broker(tmp_path) as broker:
         listener = Listener(broker.port)

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import signal
 import socket
 import subprocess
 import threading
@@ -11,12 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.servers.ffmpeg import free_port
+from tests.servers.process import ServerProcess
+
 PROGRAM = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+def why_not() -> str:
+    """Why there can be no broker here; empty where there can."""
+    return "" if PROGRAM is not None else "mosquitto is missing: apt-get install mosquitto"
 
 
 @dataclass
@@ -26,27 +28,26 @@ class Broker:
     folder: Path
     port: int = field(default_factory=free_port)
     settings: tuple[str, ...] = ("allow_anonymous true",)
-    process: "subprocess.Popen[bytes] | None" = None
+    process: ServerProcess | None = None
 
     def start(self) -> None:
+        """Until it listens."""
         assert PROGRAM is not None
         config = self.folder / "mosquitto.conf"
         config.write_text("\n".join(("user root", f"listener {self.port} 127.0.0.1", *self.settings, "")))
-        self.process = subprocess.Popen(
-            [PROGRAM, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self.process = ServerProcess([PROGRAM, "-c", str(config)], stdout=subprocess.DEVNULL)
         wait_until(self._listens)
 
     def stop(self) -> None:
+        """At once, frozen or not."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
             self.process.kill()
-            self.process.wait(20)
             self.process = None
 
     def freeze(self) -> None:
+        """Its connections stay open, and nothing comes."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        self.process.freeze()
 
     def _listens(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):

@@ -19,6 +19,11 @@ def find_browser() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
+def why_not() -> str:
+    """Why there can be no browser here; empty where there can."""
+    return "" if find_browser() else "no Chromium is installed: apt-get install chromium"
+
+
 class Tab:
     """One page of the browser."""
 
