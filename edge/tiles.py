@@ -22,7 +22,6 @@ _CUT_SHARE = 0.1  # of the box's side: the network guesses where a person ends t
 OVERVIEW_IOU = 0.3  # where the tile's whole box and the overview's are taken for one person
 _WHOLE, _OVERVIEW, _CUT = range(3)
 _EVERYWHERE = np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32)
-_LEAST_CHANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,20 +224,3 @@ def left_to_tiles(overview: Detections, tiles: Sequence[Tile], overlap_px: int =
         inside |= (tile.x0 <= x) & (x < tile.x1) & (tile.y0 <= y) & (y < tile.y1)
     small: Mask = sides.max(axis=1, initial=0) <= overlap_px
     return np.logical_and(inside, small)
-
-
-def frame_presence(pictures: Sequence[float]) -> float:
-    """The chance 0..1 that somebody is in the frame, from what its pictures (overview and tiles) say, calibrated alone.
-
-    The highest of k answers would be too high: each picture is one more chance of a false alarm. If somebody is in the
-    frame, one of its pictures shows it, a priori each as likely as the others. Then Bayes' factor for `somebody` is the
-    mean of the pictures' factors, and, the prior being the same, the frame's odds are the mean of the pictures' odds.
-    One picture alone stays as it is.
-    """
-    odds = sum(map(_odds, pictures)) / len(pictures)
-    return odds / (1 + odds)
-
-
-def _odds(probability: float) -> float:
-    p = min(max(probability, _LEAST_CHANCE), 1 - _LEAST_CHANCE)
-    return p / (1 - p)

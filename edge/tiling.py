@@ -16,6 +16,7 @@ from edge.motion import MotionWatch
 from edge.network import Predictions
 from edge.recognizer import Recognizer, scale_into
 from edge.records import Frame, Image, Recognition, SizeWH
+from edge.tile_presence import frame_presence, separation_of
 from edge.tile_schedule import Memory
 from edge.tiles import Seen, Tile, TilePlan
 from edge.view import Look
@@ -100,6 +101,7 @@ class Batches:
 
     def __init__(self, recognizer: Recognizer, plan: TilePlan) -> None:
         self.plan = plan
+        self.separation = separation_of(recognizer.metadata)
         self._recognizer = recognizer
         self._overview = geometry.place_into(plan.frame_wh, plan.tile_wh)
         shape = (1 + len(plan.tiles), plan.tile_wh.height, plan.tile_wh.width, 3)
@@ -123,7 +125,7 @@ class Batches:
         presences = tuple(part.presence for part in parts)
         finished = time.perf_counter()
         recognition = Recognition(
-            presence=tiles.frame_presence((overview.presence, *presences)),
+            presence=frame_presence((overview.presence, *presences), self.separation),
             boxes_xyxy=found.boxes_xyxy,
             scores=found.scores,
             preprocess_ms=1000 * (prepared - started),
@@ -180,7 +182,7 @@ class Spread:
         said = [m.presence for m in self._memories if tile_schedule.fresh(m, now_s, max_age_s)]
         return replace(
             recognition,
-            presence=tiles.frame_presence((sight.overview, *said)),
+            presence=frame_presence((sight.overview, *said), self._batches.separation),
             coverage=tile_schedule.coverage(plan.tiles, self._memories, now_s, max_age_s),
         )
 

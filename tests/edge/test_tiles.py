@@ -9,7 +9,6 @@ from edge.tiles import (
     Seen,
     Tile,
     cut_boxes,
-    frame_presence,
     left_to_tiles,
     merge,
     plan_tiles,
@@ -148,18 +147,3 @@ def test_tiles_answer_for_small_people_where_they_were_looked_at():
     assert left_to_tiles(overview, [LEFT]).tolist() == [True, False, False]
     assert left_to_tiles(overview, []).tolist() == [False, False, False]
     assert left_to_tiles(NOBODY, [LEFT]).tolist() == []
-
-
-@pytest.mark.parametrize(
-    ("pictures", "presence"),
-    [
-        ([0.3], 0.3),  # one picture alone stays as it is
-        ([0.3] * 17, 0.3),  # so do many that say the same
-        ([0.9, 0.0], 0.818),  # odds of 9, halved
-        ([0.99, *[0.01] * 16], 0.854),
-        ([0.5, *[0.01] * 16], 0.064),  # a doubt in one of many pictures is no alarm: the highest would say 0.5
-        ([1.0, 0.0], 1.0),
-    ],
-)
-def test_more_tiles_do_not_raise_the_alarm_by_themselves(pictures, presence):
-    assert frame_presence(pictures) == pytest.approx(presence, abs=1e-3)
