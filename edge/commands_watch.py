@@ -1,6 +1,7 @@
 """`kestrel watch`: its options as one request, and the run."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edge.config import read_config, settings_of, write_config
+from edge.interruption import leave_at_once, stop_on_signals
 from edge.options import (
     ModelOption,
     Precision,
@@ -173,46 +175,48 @@ def watch(
         print(write_config(context.params, settings_of(watch)), end="")
         return
     uris = name_sources(source or [], source_file, os.environ)
-    from edge.capture.messages import CaptureOptions
-    from edge.interruption import leave_at_once, stop_on_signals
-    from edge.model_files import resolve
-    from edge.outputs import OutputOptions
-    from edge.recognizer import Recognizer, RecognizerSettings
-    from edge.recordings import WatchRequest, watch_sources
-    from edge.sinks.shared import open_shared
-    from edge.sources.live import LiveOptions
-    from edge.sources.signal import SignalRules
-    from edge.verdict import VerdictOptions
-    from edge.watch import Selection
+    with stop_on_signals() as stop, ExitStack() as begun:
+        begun.enter_context(leave_at_once())  # from here on, since the imports take their time, too
+        from edge.capture.messages import CaptureOptions
+        from edge.model_files import resolve
+        from edge.outputs import OutputOptions
+        from edge.recognizer import Recognizer, RecognizerSettings
+        from edge.recordings import WatchRequest, watch_sources
+        from edge.sinks.shared import open_shared
+        from edge.sources.live import LiveOptions
+        from edge.sources.signal import SignalRules
+        from edge.verdict import VerdictOptions
+        from edge.watch import Selection
 
-    settings = RecognizerSettings(threads, threshold, size_wh, provider)
-    request = WatchRequest(
-        sources=tuple(uris),
-        outputs=OutputOptions(
-            out=out,
-            jsonl=jsonl,
-            csv=csv,
-            video=video,
-            overwrite=overwrite,
-            rotation=rotation_of(rotate_mb, keep),
-            fsync_s=fsync_s,
-            segment_s=segment_s,
-            video_budget=video_budget_of(video_max_mb, min_free_mb),
-            clips=clips_of(clips, clip_before_s, clip_after_s, clips_max_mb, min_free_mb),
-        ),
-        selection=Selection(every=every, limit=limit),
-        live=LiveOptions(
-            CaptureOptions(rtsp_transport, width, height, fps, flip, rotate),
-            SignalRules(stall_after, max_outage, frozen_after),
-        ),
-        verdict=VerdictOptions(enter, leave, enter_s, leave_s),
-        view=view_of(size, tiles, tile_max_age, budget_ms, max_temperature),
-        resume=resume,
-        show=show,
-    )
-    network = shared_of(http, http_token_file, mqtt, mqtt_id, mqtt_login_file, mqtt_tls, mqtt_ca)
-    with stop_on_signals() as stop, open_shared(network, several=len(uris) > 1) as shared:
-        with leave_at_once(), request.supervisor.starting("loading the model"):
-            recognizer = Recognizer(resolve(model, precision.value), settings)
-        notes = rounding_note(size_wh, recognizer.exact_input_wh)
-        raise typer.Exit(watch_sources(replace(request, shared=shared), recognizer, stop, notes))
+        settings = RecognizerSettings(threads, threshold, size_wh, provider)
+        request = WatchRequest(
+            sources=tuple(uris),
+            outputs=OutputOptions(
+                out=out,
+                jsonl=jsonl,
+                csv=csv,
+                video=video,
+                overwrite=overwrite,
+                rotation=rotation_of(rotate_mb, keep),
+                fsync_s=fsync_s,
+                segment_s=segment_s,
+                video_budget=video_budget_of(video_max_mb, min_free_mb),
+                clips=clips_of(clips, clip_before_s, clip_after_s, clips_max_mb, min_free_mb),
+            ),
+            selection=Selection(every=every, limit=limit),
+            live=LiveOptions(
+                CaptureOptions(rtsp_transport, width, height, fps, flip, rotate),
+                SignalRules(stall_after, max_outage, frozen_after),
+            ),
+            verdict=VerdictOptions(enter, leave, enter_s, leave_s),
+            view=view_of(size, tiles, tile_max_age, budget_ms, max_temperature),
+            resume=resume,
+            show=show,
+        )
+        network = shared_of(http, http_token_file, mqtt, mqtt_id, mqtt_login_file, mqtt_tls, mqtt_ca)
+        with open_shared(network, several=len(uris) > 1) as shared:
+            with request.supervisor.starting("loading the model"):
+                recognizer = Recognizer(resolve(model, precision.value), settings)
+            begun.close()
+            notes = rounding_note(size_wh, recognizer.exact_input_wh)
+            raise typer.Exit(watch_sources(replace(request, shared=shared), recognizer, stop, notes))
