@@ -28,7 +28,7 @@ _NO_PICTURE = SizeWH(640, 360)
 class Second:
     """What was seen in one second: the most people, the highest presence, the gravest verdict."""
 
-    frames: int
+    frames: int  # with a picture
     count: int | None
     presence: float | None
     verdict: Verdict
@@ -36,7 +36,7 @@ class Second:
     def with_frame(self, record: FrameRecord) -> "Second":
         """One frame more."""
         return Second(
-            self.frames + 1,
+            self.frames + (record.signal == "ok"),
             max((c for c in (self.count, record.count) if c is not None), default=None),
             max((p for p in (self.presence, record.presence) if p is not None), default=None),
             min(self.verdict, record.verdict, key=("pedestrian", "unknown", "clear").index),
@@ -222,7 +222,9 @@ class Board:
         if self._seconds and self._seconds[-1][0] == at:
             self._seconds[-1] = (at, self._seconds[-1][1].with_frame(record))
         else:
-            self._seconds.append((at, Second(1, record.count, record.presence, record.verdict)))
+            self._seconds.append(
+                (at, Second(int(record.signal == "ok"), record.count, record.presence, record.verdict))
+            )
         for name, milliseconds in (record.stage_ms or {}).items():
             if milliseconds is not None:
                 self._stages.setdefault(name, _Stage()).add(milliseconds)
@@ -237,7 +239,7 @@ class Board:
         return self._latest.signal
 
     def _fps(self, now: float) -> float:
-        """Frames with a picture or without, over the last whole seconds."""
+        """Frames with a picture, over the last whole seconds."""
         this = int(now)
         whole = min(_RATE_OVER_S, this - int(self._began))
         if whole < 1:

@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/healthz":
             self._health()
         elif owner.token is not None and "token" in query and _same(query["token"][0], owner.token):
-            self._let_in(url.path, owner.token)
+            self._let_in(owner.token)
         elif owner.token is not None and not self._has_token(owner.token):
             self._ask_for_token(url.path)
         else:
@@ -144,10 +144,10 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return cookie is not None and _same(cookie.value, _cookie_of(token))
 
-    def _let_in(self, path: str, token: str) -> None:
+    def _let_in(self, token: str) -> None:
         """The token moves from the address into a cookie, so that it does not stay in sight."""
         self.send_response(303)
-        self.send_header("Location", path if path.startswith("/") and not path.startswith("//") else "/")
+        self.send_header("Location", "/")
         self.send_header("Set-Cookie", f"{_COOKIE}={_cookie_of(token)}; HttpOnly; SameSite=Strict; Path=/")
         self.send_header("Content-Length", "0")
         self.end_headers()

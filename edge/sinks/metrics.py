@@ -66,7 +66,7 @@ _SOURCE_VALUES = (
         "Pedestrians in the latest frame.",
         lambda s: None if s.latest is None else s.latest.count,
     ),
-    _SourceValue("kestrel_fps", "gauge", "Records a second over the last ten seconds.", lambda s: s.fps),
+    _SourceValue("kestrel_fps", "gauge", "Frames a second over the last ten seconds.", lambda s: s.fps),
     _SourceValue(
         "kestrel_frame_age_seconds",
         "gauge",

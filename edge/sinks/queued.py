@@ -19,6 +19,7 @@ RETRY_S = 10.0  # a full disk is looked at again this often
 CLOSE_WITHIN_S = 1.5  # of the three that a service has to stop
 _UNHURRIED_S = 30.0  # where nobody asked to stop
 _IDLE_S = 0.25
+_MOST_WARNINGS = 100  # kept for the summary; all are said
 _MOST_ESSENTIAL = 256  # headers, events and summaries that wait beyond the capacity
 
 
@@ -221,11 +222,14 @@ class QueuedSink(Sink):
     def _deliver(self, item: _Item) -> None:
         if isinstance(item.record, Header):
             self._header = item.record
-        if self._sink is None and not self._revive(item):
-            if self._rule.live and not isinstance(item.record, Summary):
-                with self._changed:
-                    self._count_drop()
-            return
+        if self._sink is not None or self._revive(item):
+            self._hand_over(item)
+        # The header is said again by a sink that is made anew.
+        if self._sink is None and self._rule.live and not isinstance(item.record, Header | Summary):
+            with self._changed:
+                self._count_drop()
+
+    def _hand_over(self, item: _Item) -> None:
         if item.record is not None:
             record, frame = item.record, item.frame
             self._guarded(lambda sink: sink.write(record, frame))
@@ -277,15 +281,20 @@ class QueuedSink(Sink):
 
     def _gather_warnings(self) -> None:
         for warning in self._sink.warnings if self._sink is not None else ():
-            if warning not in self.warnings:
-                self.warnings.append(warning)
-                if self._rule.live and self._header is not None:  # what is known before is said with the header
-                    say_at_once(warning)
+            new = self._keep_warning(warning)
+            if new and self._rule.live and self._header is not None:  # what is known before is said with the header
+                say_at_once(warning)
 
     def _warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
+        self._keep_warning(text)
         say_at_once(text)
+
+    def _keep_warning(self, text: str) -> bool:
+        """Whether it is a new one; a run of months keeps a bounded number."""
+        if text in self.warnings or len(self.warnings) >= _MOST_WARNINGS:
+            return False
+        self.warnings.append(text)
+        return True
 
 
 def _wrapped(error: Exception) -> ProcessingError:

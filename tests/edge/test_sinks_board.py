@@ -113,7 +113,7 @@ def test_the_timeline_has_a_second_for_every_second_and_is_bounded(board: Board,
     assert board.snapshot().timeline == (
         Second(2, 1, 0.9, "pedestrian"),
         None,
-        Second(1, None, None, "unknown"),
+        Second(0, None, None, "unknown"),
     )
     for _ in range(2 * TIMELINE_S):
         clock.now += 1

@@ -179,7 +179,7 @@ def test_a_sink_that_stays_broken_never_reaches_the_loop(capsys) -> None:
         for seq in range(20):
             sink.write(seen(seq), frame(seq))
     assert sink.failures == 1
-    assert sink.dropped == 19
+    assert sink.dropped == 20
     assert "broken failed: no reason at all; trying again every 1000 s" in sink.warnings
 
 
@@ -227,3 +227,18 @@ def test_a_live_run_never_waits_to_settle() -> None:
     sink.settle()
     gate.opened.set()
     sink.close()
+
+
+def test_the_warnings_of_months_are_bounded(capsys) -> None:
+    def make() -> Sink:
+        gate = Gate()
+        gate.broken = RuntimeError(f"failure {len(made)}")
+        made.append(gate)
+        return gate
+
+    made: list[Gate] = []
+    with QueuedSink("broken", make, LIVE, Deadline(20.0)) as sink:
+        for seq in range(500):
+            sink.write(seen(seq), None)
+            made[-1].reached.wait(0.01)
+    assert 0 < len(sink.warnings) <= 101  # and the number of what is missing
