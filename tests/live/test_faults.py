@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,20 +206,33 @@ def test_a_wrong_password_is_no_signal_and_no_password_is_shown(kestrel, tmp_pat
     with RtspServer(Scene(), login=Login("gu@rd", password, digest)) as server:
         url = server.url.replace("//", "//${CAM_USER}:${CAM_PASS}@")
         misled = server.url.replace("//127.0.0.1", "//${CAM_USER}:${WRONG}@localhost")
-        with kestrel(url, misled, CAM_USER="gu@rd", CAM_PASS=password, WRONG=wrong) as run:
+        page = f"127.0.0.1:{free_port()}"
+        with kestrel(url, misled, "--http", page, CAM_USER="gu@rd", CAM_PASS=password, WRONG=wrong) as run:
             run.wait_for("a refusal", lambda line: line["record"] == "frame" and of_misled(line) and is_lost(line))
             run.wait_for(
                 "a picture", lambda line: line["record"] == "frame" and not of_misled(line) and not is_lost(line)
             )
             titles = b"".join(path.read_bytes() for path in command_lines(run.pid()))
+            pages = b"".join(fetch(f"http://{page}{path}") for path in ("/", "/metrics", "/healthz"))
             lines = run.finish()
     assert not any(of_misled(line) and line.get("signal") == "ok" for line in lines)
     assert "nauthorized" in run.stderr or "no picture for" in run.stderr  # where the refusal took its time
     written = b"".join(file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file())
-    said = written + titles + json.dumps(lines).encode() + run.stderr.encode()
+    assert b"kestrel_" in pages
+    said = written + titles + pages + json.dumps(lines).encode() + run.stderr.encode()
     assert b"rtsp://***@127.0.0.1" in said
     for secret in ("gu@rd", "gu%40rd", "p@ss", "p%40ss", "wr@ng", "wr%40ng", "secret"):
         assert secret.encode() not in said
+
+
+def fetch(url: str) -> bytes:
+    """The page, whatever its status."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read()
 
 
 def of_misled(line: Line) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, Self
 
-LONGEST_S = 120
+LONGEST_S = 300
 
 
 class ServerProcess:
