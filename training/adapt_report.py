@@ -55,10 +55,12 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both sides, and the quality of every snapshot by its step."""
+    """Both sides, what was fitted anew, and the quality of every snapshot by its step."""
 
     before: Figures
-    after: Figures
+    after: Figures  # threshold and calibration cross-fitted
+    threshold: float
+    calibration: Calibration
     steps: tuple[int, ...]
     qualities: tuple[float, ...]
     kept_step: int

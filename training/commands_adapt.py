@@ -14,6 +14,7 @@ from training.train_options import (
     BackboneOption,
     DatasetArgument,
     FrozenOption,
+    HeadOption,
     LearnOptions,
     with_options,
 )
@@ -46,6 +47,8 @@ class StudentOptions:
     backbone: BackboneOption = "efficientnet_lite0"
     stride: Annotated[int, typer.Option(help="Of the detection map: 4 for small people, 8 for speed.")] = 4
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip"
+    head: HeadOption = None
+    activation: Annotated[str, typer.Option(help="Of yolox_nano: silu, as it was trained, or relu.")] = "silu"
     frozen_stages: FrozenOption = None
     like: Annotated[
         Path | None,
@@ -56,6 +59,7 @@ class StudentOptions:
         """The architecture, as a run wants it."""
         from training.networks.student import StudentSpec
         from training.networks.trunks import recipe_of
+        from training.networks.yolox_head import STRIDE as YOLOX_STRIDE
         from training.teacher_files import load_network_file
 
         if self.weights == "teacher":
@@ -76,6 +80,8 @@ class StudentOptions:
             frozen_stages=recipe.frozen_stages if self.frozen_stages is None else self.frozen_stages,
             mean=recipe.mean,
             std=recipe.std,
+            head=self.head or (recipe.head if self.stride == YOLOX_STRIDE else "dense"),
+            activation=self.activation,
         ).to_json()
 
 

@@ -30,6 +30,7 @@ from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
 from training.adapt_report import Comparison, draw, figures_of, losses, table
 from training.augment import AugmentSettings
 from training.batches import TrainingBatches
+from training.calibration import fit
 from training.checkpoints import Checkpoint, save_checkpoint, strip
 from training.coco_scoring import DetectedPicture
 from training.data_card import UNSTATED
@@ -37,7 +38,7 @@ from training.datasets import Dataset, read_dataset
 from training.datasets.coco_writing import write_coco
 from training.distill import LossSettings, distill_step
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
-from training.evaluation import detect, load_image
+from training.evaluation import SCORE_FLOOR, detect, judge, load_image
 from training.metrics import append_metrics
 from training.networks.student import Student
 from training.networks.teacher import Teacher
@@ -52,7 +53,7 @@ from training.torch_recognizer import TorchRecognizer
 FEW_PICTURES = 20
 PROOF_PICTURES = 3  # on which a model file and its student are compared
 REPLAY_SHARE = 4  # every fourth picture of a batch is an old one
-TRAIN = TrainSettings(steps=400, learning_rate=2e-4, warmup_steps=20, flat_share=0.2, epoch_steps=25)
+TRAIN = TrainSettings(steps=400, learning_rate=4e-4, warmup_steps=20, flat_share=0.2, epoch_steps=25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def _learn(settings: FinetuneSettings, start: StartPoint, split: Split) -> tuple
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = start.student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     teacher = _load_teacher(settings, start, device)
-    judge = _copy_of(network)
+    watched = _copy_of(network)
     hold_norms(network)
     freeze_front(network.trunk, settings.frozen)
     average = MovingAverage(network, settings.train.average_decay)
@@ -156,9 +157,9 @@ def _learn(settings: FinetuneSettings, start: StartPoint, split: Split) -> tuple
                 Processes(),
                 bar,
             )
-            judge.load_state_dict(average.state)
-            found = _ask(judge, start, split.held_out)
-            weights = {k: v.cpu() for k, v in strip(judge).items()}
+            watched.load_state_dict(average.state)
+            found = _ask(watched, start, split.held_out)
+            weights = {k: v.cpu() for k, v in strip(watched).items()}
             snapshots.append(Snapshot(learner.progress.step, weights, found))
             means["held_out"] = snapshots[-1].quality
             append_metrics(settings.out / "metrics.jsonl", learner.progress.step, learner.progress.seconds, means)
@@ -216,10 +217,15 @@ def _compare(start: StartPoint, before: tuple[DetectedPicture, ...], snapshots: 
     kept = best(snapshots)
     first = Snapshot(0, {}, before)
     former = figures_of(before, start.threshold, start.calibration)
+    answers = cross_fitted(snapshots)
+    judged = judge(answers, SCORE_FLOOR, model=start.name, dataset="").judged
+    fitted = fit(judged, [one.presence for one in answers])
     return Comparison(
         before=former,
         # Of pictures that all show somebody, or all nobody, presence cannot be fitted: what was known stays.
-        after=figures_of(cross_fitted(snapshots), calibration=None if former.pairs else start.calibration),
+        after=figures_of(answers, calibration=None if former.pairs else start.calibration),
+        threshold=fitted.threshold,
+        calibration=fitted.calibration,
         steps=(0, *(one.step for one in snapshots)),
         qualities=(first.quality, *(one.quality for one in snapshots)),
         kept_step=kept.step,
@@ -246,11 +252,18 @@ def _checkpoint(
             "replay": settings.replay.name if settings.replay else None,
             "before": comparison.before.to_json(),
             "after": comparison.after.to_json(),
+            **_fitted(start, comparison),
         },
         "started_from": dict(start.settings),
         "step": kept.step,
     }
     return Checkpoint("student", start.student.spec.to_json(), start.modality, kept.weights, described, {}, {}, {})
+
+
+def _fitted(start: StartPoint, comparison: Comparison) -> dict[str, Any]:
+    """Threshold and calibration on all held-out pictures; where these cannot tell, what the model had."""
+    calibration = comparison.calibration if comparison.after.pairs else start.calibration
+    return {"threshold": comparison.threshold, "calibration": asdict(calibration) if calibration else None}
 
 
 def _write_report(settings: FinetuneSettings, start: StartPoint, split: Split, comparison: Comparison) -> None:

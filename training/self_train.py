@@ -20,7 +20,9 @@ from typing import Any
 import torch
 
 from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
+from edge.modality import mismatch
 from edge.records import Modality
+from edge.sources.pictures import read_picture
 from training.checkpoints import Checkpoint
 from training.datasets import Dataset, join_datasets, read_dataset
 from training.datasets.coco_writing import write_coco
@@ -33,6 +35,7 @@ from training.torch_recognizer import TorchRecognizer
 from training.unlabelled import Recording, ThinSettings, choose_frames
 
 INPUT_MULTIPLE = 32  # suits every network of ours
+LOOKED_AT = 12  # frames that must look like the teacher's modality
 NOISE = NoiseSettings(dropout=0.1, stochastic_depth=0.1)
 
 
@@ -98,6 +101,10 @@ def teach_frames(teacher: Checkpoint, rule: LabelRule, file: Path) -> Iterator[s
         yield f"{file.stem}: goes on with {file}"
         return
     frames = save_frames((), file.parent / "images")
+    looked_at = [read_picture(path).image for path in frames[:: max(1, len(frames) // LOOKED_AT)]]
+    odd = mismatch([image for image in looked_at if image is not None], teacher.modality)
+    if odd:
+        yield f"warning: {odd.partition(';')[0]}"
     labelled = label_frames(frames, recognise_with(teacher), rule)
     said = f"{file.stem}: {_taught(labelled)} of {len(frames)} frames"
     sheet = write_label_sheet(labelled, said, file.with_suffix(".png"))
@@ -136,7 +143,7 @@ def _taught(labelled: tuple[PseudoLabelled, ...]) -> str:
 
 
 def _described(recording: Recording) -> str:
-    return f"{recording.uri}: {len(recording.chosen)} of {recording.sampled} frames differ enough"
+    return f"{recording.uri}: {len(recording.chosen)} of {recording.sampled} frames are kept"
 
 
 def _check_out(out: Path, resume: bool) -> None:

@@ -9,9 +9,9 @@ from edge.contract import Calibration, TrainingData
 from edge.errors import UnusableInputError
 from edge.model_files import SHIPPED_NAMES, resolve
 from edge.records import Image, Modality
-from training.checkpoints import load_checkpoint
 from training.networks.student import Student
 from training.shipped import read_shipped, require_same
+from training.teacher_files import load_network_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _from_model_file(file: Path, images: Sequence[Image]) -> StartPoint:
 
 
 def _from_checkpoint(file: Path) -> StartPoint:
-    checkpoint = load_checkpoint(file)
+    checkpoint = load_network_file(file)
     student = checkpoint.network()
     if not isinstance(student, Student):
         raise UnusableInputError(f"MODEL must be a student, got a {checkpoint.kind}'s checkpoint; name another file")

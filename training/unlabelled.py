@@ -63,9 +63,10 @@ def thumbnail(image: Image) -> Thumbnail:
 def thin(thumbnails: Sequence[Thumbnail], least_news: float) -> tuple[int, ...]:
     """Indices of those that differ from every one kept before by at least `least_news` on average."""
     kept: list[int] = []
+    before = np.empty((len(thumbnails), THUMBNAIL_WH[1], THUMBNAIL_WH[0]), np.float32)
     for index, candidate in enumerate(thumbnails):
-        before = np.array([thumbnails[k] for k in kept]).reshape(-1, *candidate.shape)
-        if (np.abs(before - candidate).mean((1, 2)) >= least_news).all():
+        if (np.abs(before[: len(kept)] - candidate).mean((1, 2)) >= least_news).all():
+            before[len(kept)] = candidate
             kept.append(index)
     return tuple(kept)
 

@@ -18,7 +18,7 @@ PICTURES = [
 
 
 def comparison(after: Figures) -> Comparison:
-    return Comparison(GOOD, after, (0, 25, 50), (0.7, 0.8, 0.75), 25)
+    return Comparison(GOOD, after, 0.4, Calibration(2.0, 0.1), (0, 25, 50), (0.7, 0.8, 0.75), 25)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,10 @@ def test_the_adapted_student_says_where_it_comes_from(adapted, learnt_student):
     assert (checkpoint.kind, checkpoint.modality, checkpoint.settings["weights"]) == ("student", "rgb", "student")
     assert checkpoint.settings["dataset"] == "place-rgb"
     assert checkpoint.settings["started_from"]["dataset"] == "people-rgb"
-    assert checkpoint.settings["finetune"]["frozen"] == 0.75
+    described = checkpoint.settings["finetune"]
+    assert described["frozen"] == 0.75
+    assert 0 < described["threshold"] <= 1
+    assert described["calibration"]["slope"] > 0
     assert checkpoint.settings["augment"]["default_long_side"] == 960
     assert checkpoint.network().spec == STUDENT
 

@@ -40,7 +40,7 @@ def test_footage_is_labelled_learnt_and_its_student_teaches_the_next_round(
     out = tmp_path / "out"
     once = settings(people_rgb, learnt_student, out, footage)
     said = list(self_train(once))
-    assert said[0] == f"{footage}: 3 of 4 frames differ enough"
+    assert said[0] == f"{footage}: 3 of 4 frames are kept"
     assert said[1].startswith("round-1: ")
     assert said[-1] == f"wrote {out / 'student.pt'}"
     taught = read_dataset(out / "round-1.json")
@@ -79,11 +79,14 @@ def test_a_run_that_was_cut_off_goes_on_with_the_labels_that_it_had(people_rgb, 
     assert (out / "student.pt").is_file()
 
 
-def test_a_video_without_anybody_teaches_nothing(people_rgb, learnt_student, tmp_path):
+def test_a_grey_video_is_told_from_colour_and_without_anybody_teaches_nothing(people_rgb, learnt_student, tmp_path):
     make_video(tmp_path / "flight.mp4", 4)
     strict = settings(people_rgb, learnt_student, tmp_path / "out", tmp_path / "flight.mp4", rule=LabelRule(0.99, 0.9))
+    lines = self_train(strict)
+    assert next(lines).endswith("1 of 1 frames are kept")
+    assert next(lines).startswith("warning: these pictures are grey like thermal ones")
     with pytest.raises(UnusableInputError, match=r"must show somebody .* lower --floor \(now 0.99\)"):
-        list(self_train(strict))
+        next(lines)
 
 
 def test_nothing_begins_without_usable_input(people_rgb, learnt_student, footage, tmp_path):
