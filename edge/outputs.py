@@ -218,7 +218,7 @@ def _add_live(
         name = name_of_run(folder)
         clips = replace(options.clips, folder=options.clips.folder / name) if several else options.clips
         add("clips", partial(ClipsSink, clips, name, fps, fsync_s), _LIVE_PICTURES)
-    add("chart", partial(ChartSink, folder / CHART, enter))
+    add("chart", partial(ChartSink, folder / CHART, enter, quick=True))
 
 
 def _add_recorded(sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float) -> None:

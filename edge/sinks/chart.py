@@ -2,12 +2,17 @@
 
 import io
 import math
+import os
+import pickle
+import sys
+import tempfile
 import warnings
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from edge.records import Frame, FrameRecord, Header, Record
+from edge.records import Frame, FrameRecord, Header, Record, Summary
 from edge.sinks.sink import Sink, broken_off, unwritable
 from edge.sinks.timeline import Span, Timeline, runs
 
@@ -23,11 +28,24 @@ _SIZE_INCHES = (12.0, 5.2)
 _DPI = 110
 
 
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """All that a chart shows; at least one span."""
+
+    spans: list[Span]
+    title: str
+    presence_threshold: float | None
+    in_seconds: bool  # False: the x axis counts pictures
+
+
 class ChartSink(Sink):
     """Collects presence and count in bounded memory and draws them when closed."""
 
-    def __init__(self, path: Path, presence_threshold: float | None = None) -> None:
+    def __init__(self, path: Path, presence_threshold: float | None = None, *, quick: bool = False) -> None:
         """`presence_threshold` is the presence at which the verdict becomes pedestrian, drawn as a line.
+
+        With `quick`, a run that was interrupted leaves the drawing to a process that outlives it: a service has to stop
+        in less time than a small board takes to load matplotlib.
 
         Raises:
             InvalidValueError: the file cannot be created.
@@ -38,6 +56,8 @@ class ChartSink(Sink):
         self._timeline = Timeline()
         self._in_seconds = True
         self._title = ""
+        self._quick = quick
+        self._interrupted = False
         self._closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +71,8 @@ class ChartSink(Sink):
         if isinstance(record, FrameRecord):
             self._in_seconds = record.time_s is not None
             self._timeline.add(record)
+        if isinstance(record, Summary):
+            self._interrupted = record.exit_reason == "interrupted"
 
     def skip(self, frame: Frame) -> None:
         """Nothing is known of a skipped frame."""
@@ -61,15 +83,31 @@ class ChartSink(Sink):
         if self._closed or not spans:
             return
         self._closed = True
-        picture = render(spans, self._title, self._presence_threshold, in_seconds=self._in_seconds)
+        chart = Chart(spans, self._title, self._presence_threshold, self._in_seconds)
         try:
-            self._path.write_bytes(picture)
+            if self._quick and self._interrupted and hasattr(os, "posix_spawn"):
+                _draw_apart(chart, self._path)
+            else:
+                self._path.write_bytes(render(chart))
         except OSError as error:
             raise broken_off(self._path, error) from None
 
 
-def render(spans: list[Span], title: str, presence_threshold: float | None, *, in_seconds: bool) -> bytes:
-    """The chart as the bytes of a PNG, from at least one span. `in_seconds` False: the x axis counts pictures."""
+def _draw_apart(chart: Chart, path: Path) -> None:
+    """Begin to draw in another process, and do not wait for it."""
+    with tempfile.TemporaryFile() as order:
+        pickle.dump(chart, order)
+        order.flush()
+        order.seek(0)
+        quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+        command = [sys.executable, "-m", "edge.sinks.draw_chart", str(path.resolve())]
+        actions = [(os.POSIX_SPAWN_DUP2, order.fileno(), 0), *quiet]
+        os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+
+
+def render(chart: Chart) -> bytes:
+    """The chart as the bytes of a PNG."""
+    spans, presence_threshold = chart.spans, chart.presence_threshold
     # Here, since matplotlib takes most of a second to import, and only this file needs it.
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
@@ -80,7 +118,7 @@ def render(spans: list[Span], title: str, presence_threshold: float | None, *, i
     _draw_presence(upper, spans, presence_threshold)
     _draw_count(lower, spans)
     lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
-    if in_seconds:
+    if chart.in_seconds:
         lower.xaxis.set_major_locator(MultipleLocator(tick_step_s(spans[-1].end - spans[0].start)))
         lower.xaxis.set_major_formatter(FuncFormatter(lambda x, _: minutes_seconds(x)))
         lower.set_xlabel("time in the source (min:sec)")
@@ -92,7 +130,7 @@ def render(spans: list[Span], title: str, presence_threshold: float | None, *, i
         axes.tick_params(colors=_INK)
         axes.margins(x=0.01)
     # "$" would start a formula.
-    upper.set_title(f"Pedestrians in {title}".replace("$", r"\$"), loc="left", color=_INK, fontsize=13, pad=26)
+    upper.set_title(f"Pedestrians in {chart.title}".replace("$", r"\$"), loc="left", color=_INK, fontsize=13, pad=26)
     handles, labels = upper.get_legend_handles_labels()
     if handles:
         upper.legend(

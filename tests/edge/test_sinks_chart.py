@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ from edge.records import FrameRecord, Pedestrian
 from edge.sinks import ChartSink
 from edge.sinks.chart import minutes_seconds, tick_step_s
 from edge.sinks.timeline import MAX_SPANS, Span, Timeline, runs
-from tests.edge.recordings import HEADER, lost, seen
+from tests.edge.recordings import HEADER, SUMMARY, lost, seen
 
 PERSON = Pedestrian((0.0, 0.0, 1.0, 1.0), 0.9)
 
@@ -96,3 +97,22 @@ def test_marks_of_the_time_axis(time_s: float, text: str) -> None:
 )
 def test_steps_of_the_time_axis_are_those_of_a_clock(length_s: float, step_s: float) -> None:
     assert tick_step_s(length_s) == step_s
+
+
+@pytest.mark.parametrize(("reason", "apart"), [("interrupted", True), ("limit", False)])
+def test_an_interrupted_live_run_does_not_wait_for_its_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, apart: bool
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    if apart:  # nothing is drawn in this process
+        monkeypatch.setattr("edge.sinks.chart.render", None)
+    path = tmp_path / "timeline.png"
+    with ChartSink(path, 0.5, quick=True) as sink:
+        sink.write(HEADER, None)
+        sink.write(seen(0, PERSON), None)
+        sink.write(replace(SUMMARY, exit_reason=reason), None)
+    ends = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    assert cv2.imread(str(path)) is not None

@@ -23,7 +23,6 @@ from tests.servers.mqtt import Listener, running_broker, wait_until
 
 ROOT = Path(edge.__file__).parents[1]
 SOURCE = "test:320x192@10"
-CHART_LEFT = "warning: chart did not finish in time and is left as it is"  # where a machine is busy
 
 
 class Run:
@@ -112,7 +111,7 @@ def test_every_output_at_once_from_the_first_frame_to_the_goodbye(tmp_path: Path
             run.wait_for_frames(40)
             errors = run.finish()
             said = [line for line in errors.splitlines() if "model has learnt" not in line]
-            assert said in ([], [CHART_LEFT])
+            assert said == []
         listener.wait_for("kestrel/b1/available offline")
         listener.close()
     out = tmp_path / "out"
@@ -122,6 +121,7 @@ def test_every_output_at_once_from_the_first_frame_to_the_goodbye(tmp_path: Path
     assert len(files) > 1
     lines = [line for path in files for line in lines_of(path)]
     assert all(lines_of(path)[0]["record"] == "header" for path in files)
+    wait_until((out / "timeline.png").exists, 60)  # drawn apart
     assert lines[-1]["exit_reason"] == json.loads((out / "summary.json").read_text())["exit_reason"] == "interrupted"
     seqs = [line["seq"] for line in lines if line["record"] == "frame"]
     assert seqs == list(range(len(seqs)))
