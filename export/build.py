@@ -8,7 +8,7 @@ import dataclasses
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from edge.recognizer import Recognizer
 from edge.records import Image, Modality
 from export.card import model_card
 from export.card_chart import draw_card_chart
+from export.card_examples import draw_examples, read_examples
 from export.fitting import fitted_metadata
 from export.graph import to_onnx
 from export.int8 import IDENTITY, Int8Settings, Original, make_int8
@@ -57,6 +58,7 @@ class ExportSettings:
     overwrite: bool
     int8: Int8Settings | None = None
     other: OtherForm | None = None
+    show: tuple[Path, ...] = ()  # pictures for the card
 
 
 def export_model(settings: ExportSettings) -> Iterator[str]:
@@ -68,6 +70,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             much; OUT.onnx is kept.
     """
     _check_output(settings)
+    examples = read_examples(settings.show)
     checkpoint = load_checkpoint(settings.checkpoint)
     student = checkpoint.network()
     if not isinstance(student, Student):
@@ -90,7 +93,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
         write_model(onnx.load(draft), metadata, draft)
-        yield from _publish(draft, settings.out, metadata)
+        yield from _publish(draft, settings.out, metadata, examples)
         if settings.other:
             yield _write_other(settings.other, student, metadata, scratch, settings.out)
         if settings.int8:
@@ -98,7 +101,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             draft = scratch / int8_out.name
             original = Original(student, settings.out, metadata)
             yield from make_int8(original, draft, datasets, settings.int8)
-            yield from _publish(draft, int8_out, Recognizer(draft).metadata)
+            yield from _publish(draft, int8_out, Recognizer(draft).metadata, examples)
 
 
 def _write_other(other: OtherForm, student: Student, metadata: ModelMetadata, scratch: Path, out: Path) -> str:
@@ -115,16 +118,22 @@ def int8_name(out: Path) -> Path:
     return out.with_stem(f"{out.stem}-int8")
 
 
-def _publish(draft: Path, out: Path, metadata: ModelMetadata) -> Iterator[str]:
-    """Move a finished model to its place, its card and the card's picture first."""
+def example_name(out: Path) -> Path:
+    """OUT.onnx -> OUT-example.jpg, which the card shows."""
+    return out.with_name(f"{out.stem}-example.jpg")
+
+
+def _publish(draft: Path, out: Path, metadata: ModelMetadata, examples: Sequence[Image]) -> Iterator[str]:
+    """Move a finished model to its place, its card and the card's pictures first."""
     size_mb = draft.stat().st_size / 1e6
-    chart = draw_card_chart(metadata)
-    picture = out.with_suffix(".png").name if chart else None
-    if chart:
-        write_bytes(draft.with_suffix(".png"), chart)
-    write_bytes(draft.with_suffix(".md"), model_card(metadata, out.name, size_mb, picture).encode())
-    for suffix in (".png", ".md", ".onnx") if chart else (".md", ".onnx"):
-        draft.with_suffix(suffix).replace(out.with_suffix(suffix))
+    drawn = {out.with_suffix(".png"): draw_card_chart(metadata), example_name(out): draw_examples(draft, examples)}
+    contents = {file: content for file, content in drawn.items() if content is not None}
+    card = model_card(metadata, out.name, size_mb, [file.name for file in contents])
+    contents[out.with_suffix(".md")] = card.encode()
+    for file, content in contents.items():
+        write_bytes(draft.with_name(file.name), content)
+    for file in (*contents, out):
+        draft.with_name(file.name).replace(file)
     for name, figures in metadata.metrics.items():
         yield f"{name}: AP50 {_text(figures['AP50'])}, presence AUROC {_text(figures['presence']['AUROC'])}"
     yield f"wrote {out} ({size_mb:.1f} MB) and {out.with_suffix('.md').name}"
@@ -150,13 +159,18 @@ def _check_output(settings: ExportSettings) -> None:
         raise UnusableInputError("--int8 must come with --validate, got none; without it nobody knows what INT8 loses")
     models = (settings.out, int8_name(settings.out)) if settings.int8 else (settings.out,)
     others = [settings.other.name(settings.out)] if settings.other else []
-    for file in (*others, *(model.with_suffix(s) for model in models for s in (".onnx", ".md", ".png"))):
+    for file in (*others, *(f for model in models for f in _files_of(model))):
         if file.is_dir() or (file.exists() and not settings.overwrite):
             raise UnusableInputError(
                 f"OUT.onnx and its card must be new files, got {str(file)!r}; add --overwrite, or name another"
             )
     if not settings.out.parent.is_dir():
         raise UnusableInputError(f"OUT.onnx must lie in a folder that exists, got {str(settings.out)!r}; make it first")
+
+
+def _files_of(out: Path) -> tuple[Path, ...]:
+    """All that an export may write for one model."""
+    return (out, out.with_suffix(".md"), out.with_suffix(".png"), example_name(out))
 
 
 def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:

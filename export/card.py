@@ -20,8 +20,8 @@ WEAK_AP50, FEW_PEOPLE = 0.5, 10  # a height class below it is a known failure, i
 FEW_PICTURES = 10  # an AUROC on fewer pictures of either kind is left out
 
 
-def model_card(metadata: ModelMetadata, file_name: str, file_mb: float, picture: str | None = None) -> str:
-    """The card of one model file; `picture` is the name of its chart beside the card."""
+def model_card(metadata: ModelMetadata, file_name: str, file_mb: float, pictures: Sequence[str] = ()) -> str:
+    """The card of one model file; `pictures` are the names of those beside the card: chart and examples."""
     parts = [
         f"# {metadata.name} {metadata.version}",
         f"`{file_name}`, {file_mb:.1f} MB: {metadata.size} student, {metadata.modality}, {metadata.precision}. "
@@ -38,7 +38,7 @@ def model_card(metadata: ModelMetadata, file_name: str, file_mb: float, picture:
         else "Not stated.",
         "## Metrics",
         _about_metrics(metadata),
-        *((f"![AP50 by height, and how far presence can be trusted]({picture})",) if picture else ()),
+        *(f"![{_alternative(name)}]({name})" for name in pictures),
         *(_metrics(name, figures) for name, figures in metadata.metrics.items()),
         *_int8(metadata.settings.get("int8")),
         "## Known failures",
@@ -47,6 +47,12 @@ def model_card(metadata: ModelMetadata, file_name: str, file_mb: float, picture:
         _reproduce(metadata, file_name),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _alternative(picture: str) -> str:
+    """What a picture shows, for whoever does not see it."""
+    charted = picture.endswith(".png")
+    return "AP50 by height, and how far presence can be trusted" if charted else "What the model says of examples"
 
 
 def _how_it_runs(metadata: ModelMetadata) -> tuple[str, ...]:

@@ -39,6 +39,10 @@ def export(
     data_card: Annotated[
         Path | None, typer.Option(help="TOML with intended use, data and licences.", metavar="FILE")
     ] = None,
+    show: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pictures to show in the card, with what the model says of them; mind their licence."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name in records and listings.")] = None,
     version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
     long_side: Annotated[
@@ -100,6 +104,7 @@ def export(
         max_enlarge=max_enlarge,
         overwrite=overwrite,
         int8=wanted if int8 else None,
+        show=tuple(show or ()),
         other=OtherForm(parse_size(static), raw_head) if static or raw_head else None,
     )
     for line in export_model(settings):

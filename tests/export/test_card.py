@@ -4,10 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.errors import UnusableInputError
 from export.card import model_card
 from export.card_chart import draw_card_chart
+from export.card_examples import draw_examples, read_examples
 from tests.export.test_proof import PROOF
-from tests.models import METADATA
+from tests.models import METADATA, write_spot_model
 
 HEIGHTS = [
     {"low_px": 0.0, "high_px": 16.0, "pedestrians": 26, "AP50": 0.097},
@@ -64,14 +66,15 @@ def test_a_cell_of_a_table_keeps_its_column():
 
 
 def test_a_card_has_the_error_of_count_and_presence_and_says_what_was_cross_fitted():
-    card = model_card(MEASURED, "m.onnx", 1.0, "m.png")
+    card = model_card(MEASURED, "m.onnx", 1.0, ["m.png", "m-example.jpg"])
     assert "| error of the count (mean absolute) | 0.900 |" in card
     assert "| presence AUROC (20 pictures with, 10 without pedestrians) | 0.900 |" in card
     assert "| presence calibration error (ECE) | 0.070 |" in card
     assert "| presence calibration error by chance alone | 0.060 |" in card
     assert "fitted on flights-val; there, every figure that depends on either is cross-fitted by scene" in card
     assert "| empty | 10 | 0 | - | - | 13 |" in card
-    assert "(m.png)" in card
+    assert "![AP50 by height, and how far presence can be trusted](m.png)" in card
+    assert "(m-example.jpg)" in card
     assert "kestrel-train evaluate m.onnx flights-val" in card
 
 
@@ -96,6 +99,25 @@ def test_the_card_of_an_int8_model_says_what_int8_lost_gained_and_spared(kept, s
     assert "takes 0.45 of FP32's time (allowed 0.75), measured in turn at 960x544 with 2 threads on a board" in section
     assert "| presence AUROC | 0.950 | 0.940 |" in section
     assert f"Layers kept in FP32 beyond the head's last convolutions: {said}" in section
+
+
+def test_examples_are_drawn_with_what_the_model_says_of_them(tmp_path):
+    model = write_spot_model(tmp_path / "m.onnx")
+    image = np.zeros((128, 160, 3), np.uint8)
+    image[40:52, 40:52] = 255
+    assert cv2.imwrite(str(tmp_path / "a.png"), image)
+    content = draw_examples(model, read_examples([tmp_path / "a.png", tmp_path / "a.png"]))
+    assert content is not None
+    sheet = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert sheet is not None
+    assert sheet.shape == (2 * 768, 960, 3)
+    assert draw_examples(model, []) is None
+
+
+def test_an_example_that_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(UnusableInputError, match=r"--show must be a picture that OpenCV can decode, got .*a\.png"):
+        read_examples([tmp_path / "a.png"])
 
 
 def test_the_picture_of_a_card_is_drawn_from_the_metadata_alone_and_always_the_same():

@@ -1,0 +1,58 @@
+"""Example pictures of a card: what the finished model says of pictures whose licence its author vouches for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.drawing import draw
+from edge.errors import ProcessingError, UnusableInputError
+from edge.recognizer import Recognizer
+from edge.records import Frame, Image
+from edge.reports import make_frame_record
+from edge.sources.pictures import read_picture
+from edge.verdict import Judge
+
+WIDTH_PX = 960
+_JPEG_QUALITY = 85
+
+
+def read_examples(files: Sequence[Path]) -> tuple[Image, ...]:
+    """The pictures, decoded.
+
+    Raises:
+        UnusableInputError: one of them cannot be.
+    """
+    images = []
+    for file in files:
+        image = read_picture(file).image
+        if image is None:
+            raise UnusableInputError(f"--show must be a picture that OpenCV can decode, got {str(file)!r}")
+        images.append(image)
+    return tuple(images)
+
+
+def draw_examples(model_file: Path, images: Sequence[Image]) -> bytes | None:
+    """A JPEG file: the pictures with their boxes, one below the other; None where there is none.
+
+    Raises:
+        ProcessingError: the pictures are too large for a JPEG file.
+    """
+    if not images:
+        return None
+    recognizer = Recognizer(model_file)
+    sheet = np.vstack([_shown(recognizer, image, k) for k, image in enumerate(images)])
+    encoded, content = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not encoded:
+        raise ProcessingError(f"--show must fit into a JPEG file, got {sheet.shape[1]}x{sheet.shape[0]}; name fewer")
+    return content.tobytes()
+
+
+def _shown(recognizer: Recognizer, image: Image, seq: int) -> Image:
+    frame = Frame(seq=seq, image=image)
+    recognition = recognizer.recognise(image)
+    verdict = Judge(recognizer.metadata.verdict).judge(frame, recognition).verdict
+    drawn = draw(image, make_frame_record(frame, recognition, verdict))
+    height = max(1, round(drawn.shape[0] * WIDTH_PX / drawn.shape[1]))
+    return np.asarray(cv2.resize(drawn, (WIDTH_PX, height), interpolation=cv2.INTER_AREA), np.uint8)
