@@ -1,12 +1,14 @@
 """Which losses a step consists of, and at which weight; what a user asked for, checked against what there is to ask."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge.errors import InvalidValueError
 
 FROM_TEACHER = ("soft", "hard", "soft_box", "feature")
 FROM_EXTRA = ("extra", "extra_box")
+MOST_DISTILLED = 0.5  # of the gradient; more, and the labels are no longer what is learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,12 @@ def require_something_to_learn(settings: LossSettings, *, teacher: bool, extra: 
                 tuple(settings.of(names).values()),
                 "leave the teacher out, or let it teach",
             )
+
+
+def distilled_share(means: Mapping[str, float]) -> float:
+    """What all that is no label has of the gradient, 0..1, from an epoch's means with their `share_` of each loss."""
+    names = (*FROM_TEACHER, *FROM_EXTRA)
+    return sum(means.get(f"share_{name}", 0.0) for name in names)
 
 
 def _dashed(name: str) -> str:

@@ -24,7 +24,7 @@ from training.engine import Learner, TrainSettings, train_one_epoch
 from training.extra_teacher import with_predictions
 from training.history import with_start
 from training.learner import Change, Network, Plan, checkpoint_of, find_again, learner_of, network_of
-from training.loss_settings import require_something_to_learn
+from training.loss_settings import MOST_DISTILLED, distilled_share, require_something_to_learn
 from training.metrics import append_metrics, draw, forget_after, tensorboard
 from training.networks.inherit import inherit
 from training.networks.student import Student
@@ -128,7 +128,7 @@ def _learn(run: _Run) -> Path:
         _announce(run)
         forget_after(out / "metrics.jsonl", progress.step)
     board = out / "tensorboard" if settings.tensorboard and run.processes.first else None
-    stream = _stream(batches, progress.step, run.processes)
+    stream, warned = _stream(batches, progress.step, run.processes), False
     with _bar(settings.kind, run.processes.first) as bar, tensorboard(board, progress.step) as writer:
         while progress.share(settings.train) < 1.0:
             means = train_one_epoch(
@@ -143,6 +143,7 @@ def _learn(run: _Run) -> Path:
                 append_metrics(out / "metrics.jsonl", progress.step, progress.seconds, means)
                 draw(writer, progress.step, means)
                 save_checkpoint(checkpoint_of(learner, run.plan, stored), out / "last.pt")
+                warned = warned or _warn_of_teachers(progress.step, distilled_share(means))
     finished = out / f"{settings.kind}.pt"
     if run.processes.first:
         save_checkpoint(checkpoint_of(learner, run.plan, stored).finished(), finished)
@@ -158,6 +159,15 @@ def _announce(run: _Run) -> None:
     for warning in run.dataset.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"learns of the labels of {run.dataset.name} {taught}", file=sys.stderr)
+
+
+def _warn_of_teachers(step: int, share: float) -> bool:
+    """Say so where distillation outweighs the labels; returns whether it does."""
+    if share <= MOST_DISTILLED:
+        return False
+    told = f"teachers have {share:.0%} of the gradient at step {step}, labels the rest"
+    tqdm.write(f"warning: {told}; lower the weights of their losses", file=sys.stderr)
+    return True
 
 
 def _stream(batches: TrainingBatches, step: int, processes: Processes) -> Iterator[Batch]:

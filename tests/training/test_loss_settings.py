@@ -1,7 +1,7 @@
 import pytest
 
 from edge.errors import InvalidValueError
-from training.loss_settings import AskedLosses, LossSettings, require_something_to_learn, settle
+from training.loss_settings import AskedLosses, LossSettings, distilled_share, require_something_to_learn, settle
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,18 @@ def test_what_was_not_said_has_its_default(asked, teacher, extra, settings):
 def test_contradictions_are_refused_with_the_reason(asked, teacher, extra, rule):
     with pytest.raises(InvalidValueError, match=rule):
         settle(asked, teacher=teacher, extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("means", "share"),
+    [
+        ({}, 0.0),
+        ({"share_heat": 0.6, "share_box": 0.4, "heat": 9.0}, 0.0),
+        ({"share_heat": 0.1, "share_soft": 0.5, "share_extra_box": 0.25, "soft": 9.0}, 0.75),
+    ],
+)
+def test_what_is_distilled_of_the_gradient_is_all_that_is_no_label(means, share):
+    assert distilled_share(means) == pytest.approx(share)
 
 
 def test_nothing_need_be_learnt_of_who_is_not_there():

@@ -132,6 +132,12 @@ def test_a_larger_student_can_teach(people_rgb, learnt_student, tmp_path):
     assert "soft" in metrics(tmp_path / "out")[0]
 
 
+def test_teachers_that_outweigh_the_labels_are_warned_of_once(people_rgb, teacher, tmp_path, capsys):
+    losses = LossSettings(soft=500.0)
+    train(run_settings(people_rgb, tmp_path / "out", teacher=teacher, losses=losses, steps=4))
+    assert capsys.readouterr().err.count("warning: teachers have ") == 1
+
+
 def test_the_shares_of_the_gradient_are_logged_and_sum_to_1(people_rgb, teacher, tmp_path):
     train(run_settings(people_rgb, tmp_path / "out", teacher=teacher, steps=2))
     line = metrics(tmp_path / "out")[0]
