@@ -9,8 +9,7 @@ is an error.
 
 Measured on two cores of an AMD EPYC, FP32, 960x544, peak memory of the process and time in ratios: memory patterns off
 0.81 and 1.0, so they are off; with the arena off as well 1.4 and 1.05 to 1.7, so it stays; `kSameAsRequested` 1.0 and
-1.0. In a batch each picture takes as long as alone and 40 MB more (1056x640), so the processor gets a large batch in
-runs of four.
+1.0. In a batch each picture takes as long as alone and 40 MB more (1056x640): the processor gets at most four at once.
 """
 
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.onnx_wire import ModelOutline
 from edge.records import PROCESSOR, Boxes, Scores
 
-MOST_IN_A_RUN = 4  # pictures, on the processor
+_MOST_ON_PROCESSOR = 4  # pictures in a batch
+_MOST_ELSEWHERE = 32
 _SUFFIX = "ExecutionProvider"
 _ERRORS_ONLY = 3  # ONNX Runtime's log level; its warnings are addressed to whoever exports
 
@@ -93,16 +93,17 @@ class Network:
         """Whether the processor computes: it takes any shape at once, where others build an engine for each."""
         return self.provider == PROCESSOR
 
+    @property
+    def most_in_a_batch(self) -> int:
+        """How many pictures to give it at once at most, for the sake of memory."""
+        return _MOST_ON_PROCESSOR if self.on_processor else _MOST_ELSEWHERE
+
     def run(self, tensor: Tensor) -> tuple[Predictions, ...]:
         """What the network says of each picture of a batch (B, H, W, 3) uint8 BGR.
 
         Raises:
             ProcessingError: ONNX Runtime failed, for want of memory as a rule.
         """
-        most = MOST_IN_A_RUN if self.on_processor else len(tensor)
-        return tuple(one for start in range(0, len(tensor), most) for one in self._run(tensor[start : start + most]))
-
-    def _run(self, tensor: Tensor) -> tuple[Predictions, ...]:
         try:
             boxes_xyxy, scores, presence = self._session.run(OUTPUT_NAMES, {INPUT_NAME: tensor})
         except Exception as error:  # ONNX Runtime's errors share no base class of their own

@@ -162,6 +162,11 @@ class Recognizer:
         """
         return self._network.run(network_input.tensor)[0]
 
+    @property
+    def most_in_a_batch(self) -> int:
+        """How many pictures `infer_batch` should get at once at most."""
+        return self._network.most_in_a_batch
+
     def infer_batch(self, tensor: npt.NDArray[np.uint8]) -> tuple[Predictions, ...]:
         """Run the network on a batch (B, H, W, 3) uint8 BGR, sides multiples of the model's; errors as in `infer`."""
         return self._network.run(tensor)

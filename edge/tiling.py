@@ -96,16 +96,29 @@ class Sight:
     presences: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What the network says of some tiles, the overview first, and how long that took."""
+
+    predictions: tuple[Predictions, ...]
+    copied_s: float
+    inferred_s: float
+
+
 class Batches:
-    """Puts the overview and some tiles of a frame into one batch and their answers together again."""
+    """Puts the overview and some tiles of a frame into one batch and their answers together again.
+
+    Where that is more than the network takes at once, in as few batches as can be.
+    """
 
     def __init__(self, recognizer: Recognizer, plan: TilePlan) -> None:
         self.plan = plan
         self.separation = separation_of(recognizer.metadata)
         self._recognizer = recognizer
         self._overview = geometry.place_into(plan.frame_wh, plan.tile_wh)
-        shape = (1 + len(plan.tiles), plan.tile_wh.height, plan.tile_wh.width, 3)
-        # All tiles of a plan are of one size, so what is padding stays padding, whichever tile comes to lie where.
+        pictures = min(1 + len(plan.tiles), recognizer.most_in_a_batch)
+        shape = (pictures, plan.tile_wh.height, plan.tile_wh.width, 3)
+        # The first is the overview's. All tiles of a plan are of one size, so what is padding there stays padding.
         self._buffer = np.full(shape, recognizer.metadata.pad_value, np.uint8)
 
     def recognise(self, image: Image, choose: Callable[[Image], Sequence[int]]) -> Sight:
@@ -115,12 +128,10 @@ class Batches:
         scale_into(image, self._buffer[0], self._overview)
         content_wh = self._overview.content_wh
         chosen = tuple(choose(self._buffer[0, : content_wh.height, : content_wh.width]))
-        for row, k in enumerate(chosen, start=1):
-            tile = self.plan.tiles[k]
-            self._buffer[row, : tile.size_wh.height, : tile.size_wh.width] = image[tile.y0 : tile.y1, tile.x0 : tile.x1]
-        prepared = time.perf_counter()
-        overview, *parts = self._recognizer.infer_batch(self._buffer[: 1 + len(chosen)])
-        inferred = time.perf_counter()
+        prepared_s = time.perf_counter() - started
+        answers = self._ask(image, chosen)
+        asked = time.perf_counter()
+        overview, *parts = answers.predictions
         found = self._merge(overview, [self._seen(self.plan.tiles[k], p) for k, p in zip(chosen, parts, strict=True)])
         presences = tuple(part.presence for part in parts)
         finished = time.perf_counter()
@@ -128,11 +139,28 @@ class Batches:
             presence=frame_presence((overview.presence, *presences), self.separation),
             boxes_xyxy=found.boxes_xyxy,
             scores=found.scores,
-            preprocess_ms=1000 * (prepared - started),
-            infer_ms=1000 * (inferred - prepared),
-            postprocess_ms=1000 * (finished - inferred),
+            preprocess_ms=1000 * (prepared_s + answers.copied_s),
+            infer_ms=1000 * answers.inferred_s,
+            postprocess_ms=1000 * (finished - asked),
         )
         return Sight(recognition, chosen, overview.presence, presences)
+
+    def _ask(self, image: Image, chosen: Sequence[int]) -> _Answers:
+        room = len(self._buffer) - 1
+        predictions: list[Predictions] = []
+        copied_s = inferred_s = 0.0
+        for start in range(0, max(1, len(chosen)), room):
+            began = time.perf_counter()
+            part = chosen[start : start + room]
+            for row, k in enumerate(part, start=1):
+                tile = self.plan.tiles[k]
+                content_wh = tile.size_wh
+                self._buffer[row, : content_wh.height, : content_wh.width] = image[tile.y0 : tile.y1, tile.x0 : tile.x1]
+            copied = time.perf_counter()
+            predictions += self._recognizer.infer_batch(self._buffer[1 if start else 0 : 1 + len(part)])
+            copied_s += copied - began
+            inferred_s += time.perf_counter() - copied
+        return _Answers(tuple(predictions), copied_s, inferred_s)
 
     def _seen(self, tile: Tile, predictions: Predictions) -> Seen:
         placement = Placement(tile.size_wh, tile.size_wh, self.plan.tile_wh)

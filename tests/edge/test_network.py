@@ -4,7 +4,7 @@ import pytest
 from edge.errors import UnusableInputError
 from edge.geometry import Placement
 from edge.ladder import shape_on_ladder
-from edge.network import MOST_IN_A_RUN, available_providers, choose_provider, session_options
+from edge.network import available_providers, choose_provider, session_options
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import PROCESSOR, SizeWH
 from tests.models import write_spot_model
@@ -68,7 +68,7 @@ def test_a_provider_that_leaves_the_work_to_the_processor_is_refused(model_file,
 
 def test_a_batch_gives_what_its_pictures_give_alone(model_file):
     recognizer = Recognizer(model_file, RecognizerSettings(threads=1))
-    tensor = np.random.default_rng(0).integers(0, 256, (2 * MOST_IN_A_RUN + 1, 64, 96, 3), np.uint8)
+    tensor = np.random.default_rng(0).integers(0, 256, (recognizer.most_in_a_batch, 64, 96, 3), np.uint8)
     together = recognizer.infer_batch(tensor)
     assert len(together) == len(tensor)
     for k, one in enumerate(together):

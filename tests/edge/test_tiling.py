@@ -66,6 +66,16 @@ def test_the_size_that_the_user_set_is_that_of_a_tile(model_file):
     ]
 
 
+def test_what_a_frame_leaves_in_the_buffers_never_shows_in_the_next(recognizer):
+    # lower than a tile: every tile has padding
+    frames = [ground((100, 20), (500, 60), width=900, height=100), np.full((100, 900, 3), 255, np.uint8)]
+    used = TiledView(recognizer)
+    for image in (frames[0], frames[1], frames[0]):
+        fresh, again = (view.look(Frame(0, image, time_s=0.0)).recognition for view in (TiledView(recognizer), used))
+        assert again.boxes_xyxy.tolist() == fresh.boxes_xyxy.tolist()
+        assert again.presence == fresh.presence
+
+
 def test_spread_tiles_cover_the_frame_after_a_while_and_say_so_until_then(recognizer):
     view = TiledView(recognizer, Spreading(max_age_s=2.0, budget_ms=1e-6))  # one tile a frame
     tiles = len(plan_for(recognizer, SizeWH(WIDE, HIGH)).tiles)
