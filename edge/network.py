@@ -8,7 +8,7 @@ OpenVINO, ...) is the one that was asked for; ONNX Runtime would fall back to th
 is an error.
 
 Measured on two cores of an AMD EPYC, FP32, 960x544, peak memory of the process and time in ratios: memory patterns off
-0.81 and 1.0, so they are off; with the arena off as well 1.4 and 1.05 to 1.7, so it stays; `kSameAsRequested` 1.0 and
+0.81 and 1.0, so they are off; with the arena off as well 1.4 and 1.1, so it stays; `kSameAsRequested` 1.0 and
 1.0. In a batch each picture takes as long as alone and 40 MB more (1056x640): the processor gets at most four at once.
 """
 
