@@ -130,7 +130,7 @@ def draw_variants(rows: Sequence[VariantScore], evaluation: Evaluation, axes: Ax
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
-    """Write the table, three charts and three contact sheets into a folder that exists.
+    """Write the table, four charts and three contact sheets into a folder that exists.
 
     Raises:
         ProcessingError: a file cannot be written.
@@ -139,6 +139,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
         "precision_recall.png": draw_precision_recall,
         "reliability.png": draw_reliability,
         "ap50_by_height.png": draw_heights,
+        "by_source.png": draw_sources,
     }
     files = [_write_text(table(evaluation) + "\n", folder / "figures.txt")]
     files += [_write_chart(draw, evaluation, folder / name) for name, draw in charts.items()]
@@ -194,6 +195,20 @@ def draw_heights(evaluation: Evaluation, axes: Axes) -> None:
     axes.set_xticks(range(len(names)), names)
     axes.set(ylim=(0, 1.12), xlabel="height of the pedestrian in pixels", ylabel="AP50")
     axes.set_title(f"AP50 by height on {evaluation.dataset}")
+
+
+def draw_sources(evaluation: Evaluation, axes: Axes) -> None:
+    """AP50 and false alarms of each collection."""
+    for k, source in enumerate(evaluation.sources):
+        axes.barh(k, source.ap50 or 0.0, color="#0072B2")
+        alarms = f"{source.false_alarms / source.pictures:.2f} false alarms a picture"
+        found = f"AP50 {_text(source.ap50)} of {source.pedestrians}, " if source.pedestrians else "nobody there, "
+        axes.text((source.ap50 or 0.0) + 0.01, k, f"{found}{alarms}", va="center", fontsize=8)
+    names = [f"{source.source}\n{source.pictures} pictures" for source in evaluation.sources]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.9), xticks=np.linspace(0, 1, 6), xlabel="AP50; false alarms at the model's threshold")
+    axes.set_title(f"By source on {evaluation.dataset}")
 
 
 def worst(evaluation: Evaluation, kinds: Sequence[Kind], count: int = SHEET_TILES) -> tuple[Mistake, ...]:

@@ -66,12 +66,13 @@ def test_what_cannot_be_measured_is_a_dash(tmp_path: Path) -> None:
     assert "AUROC -" in text
 
 
-def test_a_report_holds_the_table_three_charts_and_three_contact_sheets(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_a_report_holds_the_table_four_charts_and_three_contact_sheets(evaluation: Evaluation, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     folder.mkdir()
     files = write_report(evaluation, folder)
     assert sorted(file.name for file in files) == [
         "ap50_by_height.png",
+        "by_source.png",
         "false_alarms.png",
         "figures.txt",
         "loose_boxes.png",
@@ -87,7 +88,7 @@ def test_a_report_holds_the_table_three_charts_and_three_contact_sheets(evaluati
 
 
 def test_a_report_on_nothing_found_is_written_all_the_same(tmp_path: Path) -> None:
-    assert len(write_report(empty_evaluation(tmp_path), tmp_path)) == 7
+    assert len(write_report(empty_evaluation(tmp_path), tmp_path)) == 8
 
 
 def test_a_report_that_cannot_be_written_says_so(evaluation: Evaluation, tmp_path: Path) -> None:
