@@ -158,9 +158,9 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
 def jobs_of(settings: AblateSettings, taught: Path | None) -> tuple[Job, ...]:
     """All runs, seed by seed, so that an ablation that is cut off has compared all arms on some seeds."""
     jobs = []
-    for seed in range(settings.seeds):
+    schedule = settings.run.train
+    for seed in range(schedule.seed, schedule.seed + settings.seeds):
         for arm in settings.arms:
-            schedule = settings.run.train
             run = dataclasses.replace(
                 settings.run,
                 out=settings.run.out / f"{arm.name}-{seed}",

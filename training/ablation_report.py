@@ -58,7 +58,7 @@ def spread(values: Sequence[float | None], *, signed: bool = False) -> str:
 
 
 def draw(rows: Mapping[str, str], scores: Sequence[Score], title: str, file: Path) -> Path:
-    """Every run as a dot, every mean as a bar, the last row (the teacher) as a line across; PNG.
+    """Every run as a dot, every mean as a tick, the last row (the teacher) as a line across; PNG.
 
     Raises:
         ProcessingError: the file cannot be written.
@@ -70,18 +70,18 @@ def draw(rows: Mapping[str, str], scores: Sequence[Score], title: str, file: Pat
         for place, arm in enumerate(arms):
             known = [v for one in _of(scores, arm) if (v := getattr(one, name)) is not None]
             if known:
-                axes.barh(place, float(np.mean(known)), 0.6, color="#56B4E9")
-                axes.plot(known, [place] * len(known), "o", color="#0072B2", markersize=5)
+                axes.hlines(place, min(known), max(known), color="#56B4E9", linewidth=9)
+                axes.plot(known, [place] * len(known), "o", color="#0072B2", markersize=4)
+                axes.plot(float(np.mean(known)), place, "|", color="black", markersize=20, markeredgewidth=2)
         line = next((getattr(one, name) for one in _of(scores, teacher)), None)
         if line is not None:
-            axes.axvline(line, color="#D55E00", linestyle="--", label=f"teacher {line:.3f}")
-            axes.legend(loc="lower left", fontsize=8)
+            axes.axvline(line, color="#D55E00", linestyle="--")
         shown = [v for one in scores if (v := getattr(one, name)) is not None]
         if shown:
             low, high = min(shown), max(shown)
             room = max(0.15 * (high - low), 0.01)
             axes.set_xlim(max(0.0, low - 2 * room), min(1.0, high + room) if high < 1 else 1.0 + room)
-        axes.set_title(_FIGURES[name])
+        axes.set_title(_FIGURES[name] + ("" if line is None else f" (teacher {line:.3f})"))
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(arms)), [rows[arm] for arm in arms])
     panels[0].invert_yaxis()

@@ -265,6 +265,7 @@ def ablate(
         teacher=_teacher_file(teacher, dataset),
         weights=student.weights,
         crop_px=options.crop,
+        tensorboard=options.tensorboard,
     )
     settings = AblateSettings(
         run=run,
