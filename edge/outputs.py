@@ -232,7 +232,7 @@ def _add_recorded(sinks: list[Sink], folder: Path, options: OutputOptions, sourc
     if options.csv is not None:
         sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))
     if options.video and isinstance(source, PicturesSource):
-        sinks.append(AnnotatedPicturesSink(folder / PICTURES))
+        add_queued("annotated pictures", partial(AnnotatedPicturesSink, folder / PICTURES))
     elif options.video and options.segment_s is not None:
         segments = partial(SegmentsSink, folder, options.segment_s, fps, options.video_budget, options.fsync_s)
         add_queued("annotated video", segments)

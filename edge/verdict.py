@@ -100,8 +100,7 @@ class Judge:
         self._lost_since_s = None
         if lost_since_s is None:
             return ()
-        size = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
-        return (_signal_event("signal_back", frame, f"{size}, after {time_s - lost_since_s:.3f} s"),)
+        return (_signal_event("signal_back", frame, f"{frame.size_wh}, after {time_s - lost_since_s:.3f} s"),)
 
 
 def _signal_event(name: str, frame: Frame, detail: str) -> Event:
