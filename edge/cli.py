@@ -1,5 +1,6 @@
 """The command `kestrel`. Heavy packages are imported by the commands that need them, so that --help answers at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from edge.options import (
     ThreadsOption,
     parse_size,
 )
+from edge.secrets import fill
 from edge.service import CONFIG, ServiceKind, command_line, private_folder, service_files, write_files
 
 app = typer.Typer(
@@ -104,7 +106,7 @@ def bench(
     from edge.model_files import resolve
     from edge.recognizer import RecognizerSettings
 
-    words = command.sort_operands(operands or (), compare=compare)
+    words = command.sort_operands([fill(word, os.environ) for word in operands or ()], compare=compare)
     request = BenchRequest(words.source, seconds, video)
     outputs = command.BenchOutputs(json_file, chart)
     settings = RecognizerSettings(threads, input_wh=size_wh, provider=provider)

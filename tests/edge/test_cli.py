@@ -337,9 +337,10 @@ def test_the_source_comes_from_a_file_and_its_variables_too(kestrel):
     refused = kestrel("watch", "--source-file", "camera", "--model", "spots.onnx")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "rtsp://***@127.0.0.1:0/live" in refused.stderr
-    refused = kestrel("watch", "rtsp://me:${PASSWORD_OF_NOBODY}@h/live")
-    assert refused.returncode == 2
-    assert "got '${PASSWORD_OF_NOBODY}'; set PASSWORD_OF_NOBODY" in refused.stderr
+    for command in ("watch", "bench"):
+        refused = kestrel(command, "rtsp://me:${PASSWORD_OF_NOBODY}@h/live")
+        assert refused.returncode == 2
+        assert "got '${PASSWORD_OF_NOBODY}'; set PASSWORD_OF_NOBODY" in refused.stderr
 
 
 @pytest.mark.parametrize("option", ["--model", "--size", "--every", "--config", "extra", "--precision", "--nonsense"])

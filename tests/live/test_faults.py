@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ import pytest
 from tests.live.watching import ROOT, Line, Watching
 from tests.models import write_spot_model
 from tests.servers import ffmpeg, rtsp
-from tests.servers.ffmpeg import StreamServer, free_port, udp_sender
+from tests.servers.ffmpeg import StreamServer, free_port, hls_server, rtmp_server, udp_sender
 from tests.servers.rtsp import Login, RtspServer
 from tests.servers.scene import PERSON, Scene
 
@@ -43,6 +43,29 @@ def events(lines: list[Line]) -> list[str]:
 
 def verdicts(lines: list[Line]) -> set[str]:
     return {line["verdict"] for line in lines if line["record"] == "frame"}
+
+
+@needs_rtsp
+@needs_ffmpeg
+def test_other_protocols_side_by_side(kestrel, tmp_path):
+    port = free_port()
+    segments = tmp_path / "segments"
+    segments.mkdir()
+    with (
+        RtspServer(Scene()) as server,
+        rtmp_server(Scene(), port),
+        hls_server(Scene(), segments) as playlist,
+        kestrel(server.url, playlist, f"rtmp://127.0.0.1:{port}/live", "--rtsp-transport", "udp") as run,
+    ):
+        seen: set[str] = set()
+        while len(seen) < 3:
+            seen.add(
+                run.wait_for("another source", lambda line: line.get("signal") == "ok" and line["source"] not in seen)[
+                    "source"
+                ]
+            )
+        run.finish()
+    assert {name.partition(":")[0] for name in seen} == {"rtsp", "http", "rtmp"}
 
 
 @needs_rtsp
@@ -212,7 +235,8 @@ def test_a_wrong_password_is_no_signal_and_no_password_is_shown(kestrel, tmp_pat
             run.wait_for(
                 "a picture", lambda line: line["record"] == "frame" and not of_misled(line) and not is_lost(line)
             )
-            titles = b"".join(path.read_bytes() for path in command_lines(run.pid()))
+            titles = b"".join(path.read_bytes() for path in command_lines(run.pid))
+            assert titles.count(b"edge.capture.child") == 2
             pages = b"".join(fetch(f"http://{page}{path}") for path in ("/", "/metrics", "/healthz"))
             lines = run.finish()
     assert not any(of_misled(line) and line.get("signal") == "ok" for line in lines)
@@ -244,11 +268,12 @@ def is_lost(line: Line) -> bool:
 
 
 def command_lines(pid: int) -> Iterator[Path]:
-    """Of the process and all below it."""
+    """Of the process and all below it, as every user of the machine can read them."""
     yield Path(f"/proc/{pid}/cmdline")
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from command_lines(int(child))
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it has ended meanwhile
+            if f"\nPPid:\t{pid}\n" in status.read_text():
+                yield from command_lines(int(status.parent.name))
 
 
 @needs_ffmpeg
@@ -277,7 +302,7 @@ def test_a_kill_loses_a_second_at_most_and_the_next_start_goes_on(kestrel, tmp_p
     table = tmp_path / "all.csv"
     with kestrel("test:320x192@10", "--csv", str(table)) as run:
         last = [run.wait_for_frame("ok") for _ in range(15)][-1]
-        os.kill(run.pid(), signal.SIGKILL)
+        os.kill(run.pid, signal.SIGKILL)
         run.process.wait(60)
     kept = [line.split(",")[0] for line in table.read_text().splitlines()[1:]]
     assert last["seq"] - int(kept[-1]) <= 10

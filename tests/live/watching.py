@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +20,17 @@ PATIENCE_S = 90.0  # for a state that a quiet machine reaches in a few seconds
 Line = dict[str, Any]
 
 
+def dies_with_us() -> list[str]:
+    """Makes a command that is killed with the tests; it keeps its number."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "KILL"] if program else []
+
+
 class Watching:
     """One run; use it as a context manager. `lines` grows while it lives."""
 
     def __init__(self, *arguments: str, model: Path, out: Path, **environment: str) -> None:
-        command = [*("timeout", "--kill-after=1", "300"), sys.executable, "-m", "edge", "watch", *arguments]
+        command = [*dies_with_us(), sys.executable, "-m", "edge", "watch", *arguments]
         command += ["--model", str(model), "--threads", "1", "--no-video", "--out", str(out), "--jsonl", "-"]
         self.process = subprocess.Popen(
             command,
@@ -70,14 +77,14 @@ class Watching:
         """Go on with the line that comes next from now on."""
         self._seen = len(self.lines)
 
+    @property
     def pid(self) -> int:
-        """The Python process, child of `timeout`."""
-        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
+        return self.process.pid
 
     def finish(self, *signals: int) -> list[Line]:
         """Ask it to stop, by SIGTERM unless others are named; all lines, once it has ended well and told no lie."""
         for number in signals or (signal.SIGTERM,):
-            os.kill(self.pid(), number)
+            os.kill(self.pid, number)
         self.process.wait(PATIENCE_S)
         for thread in self._threads:
             thread.join(PATIENCE_S)

@@ -1,11 +1,15 @@
 """Streams by ffmpeg: MPEG-TS sent over UDP, MPEG-TS served over TCP, MJPEG served over HTTP."""
 
 import contextlib
+import functools
 import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Self
 
 from tests.servers.process import ServerProcess
@@ -38,6 +42,38 @@ def _encoder(scene: Scene, *output: str, stdout: int = subprocess.DEVNULL) -> Se
 def udp_sender(scene: Scene, port: int) -> ServerProcess:
     """Sends MPEG-TS to udp://127.0.0.1:port, whether somebody listens or not."""
     return _encoder(scene, *_MPEG_TS, f"udp://127.0.0.1:{port}?pkt_size=1316")
+
+
+_H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "15", "-pix_fmt", "yuv420p"]
+
+
+def rtmp_server(scene: Scene, port: int) -> ServerProcess:
+    """Serves one client at rtmp://127.0.0.1:port/live."""
+    return _encoder(scene, *_H264, "-f", "flv", "-listen", "1", f"rtmp://127.0.0.1:{port}/live")
+
+
+@contextlib.contextmanager
+def hls_server(scene: Scene, folder: Path) -> Iterator[str]:
+    """Serves segments of a second from the folder; the URL of their list, which is there when this begins."""
+    playlist = folder / "live.m3u8"
+    hls = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "4", "-hls_flags", "delete_segments"]
+    handler = functools.partial(_Silent, directory=str(folder))
+    with (
+        _encoder(scene, *_H264, *hls, str(playlist)) as encoder,
+        ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+    ):
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        while not playlist.exists() and encoder.process.poll() is None:  # `timeout` ends the wait
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{server.server_port}/{playlist.name}"
+        server.shutdown()
+        thread.join(10)
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        pass
 
 
 class StreamServer:
