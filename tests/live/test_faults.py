@@ -299,15 +299,17 @@ def test_signals_over_and_over_during_an_outage_end_it_well(kestrel, tmp_path):
 
 
 def test_a_kill_loses_a_second_at_most_and_the_next_start_goes_on(kestrel, tmp_path):
-    table = tmp_path / "all.csv"
-    with kestrel("test:320x192@10", "--csv", str(table)) as run:
+    table, page = tmp_path / "all.csv", f"127.0.0.1:{free_port()}"
+    arguments = ["test:320x192@10", "--csv", str(table), "--http", page, "--clips", str(tmp_path / "clips")]
+    with kestrel(*arguments) as run:
         last = [run.wait_for_frame("ok") for _ in range(15)][-1]
         os.kill(run.pid, signal.SIGKILL)
         run.process.wait(60)
     kept = [line.split(",")[0] for line in table.read_text().splitlines()[1:]]
     assert last["seq"] - int(kept[-1]) <= 10
-    with kestrel("test:320x192@10", "--csv", str(table)) as run:
+    with kestrel(*arguments) as run:
         run.wait_for_frame("ok")
+        assert fetch(f"http://{page}/healthz")
         run.finish()
     assert [line.split(",")[0] for line in table.read_text().splitlines()[1:]][: len(kept)] == kept
 
