@@ -64,7 +64,8 @@ class HttpServer:
 
     def add(self, board: Board) -> None:
         """Show one more source."""
-        self.boards = {**self.boards, board.name: board}
+        boards = {**self.boards, board.name: board}
+        self.boards = {name: boards[name] for name in sorted(boards)}  # the first one is the default
 
     def remove(self, board: Board) -> None:
         """Show a source no longer."""

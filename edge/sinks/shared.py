@@ -1,5 +1,6 @@
 """What all sources of one process share: the HTTP server and the MQTT connection, opened before anything else."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ def open_shared(options: SharedOptions, *, several: bool = False) -> Iterator[Sh
         http = mqtt = None
         if options.http is not None:
             http = stack.enter_context(HttpServer(options.http, options.http_token_file))
+            place = Address(options.http.host, http.port)
+            print(f"page: http://{place}/", file=sys.stderr, flush=True)  # standard output may be for records
         if options.mqtt is not None:
             mqtt = stack.enter_context(MqttConnection(options.mqtt))
         yield SharedOutputs(http, mqtt, several)
