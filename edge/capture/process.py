@@ -16,7 +16,7 @@ from edge.capture.messages import Failed, Handed, Opened, Target, Wanted
 from edge.records import Image
 
 _ROOT = str(Path(__file__).resolve().parents[2])  # where the package `edge` lies
-_BURIAL_S = 2.0  # how long a killed process may take to vanish before it is left behind
+_BURIAL_S = 1.0  # how long a killed process may take to vanish before it is left behind
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ _PROBE = {"analyzeduration": "1500000", "probesize": "2000000"}  # microseconds,
 _MOST_AHEAD_S = 30.0  # a time stamp further ahead is a jump, not a picture that came early
 _DOUBT_MOST_S = 10.0  # streams without keyframes (intra refresh) heal within this time
 _JPEG_END, _JPEG_PADDING = b"\xff\xd9", 256
+_ONE_CORE_PX = 2560 * 1440
 _NEAR_PACKETS = 2  # FFmpeg's parser puts the mark of a damage on the packet before it
 
 
@@ -43,7 +44,7 @@ def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Take
             if not container.streams.video:
                 raise CaptureError("it has no video")
             stream = container.streams.video[0]
-            stream.thread_type = "SLICE"  # threads over frames would hold back as many frames as there are threads
+            stream.thread_type = decoding_threads(stream.codec_context.width * stream.codec_context.height)
             rate = stream.average_rate or stream.guessed_rate
             yield Opened(float(rate) if rate and 0 < rate < 1000 else None)
             patience_s = options.read_timeout_s
@@ -58,6 +59,12 @@ def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Take
         # FFmpeg has many words for a time-out, "Invalid data" among them
         timed_out = time.monotonic() - heard_s >= patience_s
         raise CaptureError("it timed out" if timed_out else reason_of(error)) from None
+
+
+def decoding_threads(area_px: int) -> str:
+    """How several cores decode. Threads over frames hold back as many frames as there are threads, so they are for
+    pictures that one core may not decode in time; most cameras send one slice a frame."""
+    return "AUTO" if area_px > _ONE_CORE_PX else "SLICE"
 
 
 def open_options(address: str, options: CaptureOptions) -> dict[str, str]:

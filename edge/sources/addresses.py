@@ -98,7 +98,7 @@ def with_encoded_credentials(uri: str) -> str:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
         credentials = authority.rpartition("@")[0]
-    elif "@" in rest and re.fullmatch(r"[^:]+:(?!\d*$).*", authority):
+    elif "@" in rest and re.fullmatch(r"[^:\[]+:(?!\d*$).*", authority):
         credentials = rest.rpartition("@")[0]
     else:
         return uri

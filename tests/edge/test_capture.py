@@ -20,7 +20,7 @@ from edge.capture.messages import CaptureError, CaptureOptions, Failed, Opened, 
 from edge.capture.newest import Newest, Numbered
 from edge.capture.pattern import Pattern, number_in, paint, paint_ground, parse_pattern
 from edge.capture.process import CaptureProcess, Picture
-from edge.capture.stream import Doubt, Pace, after_packet, after_picture, open_options, read_stream
+from edge.capture.stream import Doubt, Pace, after_packet, after_picture, decoding_threads, open_options, read_stream
 from edge.records import SizeWH
 from edge.sources import open_source
 from tests.edge.videos import Recipe, make_video, number_of, numbered_image
@@ -176,6 +176,11 @@ def test_pictures_that_come_in_bursts_wait_for_their_time():
 )
 def test_each_protocol_has_its_options(address, option):
     assert option.items() <= open_options(address, CaptureOptions(rtsp_transport="udp")).items()
+
+
+@pytest.mark.parametrize(("size", "threads"), [((1920, 1080), "SLICE"), ((3840, 2160), "AUTO"), ((0, 0), "SLICE")])
+def test_only_large_pictures_are_decoded_with_frames_of_delay(size, threads):
+    assert decoding_threads(size[0] * size[1]) == threads
 
 
 def test_frames_arrive_whole_and_the_newest_first():

@@ -46,6 +46,9 @@ def test_everything_else_is_a_recording(uri):
         ("rtsp://u:p%40ss@cam/live", "rtsp://u:p%40ss@cam/live"),
         ("rtsp://u:p/w?d#x@cam:554/live", "rtsp://u:p%2Fw%3Fd%23x@cam:554/live"),
         ("rtsp://us er@cam/live", "rtsp://us%20er@cam/live"),
+        ("rtsp://[fe80::1]:554/a@b", "rtsp://[fe80::1]:554/a@b"),
+        ("rtsp://u:p@[fe80::1]:554/live", "rtsp://u:p@[fe80::1]:554/live"),
+        ("udp://@239.0.0.1:1234", "udp://@239.0.0.1:1234"),
     ],
 )
 def test_passwords_may_hold_anything(uri, opened):
