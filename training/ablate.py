@@ -22,14 +22,14 @@ import torch
 
 from edge.errors import InvalidValueError, KestrelError, ProcessingError, UnusableInputError
 from training.ablation_report import Score, draw, table
-from training.checkpoints import Checkpoint
-from training.datasets import join_datasets, read_dataset
+from training.checkpoints import Checkpoint, build_network
+from training.datasets import read_dataset
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.noise import NoiseSettings, add_noise
 from training.pseudo_labels import LabelRule
 from training.run import RunSettings, train
-from training.self_train import NOISE, collect_frames, recognise_with, require_modality, teach_frames
+from training.self_train import NOISE, collect_frames, recognise_with, require_modality, teach_frames, with_footage
 from training.teacher_files import load_network_file
 from training.unlabelled import ThinSettings
 
@@ -140,6 +140,8 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
     teacher = load_network_file(settings.run.teacher or Path())
     require_modality(teacher, labelled)
     require_modality(teacher, read_dataset(settings.validate, require_pedestrians=True))
+    if any(arm.noisy for arm in settings.arms):
+        add_noise(build_network(settings.run.kind, settings.run.spec), settings.noise)  # refused now, not after hours
     _claim(out, settings)
     taught = out / "taught.json" if any(arm.noisy for arm in settings.arms) else None
     if taught is not None:
@@ -182,7 +184,7 @@ def run_job(job: Job) -> str:
         KestrelError: it failed.
     """
     labelled = read_dataset(job.run.dataset)
-    dataset = join_datasets((labelled, read_dataset(job.taught))) if job.taught else labelled
+    dataset = with_footage(labelled, job.taught) if job.taught else labelled
     noise = job.noise if job.arm.noisy else NoiseSettings()
     student = train(job.run, dataset, prepare=lambda network: add_noise(network, noise))
     score = _score(job.arm.name, job.run.train.seed, load_network_file(student), job.validate)

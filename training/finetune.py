@@ -39,6 +39,7 @@ from training.datasets.coco_writing import write_coco
 from training.distill import LossSettings, distill_step
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
 from training.evaluation import SCORE_FLOOR, detect, judge, load_image
+from training.history import with_start
 from training.metrics import append_metrics
 from training.networks.student import Student
 from training.networks.teacher import Teacher
@@ -243,7 +244,7 @@ def _checkpoint(
         },
         "dataset": dataset.name,
         "train": asdict(settings.train),
-        "losses": asdict(settings.losses) if settings.teacher else {},
+        "losses": asdict(settings.losses),
         "teacher": settings.teacher.name if settings.teacher else None,
         "weights": start.name,
         "finetune": {
@@ -254,9 +255,9 @@ def _checkpoint(
             "after": comparison.after.to_json(),
             **_fitted(start, comparison),
         },
-        "started_from": dict(start.settings),
-        "step": kept.step,
     }
+    before = int(start.settings.get("step", 0))
+    described = {**with_start(start.settings, described, before), "step": before + kept.step}
     return Checkpoint("student", start.student.spec.to_json(), start.modality, kept.weights, described, {}, {}, {})
 
 

@@ -11,24 +11,23 @@ teacher.
 """
 
 import dataclasses
-import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
+from edge.errors import InvalidValueError, UnusableInputError
 from edge.modality import mismatch
 from edge.records import Modality
 from edge.sources.pictures import read_picture
-from training.checkpoints import Checkpoint
+from training.checkpoints import Checkpoint, build_network, save_checkpoint
 from training.datasets import Dataset, join_datasets, read_dataset
 from training.datasets.coco_writing import write_coco
 from training.label_sheet import write_label_sheet
 from training.noise import NoiseSettings, add_noise
-from training.pseudo_labels import LabelRule, PseudoLabelled, Recognise, label_frames, save_frames
+from training.pseudo_labels import SOURCE, LabelRule, PseudoLabelled, Recognise, label_frames, save_frames
 from training.run import RunSettings, train
 from training.teacher_files import load_network_file
 from training.torch_recognizer import TorchRecognizer
@@ -70,6 +69,7 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     labelled = read_dataset(settings.run.dataset, require_pedestrians=True)
     teacher = load_network_file(settings.teacher)
     require_modality(teacher, labelled)
+    add_noise(build_network(settings.run.kind, settings.run.spec), settings.noise)  # refused now, not after labelling
     yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
     for number in range(1, settings.rounds + 1):
         taught = out / f"round-{number}.json"
@@ -77,12 +77,12 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
         run = dataclasses.replace(settings.run, out=out / f"round-{number}")
         student = run.out / "student.pt"
         if not student.is_file():
-            together = join_datasets((labelled, read_dataset(taught)))
+            together = with_footage(labelled, taught)
             train(run, together, prepare=lambda network: add_noise(network, settings.noise))
         yield f"round {number}: wrote {student}"
         teacher = load_network_file(student)
     finished = out / "student.pt"
-    _copy(student, finished)
+    save_checkpoint(_described_by(teacher, settings), finished)
     yield f"wrote {finished}"
 
 
@@ -111,6 +111,11 @@ def teach_frames(teacher: Checkpoint, rule: LabelRule, file: Path) -> Iterator[s
     scores = {one.picture.path: one.scores for one in labelled}
     write_coco(file, [one.picture for one in labelled], teacher.modality, scores)
     yield f"{said}; look at {sheet}"
+
+
+def with_footage(labelled: Dataset, taught: Path) -> Dataset:
+    """The labelled pictures and the pseudo-labelled ones."""
+    return join_datasets((labelled, dataclasses.replace(read_dataset(taught), name=SOURCE)))
 
 
 def recognise_with(teacher: Checkpoint) -> Recognise:
@@ -151,10 +156,13 @@ def _check_out(out: Path, resume: bool) -> None:
         raise UnusableInputError(f"out must be an empty folder, got {str(out)!r}; add --resume or name another")
 
 
-def _copy(source: Path, to: Path) -> None:
-    aside = to.with_name(to.name + ".partial")
-    try:
-        shutil.copyfile(source, aside)
-        aside.replace(to)
-    except OSError as error:
-        raise ProcessingError(f"{to} must be writable, got {error}; free some space, then resume") from None
+def _described_by(student: Checkpoint, settings: SelfTrainSettings) -> Checkpoint:
+    """The student, with what a run alone does not know."""
+    said = {
+        "teacher": settings.teacher.name,
+        "rounds": settings.rounds,
+        "unlabelled": [Path(uri).name for uri in settings.unlabelled],
+        **asdict(settings.noise),
+        **asdict(settings.rule),
+    }
+    return dataclasses.replace(student, settings={**student.settings, "self_train": said})

@@ -50,7 +50,10 @@ def test_footage_is_labelled_learnt_and_its_student_teaches_the_next_round(
     assert cv2.imread(str(out / "round-1.png")) is not None
     scores = [a["score"] for a in json.loads((out / "round-1.json").read_text())["annotations"] if "score" in a]
     assert len(scores) == taught.pedestrians
-    assert load_checkpoint(out / "student.pt").settings["dataset"] == "people-rgb+out"
+    described = load_checkpoint(out / "student.pt").settings
+    assert described["dataset"] == "people-rgb+unlabelled"
+    assert described["self_train"]["teacher"] == "student.pt"
+    assert described["self_train"]["dropout"] == 0.1
     shutil.copy(learnt_student, out / "round-1" / "student.pt")  # two steps make no teacher
     again = dataclasses.replace(once, run=dataclasses.replace(once.run, resume=True), rounds=2)
     assert "round 2: wrote" in "\n".join(self_train(again))
@@ -98,6 +101,8 @@ def test_nothing_begins_without_usable_input(people_rgb, learnt_student, footage
         list(self_train(settings(people_rgb, learnt_student, free, tmp_path / "nowhere.mp4")))
     with pytest.raises(InvalidValueError, match="unlabelled must be at least one recording"):
         settings(people_rgb, learnt_student, free)
+    with pytest.raises(InvalidValueError, match="stochastic_depth must be 0 for a network without residual blocks"):
+        list(self_train(settings(people_rgb, learnt_student, free, footage, noise=NoiseSettings(0.1, 0.1))))
     with pytest.raises(InvalidValueError, match="rounds must be at least 1"):
         settings(people_rgb, learnt_student, free, footage, rounds=0)
     assert not free.exists()
