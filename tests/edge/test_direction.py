@@ -1,6 +1,7 @@
 """The edge flies alone: what it imports, and how soon it is there."""
 
 import json
+import os
 import pkgutil
 import subprocess
 import sys
@@ -37,3 +38,15 @@ def test_no_module_of_the_edge_needs_what_stays_on_the_ground():
 
 def test_help_needs_nothing_heavy():
     assert loaded_after("edge", "edge.__main__", "edge.cli").isdisjoint(HEAVY | GROUND_ONLY)
+
+
+def test_nothing_is_told_to_the_maker_of_the_runtime(tmp_path):
+    program = "import os, edge, edge.recognizer, onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        environment[name] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
+    assert list(tmp_path.iterdir()) == []  # no device id
