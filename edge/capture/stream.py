@@ -164,7 +164,7 @@ def comes_in_bursts(container: InputContainer) -> bool:
 def to_image(frame: VideoFrame) -> Image:
     """BGR pixels."""
     try:
-        return np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+        return np.asarray(frame.to_ndarray(format="bgr24", threads=1), np.uint8)
     except (av.error.FFmpegError, ValueError, MemoryError) as error:
         raise CaptureError(reason_of(error)) from None
 
