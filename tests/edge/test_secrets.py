@@ -14,7 +14,7 @@ NASTY = "@:/%?#[]&=+;\\\"'` $!<>|~^{}(),*é雪\t"
 def nasty_passwords() -> list[str]:
     """Made of the letters that break URLs, each long enough to be found again in a text."""
     dice = random.Random(7)
-    made = ["".join(dice.choice(NASTY + "aZ09.-_") for _ in range(dice.randint(6, 20))) for _ in range(300)]
+    made = ["".join(dice.choice(NASTY + "aZ09.-_") for _ in range(dice.randint(6, 20))) for _ in range(3000)]
     return [*made, "@@@@@@", "//////", "%40%2F", "p@ss:w/rd%", "rtsp://x@y", "://", "a b c", "100%", "%zz%", "'quoted'"]
 
 
@@ -65,18 +65,18 @@ def test_redacting_twice_changes_nothing() -> None:
     assert redact(once) == once
 
 
-@pytest.mark.parametrize("password", nasty_passwords())
-def test_no_password_survives_redacting(password: str) -> None:
-    assert redact(url("admin", password)) == "rtsp://***@10.0.0.5:554/live"
-    assert redact(url(password, "admin")) == "rtsp://***@10.0.0.5:554/live"
+def test_no_password_survives_redacting() -> None:
+    for password in nasty_passwords():
+        assert redact(url("admin", password)) == "rtsp://***@10.0.0.5:554/live"
+        assert redact(url(password, "admin")) == "rtsp://***@10.0.0.5:554/live"
 
 
-@pytest.mark.parametrize("password", nasty_passwords())
-def test_no_password_survives_in_a_message(password: str) -> None:
-    for quoted in (url("admin", password), repr(url("admin", password))):
-        said = redact_text(f"Got unexpected extra argument ({quoted}); see `kestrel --help`")
-        shown = f"{quoted.partition('rtsp')[0]}rtsp://***@10.0.0.5:554/live{quoted.rpartition('live')[2]}"
-        assert said == f"Got unexpected extra argument ({shown}); see `kestrel --help`"
+def test_no_password_survives_in_a_message() -> None:
+    for password in nasty_passwords():
+        for quoted in (url("admin", password), repr(url("admin", password))):
+            said = redact_text(f"Got unexpected extra argument ({quoted}); see `kestrel --help`")
+            shown = f"{quoted.partition('rtsp')[0]}rtsp://***@10.0.0.5:554/live{quoted.rpartition('live')[2]}"
+            assert said == f"Got unexpected extra argument ({shown}); see `kestrel --help`"
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_messages_lose_their_credentials_only(text: str, shown: str) -> None:
     assert redact_text(text) == shown
 
 
-@pytest.mark.parametrize("password", nasty_passwords())
-def test_a_password_from_the_environment_arrives_whole(password: str) -> None:
-    filled = fill("rtsp://${USER}:${PASS}@10.0.0.5:554/live", {"USER": password, "PASS": password})
-    parts = urlsplit(filled)
-    assert (unquote(parts.username or ""), unquote(parts.password or "")) == (password, password)
-    assert (parts.hostname, parts.port, parts.path) == ("10.0.0.5", 554, "/live")
-    assert redact(filled) == "rtsp://***@10.0.0.5:554/live"
+def test_a_password_from_the_environment_arrives_whole() -> None:
+    for password in nasty_passwords():
+        filled = fill("rtsp://${USER}:${PASS}@10.0.0.5:554/live", {"USER": password, "PASS": password})
+        parts = urlsplit(filled)
+        assert (unquote(parts.username or ""), unquote(parts.password or "")) == (password, password)
+        assert (parts.hostname, parts.port, parts.path) == ("10.0.0.5", 554, "/live")
+        assert redact(filled) == "rtsp://***@10.0.0.5:554/live"
 
 
 @pytest.mark.parametrize(

@@ -223,10 +223,9 @@ def test_a_clock_that_jumps_changes_nothing_but_the_stamps(kestrel, tmp_path):
 
 
 @needs_rtsp
-@pytest.mark.parametrize("digest", [False, True])
-def test_a_wrong_password_is_no_signal_and_no_password_is_shown(kestrel, tmp_path, digest):
+def test_a_wrong_password_is_no_signal_and_no_password_is_shown(kestrel, tmp_path):
     password, wrong = "p@ss:w/rd%40 secret", "wr@ng:/%20secret"
-    with RtspServer(Scene(), login=Login("gu@rd", password, digest)) as server:
+    with RtspServer(Scene(), login=Login("gu@rd", password, digest=True)) as server:
         url = server.url.replace("//", "//${CAM_USER}:${CAM_PASS}@")
         misled = server.url.replace("//127.0.0.1", "//${CAM_USER}:${WRONG}@localhost")
         page = f"127.0.0.1:{free_port()}"
