@@ -221,8 +221,11 @@ def _find_teacher(asked: str | None, dataset: "Dataset") -> Path | None:
 def _start(settings: "RunSettings", threads: int | None, dataset: "Dataset | None" = None) -> None:
     import torch
 
+    from training.processes import join_processes
     from training.run import train
 
     if threads is not None:
         torch.set_num_threads(threads)
-    typer.echo(f"wrote {train(settings, dataset)}")
+    finished = train(settings, dataset)
+    if join_processes().first:
+        typer.echo(f"wrote {finished}")
