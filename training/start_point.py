@@ -64,12 +64,12 @@ def _from_checkpoint(file: Path) -> StartPoint:
     student = checkpoint.network()
     if not isinstance(student, Student):
         raise UnusableInputError(f"MODEL must be a student, got a {checkpoint.kind}'s checkpoint; name another file")
-    size = checkpoint.settings["augment"]
+    size = checkpoint.settings.get("augment", {})
     return StartPoint(
         name=file.stem,
         student=student,
         modality=checkpoint.modality,
-        default_long_side=int(size["default_long_side"]),
-        max_enlarge=float(size["max_enlarge"]),
+        default_long_side=int(size.get("default_long_side", 960)),
+        max_enlarge=float(size.get("max_enlarge", 1.5)),
         settings=checkpoint.settings,
     )
