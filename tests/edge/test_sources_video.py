@@ -1,7 +1,9 @@
 import struct
+from itertools import islice
 from pathlib import Path
 
 import av
+import av.logging
 import cv2
 import numpy as np
 import pytest
@@ -197,6 +199,15 @@ def test_a_closed_video_can_be_closed_again(tmp_path: Path) -> None:
     assert next(iter(source)).seq == 0
     source.close()
     source.close()
+
+
+def test_a_video_closed_in_the_middle_never_waits_for_its_own_decoder(tmp_path: Path) -> None:
+    make_video(tmp_path / "plain.mp4", 30, Recipe(options=B_FRAMES))
+    for taken in (0, 1, 7, 20) * 3:
+        with open_source(str(tmp_path / "plain.mp4")) as source:
+            assert len(list(islice(source, taken))) == taken
+    # With a level, PyAV's callback takes Python's lock in the decoder's threads, which the closing thread may hold.
+    assert av.logging.get_level() is None
 
 
 def test_opencv_itself_reads_the_test_videos(tmp_path: Path) -> None:
