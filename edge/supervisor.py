@@ -19,15 +19,20 @@ _EXTEND = "EXTEND_TIMEOUT_USEC=60000000"
 
 
 class Supervisor:
-    """Says how the program is; says nothing where nobody listens. The watchdog is fed while every source lives."""
+    """Says how the program is; says nothing where nobody listens. The watchdog is fed while every source lives.
+
+    What may take minutes, loading a model, or building an engine for it at the first frame, is told as `starting`.
+    """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._watchdog_s = _watchdog_s(environment)
         self._lock = threading.Lock()
+        self._awaited: dict[str, float] = {}  # what has begun, and has not come to anything yet -> since when
         self._beats: dict[str, float] = {}  # source -> when its last record came
         self._fed_at = -float("inf")
         self._ready = False
+        self._over = threading.Event()
 
     @property
     def listens(self) -> bool:
@@ -36,42 +41,48 @@ class Supervisor:
 
     @contextlib.contextmanager
     def starting(self, what: str) -> Iterator[None]:
-        """For the time that `what`, loading a model for example, takes: `starting`, and no watchdog bites."""
+        """For the time that `what` takes, `starting` is told and no watchdog bites; so later for first frames."""
         if not self.listens:
             yield
             return
-        over = threading.Event()
-
-        def report() -> None:
-            began = time.monotonic()
-            while not over.is_set() and (waited := time.monotonic() - began) < _START_AT_MOST_S:
-                self.tell(f"STATUS=starting: {what}, {waited:.0f} s", "WATCHDOG=1", _EXTEND)
-                over.wait(_START_EVERY_S)
-
-        thread = threading.Thread(target=report, name="starting", daemon=True)
-        thread.start()
+        self._awaited[what] = time.monotonic()
+        threading.Thread(target=self._report_starts, name="starting", daemon=True).start()
         try:
             yield
         finally:
-            over.set()
-            thread.join()
+            with self._lock:
+                self._awaited.pop(what)
 
     def hear(self, source: str, record: Record) -> None:
-        """One record of a source: its header means ready, any means alive, its summary means that it ends."""
+        """One record of a source: its first frame means ready, any means alive, its summary means that it ends."""
         now = time.monotonic()
         with self._lock:
+            if isinstance(record, Header):
+                self._awaited[f"first frame of {source}"] = now
+                return
+            self._awaited.pop(f"first frame of {source}", None)
             if isinstance(record, Summary):
                 self._beats.pop(source, None)
                 if not self._beats:
+                    self._over.set()
                     self.tell("STOPPING=1", f"STATUS=stopped: {record.exit_reason}")
                 return
             self._beats[source] = now
-            if isinstance(record, Header) and not self._ready:
-                self._ready = True
-                self.tell("READY=1", "WATCHDOG=1", f"STATUS=watching {source}")
-            elif is_due(now, self._fed_at, self._beats, self._watchdog_s):
-                self._fed_at = now
-                self.tell("WATCHDOG=1", *_status(source, record))
+            if not self._ready or is_due(now, self._fed_at, self._beats, self._watchdog_s):
+                self.tell(*([] if self._ready else ["READY=1"]), "WATCHDOG=1", *_status(source, record))
+                self._ready, self._fed_at = True, now
+
+    def _report_starts(self) -> None:
+        """While something is awaited, but not for ever: what takes longer than an hour hangs."""
+        while True:
+            now = time.monotonic()
+            with self._lock:
+                awaited = [(what, now - since) for what, since in self._awaited.items()]
+            for what, waited_s in awaited[:1]:
+                if waited_s < _START_AT_MOST_S:
+                    self.tell(f"STATUS=starting: {what}, {waited_s:.0f} s", "WATCHDOG=1", _EXTEND)
+            if self._over.wait(_START_EVERY_S):
+                return
 
     def tell(self, *lines: str) -> None:
         """Send the lines in one datagram. Lost ones are no reason to stop watching pedestrians."""

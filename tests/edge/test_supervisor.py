@@ -32,10 +32,8 @@ def test_a_run_is_told_from_start_to_end(systemd):
     assert status == "STATUS=starting: loading the model, 0 s"
     assert (watchdog, extend[:20]) == ("WATCHDOG=1", "EXTEND_TIMEOUT_USEC=")
     supervisor.hear("cam", HEADER)
-    assert heard() == ["READY=1", "WATCHDOG=1", "STATUS=watching cam"]
-    time.sleep(0.001)
     supervisor.hear("cam", LOST)
-    assert heard() == ["WATCHDOG=1", "STATUS=cam: signal no signal, verdict unknown"]
+    assert heard() == ["READY=1", "WATCHDOG=1", "STATUS=cam: signal no signal, verdict unknown"]
     time.sleep(0.001)
     supervisor.hear("cam", SEEN)
     assert heard() == ["WATCHDOG=1", "STATUS=cam: signal ok, verdict clear, 0 in view"]
@@ -48,10 +46,28 @@ def test_the_end_of_one_of_two_sources_is_not_the_end(systemd):
     supervisor = Supervisor(environment | {"WATCHDOG_USEC": "60000000"})
     for source in ("a", "b"):
         supervisor.hear(source, HEADER)
+        supervisor.hear(source, SEEN)
     supervisor.hear("a", SUMMARY)
     supervisor.hear("b", SUMMARY)
-    said = [heard()[0] for _ in range(3)]
-    assert said == ["READY=1", "WATCHDOG=1", "STOPPING=1"]
+    assert [heard()[0] for _ in range(2)] == ["READY=1", "STOPPING=1"]
+
+
+def test_an_engine_that_is_built_at_the_first_frame_is_waited_for(systemd, monkeypatch):
+    monkeypatch.setattr("edge.supervisor._START_EVERY_S", 0.01)
+    heard, environment = systemd
+    supervisor = Supervisor(environment)
+    with supervisor.starting("loading the model"):
+        assert "loading the model" in heard()[0]
+    supervisor.hear("cam", HEADER)
+    while (told := heard())[0].startswith("STATUS=starting: loading"):
+        pass
+    assert told[0] == "STATUS=starting: first frame of cam, 0 s"
+    assert told[1] == "WATCHDOG=1"
+    supervisor.hear("cam", SEEN)
+    while (told := heard())[0].startswith("STATUS=starting: first frame"):
+        pass
+    assert told[0] == "READY=1"
+    supervisor.hear("cam", SUMMARY)
 
 
 @pytest.mark.parametrize(
