@@ -164,8 +164,8 @@ def command_line() -> str:
 
 
 def private_folder(path: Path) -> Path | None:
-    """The first folder on the way to `path` that other users cannot enter; None where there is none."""
-    for folder in reversed(path.absolute().parents):
+    """The first folder on the way to `path`, or to what it links to, that other users cannot enter; None: they can."""
+    for folder in (*reversed(path.absolute().parents), *reversed(path.resolve().parents)):
         try:
             if not folder.stat().st_mode & 0o001:
                 return folder

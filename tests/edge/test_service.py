@@ -74,6 +74,6 @@ def test_files_are_written_and_never_replaced_unasked(tmp_path):
 
 def test_a_place_that_the_service_cannot_reach_is_found(tmp_path):
     tmp_path.chmod(0o700)
-    assert private_folder(Path("/usr/bin/python3")) is None
+    assert private_folder(Path("/usr/bin/env")) is None
     assert private_folder(tmp_path / "venv" / "bin" / "kestrel") is not None
     assert command_line().startswith((str(Path(sys.executable).parent), '"'))
