@@ -83,6 +83,7 @@ class Taken:
     decode_ms: float
     corrupt: bool
     image: Callable[[], Image]
+    skipped: int = 0  # pictures before it that were not even decoded
 
 
 @dataclass(frozen=True, slots=True)

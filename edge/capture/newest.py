@@ -35,7 +35,7 @@ class Newest:
             elif isinstance(news, Failed):
                 self._failed = news
             else:
-                self._count += 1
+                self._count += 1 + news.skipped
                 self._picture = Numbered(self._count, news)
             self._changed.notify()
 

@@ -6,7 +6,7 @@ without the frames of delay that OpenCV's threads add, and it says which picture
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ _MOST_AHEAD_S = 30.0  # a time stamp further ahead is a jump, not a picture that
 _DOUBT_MOST_S = 10.0  # streams without keyframes (intra refresh) heal within this time
 _JPEG_END, _JPEG_PADDING = b"\xff\xd9", 256
 _ONE_CORE_PX = 2560 * 1440
+_WAIT_S, _BEHIND_AFTER_S = 0.002, 3.0
 _NEAR_PACKETS = 2  # FFmpeg's parser puts the mark of a damage on the packet before it
 
 
@@ -78,30 +79,38 @@ def open_options(address: str, options: CaptureOptions) -> dict[str, str]:
 
 
 def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Taken]:
-    """Every picture that decodes, with its doubts."""
-    doubt = Doubt()
+    """Every picture that decodes, with its doubts; keyframes alone while decoding is behind what comes in."""
+    doubt, skipped = Doubt(), 0
     pace = Pace() if comes_in_bursts(container) else None
     is_jpeg = stream.codec_context.name == "mjpeg"
     started_s = time.monotonic()
+    backlog = Backlog(started_s)
     for packet in container.demux(stream):
         received_s = time.monotonic()
-        started_s = max(started_s, received_s)
+        if pace is None:
+            backlog = after_wait(backlog, received_s - started_s, key=packet.is_keyframe, now_s=received_s)
+        started_s = received_s
+        if backlog.behind and packet.size and (is_jpeg or not packet.is_keyframe):
+            skipped += 1
+            continue
         doubt = after_packet(doubt, damaged=packet.is_corrupt, now_s=received_s)
         frames, broken = decode(packet)
+        decode_ms = 1e3 * (time.monotonic() - received_s)
         doubt = Doubt(received_s) if broken or (is_jpeg and is_cut_short(packet)) else doubt
         for frame in frames:
             if pace is not None and frame.time is not None:
                 time.sleep(pace.wait_s(frame.time, time.monotonic()))
             doubt = after_picture(doubt, corrupt=frame.is_corrupt, key=frame.key_frame, now_s=received_s)
-            now_s = time.monotonic()
             yield Taken(
-                captured_s=now_s,
+                captured_s=time.monotonic(),
                 captured_at_s=time.time(),
-                decode_ms=1e3 * (now_s - started_s),
+                decode_ms=decode_ms,
                 corrupt=doubt.since_s is not None,
                 image=partial(to_image, frame),
+                skipped=skipped,
             )
-            started_s = time.monotonic()
+            skipped = 0
+        started_s = time.monotonic()
 
 
 def decode(packet: "Packet[VideoStream]") -> tuple[list[VideoFrame], bool]:
@@ -139,6 +148,25 @@ def after_picture(doubt: Doubt, *, corrupt: bool, key: bool, now_s: float) -> Do
     if corrupt:
         return Doubt(now_s)
     return Doubt() if key and doubt.packets > _NEAR_PACKETS else doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """When data last had to be waited for. Who never waits decodes more slowly than pictures come: they pile up on the
+    way, and what is shown grows older and older."""
+
+    waited_s: float
+    behind: bool = False
+    caught_up: bool = False  # while behind: data are waited for again, and the next keyframe is where to go on
+
+
+def after_wait(backlog: Backlog, wait_s: float, *, key: bool, now_s: float) -> Backlog:
+    """The backlog after a packet that was waited for `wait_s`."""
+    waited = wait_s >= _WAIT_S
+    if not backlog.behind:
+        return Backlog(now_s) if waited else replace(backlog, behind=now_s - backlog.waited_s > _BEHIND_AFTER_S)
+    caught_up = backlog.caught_up or waited
+    return Backlog(now_s) if key and caught_up else replace(backlog, caught_up=caught_up)
 
 
 class Pace:

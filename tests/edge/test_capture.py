@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,17 @@ from edge.capture.messages import CaptureError, CaptureOptions, Failed, Opened, 
 from edge.capture.newest import Newest, Numbered
 from edge.capture.pattern import Pattern, number_in, paint, paint_ground, parse_pattern
 from edge.capture.process import CaptureProcess, Picture
-from edge.capture.stream import Doubt, Pace, after_packet, after_picture, decoding_threads, open_options, read_stream
+from edge.capture.stream import (
+    Backlog,
+    Doubt,
+    Pace,
+    after_packet,
+    after_picture,
+    after_wait,
+    decoding_threads,
+    open_options,
+    read_stream,
+)
 from edge.records import SizeWH
 from edge.sources import open_source
 from tests.edge.videos import Recipe, make_video, number_of, numbered_image
@@ -80,11 +91,13 @@ def test_the_newest_picture_takes_the_place_of_the_one_before():
 
 def test_what_happened_is_told_in_its_order_and_a_failure_stays():
     newest = Newest()
-    newest.put(taken(1))
+    newest.put(replace(taken(1), skipped=7))
     newest.put(Opened(25.0))
     newest.put(Failed("gone"))
     assert newest.fetch(0) == Opened(25.0)
-    assert isinstance(newest.fetch(0), Numbered)
+    picture = newest.fetch(0)
+    assert isinstance(picture, Numbered)
+    assert picture.number == 8  # what was not decoded counts as well
     assert newest.fetch(0) == newest.fetch(0) == Failed("gone")
 
 
@@ -144,6 +157,22 @@ def test_damaged_data_are_doubted_until_the_next_keyframe_or_for_ten_seconds():
     assert after_packet(doubt, damaged=False, now_s=14.9) == Doubt(5.0, packets=1)
     assert after_packet(doubt, damaged=False, now_s=15.1) == Doubt()
     assert after_packet(Doubt(5.0, packets=9), damaged=True, now_s=9.0) == Doubt(9.0)
+
+
+@pytest.mark.parametrize(
+    ("backlog", "wait_s", "key", "after"),
+    [
+        (Backlog(6.5), 0.0, False, Backlog(6.5)),
+        (Backlog(5.0), 0.01, False, Backlog(9.0)),
+        (Backlog(5.9), 0.0, True, Backlog(5.9, behind=True)),  # no wait for more than 3 s
+        (Backlog(1.0, behind=True), 0.0, True, Backlog(1.0, behind=True)),
+        (Backlog(1.0, behind=True), 0.01, False, Backlog(1.0, behind=True, caught_up=True)),
+        (Backlog(1.0, behind=True, caught_up=True), 0.0, False, Backlog(1.0, behind=True, caught_up=True)),
+        (Backlog(1.0, behind=True, caught_up=True), 0.0, True, Backlog(9.0)),
+    ],
+)
+def test_who_never_waits_for_data_is_behind_until_it_waits_again_and_a_keyframe_comes(backlog, wait_s, key, after):
+    assert after_wait(backlog, wait_s, key=key, now_s=9.0) == after
 
 
 @pytest.mark.parametrize(
