@@ -1,6 +1,7 @@
 """What a run adds up to, in bounded memory: a camera may run for weeks."""
 
 import time
+from array import array
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ class StageTimes:
     """Milliseconds of one stage. Past 20,000 samples every second one is kept, then every fourth, and so on."""
 
     def __init__(self) -> None:
-        self._samples: list[float] = []
+        self._samples = array("d")
         self._keep_every = 1
         self._seen = 0
         self._max = 0.0

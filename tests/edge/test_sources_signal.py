@@ -124,7 +124,7 @@ def faults(pictures: str, fps: float = 1.0) -> str:
         ("a....a", "ooobbo"),
         ("aaaaaaa", "oooooff"),  # 5 s after the first of them was captured
         ("aaaaab", "oooooo"),
-        ("aaaaaaabaaaaaaa", "oooooffoooooff"),
+        ("aaaaaaabaaaaaaa", "oooooffooooooff"),
         ("aabbaabb", "oooooooo"),
     ],
 )
