@@ -26,6 +26,7 @@ SCHEMA = 1
 SUFFIX = ".safetensors"
 LIMIT_BYTES = 15_000_000
 FOLDER = Path(__file__).parent / "teachers"
+HERE = Path("training/teachers")  # of the checkout that one works in with an installed package
 KEY = "kestrel_teacher"  # in the file's metadata: JSON of TeacherFile
 
 
@@ -46,9 +47,9 @@ class TeacherFile:
 
 
 def shipped_teacher(modality: Modality) -> Path | None:
-    """The teacher of this checkout for a modality; None where there is none, as in an installed package."""
-    file = FOLDER / f"kestrel-{modality}-teacher{SUFFIX}"
-    return file if file.is_file() else None
+    """The teacher of this checkout for a modality; None where there is none, as away from any checkout."""
+    name = f"kestrel-{modality}-teacher{SUFFIX}"
+    return next((folder / name for folder in (FOLDER, HERE) if (folder / name).is_file()), None)
 
 
 def load_network_file(path: Path) -> Checkpoint:

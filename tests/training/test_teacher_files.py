@@ -125,6 +125,11 @@ def test_a_checkout_s_teacher_is_found_by_modality(checkpoint, tmp_path, monkeyp
     file = write(checkpoint, tmp_path / "kestrel-thermal-teacher.safetensors")
     assert shipped_teacher("thermal") == file
     assert shipped_teacher("rgb") is None
+    monkeypatch.setattr(training.teacher_files, "FOLDER", tmp_path / "site-packages" / "teachers")
+    assert shipped_teacher("thermal") is None
+    monkeypatch.chdir(tmp_path)
+    here = write(checkpoint, tmp_path / "training" / "teachers" / file.name)
+    assert shipped_teacher("thermal").resolve() == here  # installed elsewhere, but used in a checkout
 
 
 def test_no_teacher_is_part_of_the_installed_package():
