@@ -39,7 +39,7 @@ def open_source(
     shown = redact(uri)
     kind = live_kind(uri)
     if kind is not None:
-        return LiveSource(target_of(uri, kind, shown, live.capture), shown, live.rules, still_running)
+        return LiveSource(target_of(uri, kind, shown, live.patient_capture), shown, live.rules, still_running)
     try:
         found = find_recordings(uri)
         if len(found.videos) > 1:

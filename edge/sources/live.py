@@ -33,6 +33,12 @@ class LiveOptions:
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     rules: SignalRules = field(default_factory=SignalRules)
 
+    @property
+    def patient_capture(self) -> CaptureOptions:
+        """The options of the capture, in which no read is given up before the stream counts as stalled."""
+        patience_s = max(self.capture.read_timeout_s, self.rules.stall_after_s)
+        return replace(self.capture, read_timeout_s=patience_s)
+
 
 class LiveSource(Source):
     """Newest frames of one camera or stream, and a frame without signal a second while there are none.

@@ -11,7 +11,7 @@ from edge.capture.process import Picture
 from edge.errors import BrokenStreamError, SourceError
 from edge.records import Frame, SizeWH
 from edge.sources import live
-from edge.sources.live import LiveSource, is_black, is_same
+from edge.sources.live import LiveOptions, LiveSource, is_black, is_same
 from edge.sources.signal import SignalRules
 
 TARGET = Target("stream", "rtsp://u:secret@cam/live", CaptureOptions())
@@ -201,3 +201,9 @@ def test_the_last_bit_tells_two_pictures_apart():
     other[37, 51, 2] ^= 1
     assert not is_same(image, other)
     assert not is_same(image, image[:-1])
+
+
+@pytest.mark.parametrize(("stall_after_s", "read_timeout_s"), [(3.0, 10.0), (60.0, 60.0)])
+def test_a_read_is_not_given_up_before_the_stream_counts_as_stalled(stall_after_s, read_timeout_s):
+    options = LiveOptions(CaptureOptions(rotate=90), SignalRules(stall_after_s=stall_after_s))
+    assert options.patient_capture == CaptureOptions(rotate=90, read_timeout_s=read_timeout_s)
