@@ -35,6 +35,7 @@ _YELLOW = (66, 228, 240)  # detections
 _GREY = (150, 150, 150)  # ignore regions
 _BLACK = (0, 0, 0)
 _WHITE = (255, 255, 255)
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # behind text that crosses a line
 
 SHEETS: Mapping[str, tuple[str, tuple[Kind, ...]]] = {
     "misses.png": ("people not seen", ("unseen",)),
@@ -120,8 +121,8 @@ def draw_variants(rows: Sequence[VariantScore], evaluation: Evaluation, axes: Ax
     for k, row in enumerate(rows):
         share = row.share_of_clean or 0.0
         axes.barh(k, share, color="#0072B2")
-        axes.text(share + 0.01, k, f"{share:.0%}, AP50 {_text(row.ap50)}", va="center", fontsize=8)
-    axes.axvline(1.0, color="#999999", linestyle="--")
+        axes.text(share + 0.01, k, f"{share:.0%}, AP50 {_text(row.ap50)}", va="center", fontsize=8, bbox=_PAPER)
+    axes.axvline(1.0, color="#999999", linestyle="--", zorder=0)
     labels = [row.name + "\n" + textwrap.fill(row.severity, 34) for row in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=7)
     axes.invert_yaxis()
