@@ -143,7 +143,8 @@ def _learn(run: _Run) -> Path:
                 append_metrics(out / "metrics.jsonl", progress.step, progress.seconds, means)
                 draw(writer, progress.step, means)
                 save_checkpoint(checkpoint_of(learner, run.plan, stored), out / "last.pt")
-                warned = warned or _warn_of_teachers(progress.step, distilled_share(means))
+                if not warned and progress.step > settings.train.epoch_steps:  # a fresh head tells nothing yet
+                    warned = _warn_of_teachers(progress.step, distilled_share(means))
     finished = out / f"{settings.kind}.pt"
     if run.processes.first:
         save_checkpoint(checkpoint_of(learner, run.plan, stored).finished(), finished)
