@@ -150,7 +150,9 @@ def test_nothing_but_garbage_is_no_signal(kestrel):
             assert run.wait_for("the header", lambda line: line["record"] == "header")["size_wh"] is None
             run.wait_for_frame("no_signal")
             run.wait_for_frame("no_signal")
+            server.stop()
             server.mangle = bytes
+            server.start()
             run.wait_for_frame("ok", "clear")
             run.finish()
 
