@@ -22,4 +22,4 @@ def learnt_student(people_rgb: Path, tmp_path_factory: pytest.TempPathFactory) -
     from tests.training.people import run_settings
     from training.run import train
 
-    return train(run_settings(people_rgb, tmp_path_factory.mktemp("run") / "out", steps=150, epoch_steps=10))
+    return train(run_settings(people_rgb, tmp_path_factory.mktemp("run") / "out", steps=250, epoch_steps=10))

@@ -1,13 +1,10 @@
-from pathlib import Path
-
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.errors import InvalidValueError, UnusableInputError
+from tests.training.released import write_onnx
 from training.networks.trunk import Trunk, TrunkSpec
 from training.networks.trunks import make_trunk, recipe_of
 from training.networks.yolox import MEAN, STD, YoloxTrunk
@@ -16,18 +13,6 @@ from training.networks.yolox_weights import load_yolox
 
 def trunk(*strides: int, frozen_stages: int = 0) -> YoloxTrunk:
     return YoloxTrunk(TrunkSpec("yolox_nano", strides or (4, 8, 16, 32), MEAN, STD, frozen_stages))
-
-
-def write_onnx(file: Path, weights: list[tuple[Tensor, Tensor]]) -> Path:
-    """Convolutions in this order, as the released file lists them; what lies between does not matter."""
-    nodes, stored = [], []
-    for k, pair in enumerate(weights):
-        names = [f"w{k}", f"b{k}"]
-        nodes.append(helper.make_node("Conv", ["x", *names], [f"y{k}"]))
-        stored += [numpy_helper.from_array(t.numpy(), name) for t, name in zip(pair, names, strict=True)]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [], stored)), file)
-    return file
 
 
 def released_weights() -> list[tuple[Tensor, Tensor]]:

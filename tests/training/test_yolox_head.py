@@ -1,12 +1,11 @@
 from pathlib import Path
 
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edge.errors import InvalidValueError
+from tests.training.released import write_onnx
 from training.networks.student import Student, StudentSpec
 from training.networks.yolox import MEAN, STD
 from training.networks.yolox_head import Level, YoloxHead
@@ -41,13 +40,7 @@ def released_shapes(network: Student) -> list[tuple[int, ...]]:
 def write_released(file: Path, network: Student) -> list[tuple[Tensor, Tensor]]:
     torch.manual_seed(1)
     weights = [(0.05 * torch.randn(shape), torch.randn(shape[0])) for shape in released_shapes(network)]
-    nodes, stored = [], []
-    for k, pair in enumerate(weights):
-        names = [f"w{k}", f"b{k}"]
-        nodes.append(helper.make_node("Conv", ["x", *names], [f"y{k}"]))
-        stored += [numpy_helper.from_array(t.numpy(), name) for t, name in zip(pair, names, strict=True)]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [], stored)), file)
+    write_onnx(file, weights)
     return weights
 
 
