@@ -45,7 +45,7 @@ def test_a_model_says_where_it_comes_from_and_how_good_it_is(metadata):
     assert (figures["pictures"], figures["pedestrians"]) == (4, 5)
     assert figures["AP50"] > 0.5
     assert set(figures["at_threshold"]) == {"threshold", "precision", "recall", "f1", "count_mae"}
-    assert metadata.settings["step"] == 150
+    assert metadata.settings["step"] == 250
     assert metadata.settings["spec"]["backbone"] == "test_efficientnet"
     assert metadata.settings["parity"]["frames"] == 4
 
@@ -62,7 +62,7 @@ def test_the_card_lies_beside_the_model_and_repeats_its_metadata(exported, metad
     assert "| Rectangles | CC0 | Nobody \\| at all |" in card
     assert f"Score threshold {metadata.score_threshold:.3f}" in card
     assert "### people-rgb: 4 pictures, 5 pedestrians" in card
-    assert "learnt from labels alone, 150 steps of 4 crops" in card
+    assert "learnt from labels alone, 250 steps of 4 crops" in card
 
 
 def test_an_export_leaves_the_model_and_its_card_and_nothing_else(exported):
