@@ -1,52 +1,72 @@
-"""Which layers does INT8 hurt? Found by what the heads' maps lose on real frames when one layer alone is INT8."""
+"""Which layers does INT8 hurt? Found by what the answers lose on real frames when one layer alone is INT8."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from edge.contract import INPUT_NAME
-from edge.records import Image
+from edge.geometry import pairwise_iou
+from edge.records import Boxes, Image, Scores
 from export.quantize import Prepared, quantize
 from export.ranges import Range, session_with_outputs
 
-Maps = tuple[npt.NDArray[np.float32], ...]  # one frame's head maps
+FAINTEST = 0.02  # lower scores never become detections
+MOST = 200  # candidates of a frame that are compared
 
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """What one layer in INT8 costs: mean change of the head maps where people are, in logits and log distances."""
+    """What one layer in INT8 costs: mean change of an answer's score and of its box (1 - IoU), by how sure it is."""
 
     layer: str
     error: float
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The graph's candidates for one frame, before NMS."""
+
+    boxes_xyxy: Boxes  # (N, 4)
+    scores: Scores  # (N,)
+
+
 class Judge:
-    """The head maps of the FP32 graph on some frames, to compare others with."""
+    """The answers of the FP32 graph on some frames, to compare others with."""
 
     def __init__(self, prepared: Prepared, frames: Sequence[Image]) -> None:
-        self._tensors = prepared.last
         self._frames = frames
-        self._expected = self._maps(prepared.model)
+        self._expected = self._answers(prepared.model)
 
     def error(self, model: onnx.ModelProto) -> float:
-        """Mean absolute change of the maps over all frames; a cell counts as much as its score in either graph."""
-        found = self._maps(model)
-        return float(np.mean([_error(a, b) for a, b in zip(self._expected, found, strict=True)]))
+        """Mean over all frames of what either graph says and the other does not; see LayerError."""
+        found = self._answers(model)
+        return float(np.mean([_error(a, b) + _error(b, a) for a, b in zip(self._expected, found, strict=True)]))
 
-    def _maps(self, model: onnx.ModelProto) -> list[Maps]:
-        session = session_with_outputs(model, self._tensors)
-        return [tuple(session.run(list(self._tensors), {INPUT_NAME: image[None]})) for image in self._frames]
+    def _answers(self, model: onnx.ModelProto) -> list[Answers]:
+        session = session_with_outputs(model, ())
+        answers = []
+        for image in self._frames:
+            boxes, scores = (v[0] for v in session.run(["boxes_xyxy", "scores"], {INPUT_NAME: image[None]}))
+            kept = np.flatnonzero(scores >= FAINTEST)[:MOST]
+            answers.append(Answers(boxes[kept], scores[kept]))
+        return answers
 
 
-def _error(expected: Maps, found: Maps) -> float:
-    """The score map is the one with a single channel; what empty ground says is nobody's business."""
-    (scores,) = (np.maximum(a, b) for a, b in zip(expected, found, strict=True) if a.shape[1] == 1)
-    weight = 1 / (1 + np.exp(-np.clip(scores, -30, 30)))  # (B, 1, h, w)
-    changes = [np.abs(a - b).mean(1, keepdims=True) for a, b in zip(expected, found, strict=True)]
-    return float(sum((change * weight).sum() for change in changes) / max(weight.sum(), 1e-9))
+def _error(said: Answers, other: Answers) -> float:
+    """Each answer is compared with the other graph's at the same place; one that is missing there counts in full."""
+    if not len(said.scores):
+        return 0.0
+    count = len(said.scores)
+    together = np.concatenate((said.boxes_xyxy, other.boxes_xyxy))
+    overlaps = np.nan_to_num(pairwise_iou(together)[:count, count:])  # (N, M)
+    if not overlaps.shape[1]:
+        return float((said.scores * (said.scores + 1)).sum() / said.scores.sum())
+    best = overlaps.argmax(1)
+    iou = overlaps[np.arange(count), best]
+    change = np.abs(said.scores - np.where(iou > 0, other.scores[best], 0.0)) + 1 - iou
+    return float((said.scores * change).sum() / said.scores.sum())
 
 
 def rank_layers(prepared: Prepared, ranges: Mapping[str, Range], judge: Judge) -> list[LayerError]:
