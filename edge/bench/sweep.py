@@ -111,10 +111,7 @@ def run_sweep(model_file: Path, settings: RecognizerSettings, seconds: float, st
 
 def sweep_sizes(model_file: Path, settings: RecognizerSettings, seconds: float, stop: Stop) -> tuple[SizePoint, ...]:
     """1080p frames through every size of the ladder, turn by turn."""
-    rungs = [
-        Recognizer(model_file, replace(settings, input_wh=_input_wh(long_side)))
-        for long_side in LONG_SIDES_PX
-    ]
+    rungs = [Recognizer(model_file, replace(settings, input_wh=_input_wh(long_side))) for long_side in LONG_SIDES_PX]
     images = [frame.image for frame in islice(MadeFrames(grey=rungs[0].info.modality == "thermal"), 32)]
     times = [StageTimes() for _ in rungs]
 
