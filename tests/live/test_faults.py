@@ -237,7 +237,7 @@ def test_a_wrong_password_is_no_signal_and_no_password_is_shown(kestrel, tmp_pat
                 "a picture", lambda line: line["record"] == "frame" and not of_misled(line) and not is_lost(line)
             )
             titles = b"".join(path.read_bytes() for path in command_lines(run.pid))
-            assert titles.count(b"edge.capture.child") == 2
+            assert 1 <= titles.count(b"edge.capture.child") <= 2  # the refused one may be waiting for its next try
             pages = b"".join(fetch(f"http://{page}{path}") for path in ("/", "/metrics", "/healthz"))
             lines = run.finish()
     assert not any(of_misled(line) and line.get("signal") == "ok" for line in lines)

@@ -60,7 +60,7 @@ def test_the_adapted_student_says_where_it_comes_from(adapted, learnt_student):
     assert (checkpoint.kind, checkpoint.modality, checkpoint.settings["weights"]) == ("student", "rgb", "student")
     assert checkpoint.settings["dataset"] == "place-rgb"
     chapters = [(c["from_step"], c["dataset"]) for c in checkpoint.settings["history"]]
-    assert chapters == [(0, "people-rgb"), (150, "place-rgb")]
+    assert chapters == [(0, "people-rgb"), (250, "place-rgb")]
     assert checkpoint.settings["step"] in (152, 154)
     described = checkpoint.settings["finetune"]
     assert described["frozen"] == 0.75
