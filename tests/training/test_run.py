@@ -133,7 +133,7 @@ def test_a_larger_student_can_teach(people_rgb, learnt_student, tmp_path):
 
 
 def test_teachers_that_outweigh_the_labels_are_warned_of_once(people_rgb, teacher, tmp_path, capsys):
-    losses = LossSettings(soft=500.0)
+    losses = LossSettings(soft=100_000.0)
     train(run_settings(people_rgb, tmp_path / "out", teacher=teacher, losses=losses, steps=4))
     assert capsys.readouterr().err.count("warning: teachers have ") == 1
 
