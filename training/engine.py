@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,10 @@ from tqdm import tqdm
 
 from edge.errors import InvalidValueError, ProcessingError
 from training.distill import Losses
+from training.precision import Precision, autocast, require_precision
 from training.processes import Processes
 from training.shared_maps import gradient_shares
 from training.targets import Batch
-
-Precision = Literal["bf16", "fp32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class TrainSettings:
     average_decay: float = 0.998
     epoch_steps: int = 100  # a checkpoint and a line of metrics every so many steps
     seed: int = 0
-    precision: Precision = "bf16"  # of activations and gradients; weights and losses are FP32 either way
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.steps <= 0 and self.minutes <= 0:
@@ -46,8 +45,7 @@ class TrainSettings:
             raise InvalidValueError("batch_size", "at least 1", self.batch_size)
         if not self.learning_rate > 0:
             raise InvalidValueError("learning_rate", "positive", self.learning_rate)
-        if self.precision not in get_args(Precision):
-            raise InvalidValueError("precision", "bf16 or fp32", self.precision)
+        require_precision(self.precision)
 
 
 @dataclass(slots=True)
@@ -159,7 +157,7 @@ def train_one_epoch(
             group["lr"] = group["initial_lr"] * learning_rate_factor(progress, settings)
         batch = next(batches)
         batch = dataclasses.replace(batch, images=batch.images.to(device, non_blocking=True))
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        with autocast(device, settings.precision):
             losses = losses_of(batch)
         parts = {k: v.detach() for k, v in losses.named.items()}
         _require_finite("loss", losses.total, parts, progress.step, batch.names)

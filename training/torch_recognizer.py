@@ -46,7 +46,7 @@ class TorchRecognizer:
         device = next(self.network.parameters()).device
         images = torch.from_numpy(padded).to(device).permute(2, 0, 1)[None].float()
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode():  # float32, as the exported graph computes
             predictions = self.network(images)[self.stride]
             peaks = find_peaks(predictions.logits.float())
             boxes = boxes_at(predictions.log_distances.float(), peaks.cells, self.stride)[0].cpu().numpy()

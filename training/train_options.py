@@ -43,7 +43,7 @@ class LearnOptions:
     batch_size: Annotated[int, typer.Option(help="Crops a batch, in each process.", min=1)] = 8
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3
     seed: Annotated[int, typer.Option(help="Same seed, same batches.")] = 0
-    precision: Annotated[str, typer.Option(help="bf16 or fp32: of activations and gradients.")] = "bf16"
+    precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the machine is fast at it.")] = "auto"
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all usable cores.", min=1)] = None
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves to OUT/tensorboard, too.")] = False
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")] = False

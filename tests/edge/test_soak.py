@@ -33,12 +33,20 @@ def memory_of(pid: int | str) -> int:
 
 
 def children() -> list[int]:
-    """The processes that this one has started, whichever thread did."""
+    """The living processes that this one has started, whichever thread did."""
     found = []
     for file in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):
             found += [int(pid) for pid in file.read_text().split()]
-    return found
+    return [pid for pid in found if lives(pid)]
+
+
+def lives(pid: int) -> bool:
+    """False for a dead one, too, that waits to be buried: where dying took over a second, the next start does that."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Meter(Sink):

@@ -132,7 +132,7 @@ def test_bad_options_end_with_one_line_and_2(monkeypatch, capsys, people_rgb, tm
         (("--teacher", "no.pt", "--soft", "-1"), "soft must be at least 0, got -1.0"),
         (("--teacher", "no.pt", "--soft", "1", "--hard", "1"), "hard must be 0 where soft is 1, got 1.0; both teach"),
         (("--teacher", "no.pt", "--soft", "0", "--temperature", "3"), "--temperature must be left out without soft"),
-        (("--precision", "fp8"), "precision must be bf16 or fp32, got 'fp8'"),
+        (("--precision", "fp8"), "precision must be auto, bf16 or fp32, got 'fp8'"),
         (("--teacher", "no.pt"), "checkpoint must be an existing file, got 'no.pt'"),
         (("--weights", "teacher"), "'teacher' without a teacher of the same backbone"),
     ],
