@@ -33,6 +33,7 @@ class AugmentSettings:
     scale_high: float = 1.5
     aspect_jitter: float = 0.1
     on_a_person: float = 0.6  # share of crops centred near a person
+    on_hard_ground: float = 0.6  # share of the other crops centred near a false alarm, where some are known
     empty_weight: float = 2.0  # how much oftener a picture without people is drawn: false alarms cost the most
     invert: float = 0.0  # share of black-hot views (thermal)
     palette: float = 0.0  # share of palette-coloured views (thermal)
@@ -68,7 +69,7 @@ def random_view(
     stretch = np.exp(rng.uniform(-settings.aspect_jitter, settings.aspect_jitter) / 2)
     scale_xy = np.array([scale * stretch, scale / stretch])
     window = np.minimum(crop / scale_xy, (width, height))
-    origin = _window_origin(picture.boxes_xyxy, window, (width, height), settings.on_a_person, rng)
+    origin = _window_origin(_aims(picture, settings, rng), window, (width, height), rng)
     x0, y0 = np.floor(origin).astype(int)
     x1, y1 = np.minimum(np.ceil(origin + window).astype(int), (width, height))
     patch_wh = np.clip(np.round((x1 - x0, y1 - y0) * scale_xy).astype(int), 1, crop)
@@ -86,12 +87,20 @@ def random_view(
     return View(_disturb(np.ascontiguousarray(canvas), settings, rng), targets)
 
 
+def _aims(picture: LabelledPicture, settings: AugmentSettings, rng: np.random.Generator) -> Boxes:
+    """Boxes of which one shall lie in the view: of people, of false alarms, or none."""
+    if len(picture.boxes_xyxy) and rng.random() < settings.on_a_person:
+        return picture.boxes_xyxy
+    hard = picture.hard_xyxy
+    return picture.boxes_xyxy[:0] if hard is None or rng.random() >= settings.on_hard_ground else hard
+
+
 def _window_origin(
-    boxes: Boxes, window: npt.NDArray[np.float64], size: tuple[int, int], on_a_person: float, rng: np.random.Generator
+    aims: Boxes, window: npt.NDArray[np.float64], size: tuple[int, int], rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     room = np.maximum(np.asarray(size) - window, 0)
-    if len(boxes) and rng.random() < on_a_person:
-        box = boxes[rng.integers(len(boxes))]
+    if len(aims):
+        box = aims[rng.integers(len(aims))]
         centre = (box[:2] + box[2:]) / 2
         return np.asarray(np.clip(centre - window * rng.uniform(0.15, 0.85, 2), 0, room), np.float64)
     return np.asarray(rng.uniform(0, 1, 2) * room, np.float64)

@@ -1,13 +1,13 @@
 """`kestrel-train teacher`, `distil` and `export-teacher`: what they are told, turned into settings."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.errors import UnusableInputError
+from edge.errors import InvalidValueError, UnusableInputError
 from training.train_options import (
     WEIGHTS_HELP,
     BackboneOption,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from training.datasets import Dataset
     from training.loss_settings import AskedLosses
     from training.run import RunSettings
+    from training.start_point import StartPoint
 
 WEIGHT = "Weight of the {}; 0: none.  [default: {}]"
 
@@ -126,6 +127,23 @@ def distil(
         str, typer.Option(help="Of yolox_nano: silu (as it was trained), or relu (for INT8; start from a teacher).")
     ] = "silu",
     frozen_stages: FrozenOption = None,
+    learn_on: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Learn on from a shipped model (rgb, thermal, ...), an FP32 model file or a student's checkpoint: its "
+            "architecture and weights stand in for --backbone, --stride, --head, --activation and --weights.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    mistakes_of: Annotated[
+        str | None,
+        typer.Option(
+            help="Look again and again at what this model, shipped or a file, takes for people in the training "
+            "pictures.",
+            metavar="MODEL",
+        ),
+    ] = None,
 ) -> None:
     """Distil a student. Example: kestrel-train distil data/train --teacher runs/teacher/teacher.pt --minutes 120"""
     from training.datasets import read_dataset
@@ -138,32 +156,37 @@ def distil(
     recipe = recipe_of(backbone, weights)
     train_settings = options.train_settings()
     pictures = read_dataset(dataset, require_pedestrians=True)
+    start = None if learn_on is None else _start_point(learn_on, pictures)
     teacher_file = _find_teacher(teacher, pictures)
+    spec = StudentSpec(
+        backbone=backbone,
+        stride=stride,
+        coarsest=recipe.coarsest,
+        frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
+        mean=recipe.mean,
+        std=recipe.std,
+        head=head or (recipe.head if stride == YOLOX_STRIDE else "dense"),
+        activation=activation,
+    )
+    if start is not None:
+        spec = replace(start.student.spec, frozen_stages=frozen_stages or 0)
     settings = RunSettings(
         kind="student",
         dataset=dataset,
         out=out,
-        spec=StudentSpec(
-            backbone=backbone,
-            stride=stride,
-            coarsest=recipe.coarsest,
-            frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
-            mean=recipe.mean,
-            std=recipe.std,
-            head=head or (recipe.head if stride == YOLOX_STRIDE else "dense"),
-            activation=activation,
-        ).to_json(),
+        spec=spec.to_json(),
         train=train_settings,
         losses=settle(losses.asked(), teacher=teacher_file is not None, extra=extra_teacher is not None),
         teacher=teacher_file,
-        weights=weights,
+        weights=learn_on or weights,
         resume=options.resume,
         crop_px=options.crop,
         extra_teacher=extra_teacher,
         extra_category=extra_category,
+        mistakes_of=mistakes_of,
         tensorboard=options.tensorboard,
     )
-    _start(settings, options.threads, pictures)
+    _start(settings, options.threads, pictures, start)
 
 
 def export_teacher(
@@ -218,14 +241,32 @@ def _find_teacher(asked: str | None, dataset: "Dataset") -> Path | None:
     return shipped_teacher(dataset.modality) if dataset.modality else None
 
 
-def _start(settings: "RunSettings", threads: int | None, dataset: "Dataset | None" = None) -> None:
+def _start_point(model: str, dataset: "Dataset") -> "StartPoint":
+    from training.evaluation import load_image
+    from training.start_point import PROOF_PICTURES, read_start_point
+
+    start = read_start_point(model, [load_image(picture) for picture in dataset.pictures[:PROOF_PICTURES]])
+    if dataset.modality not in (None, start.modality):
+        raise InvalidValueError("from", f"a {dataset.modality} model, as the data is", start.modality, "name another")
+    return start
+
+
+def _start(
+    settings: "RunSettings", threads: int | None, dataset: "Dataset | None" = None, start: "StartPoint | None" = None
+) -> None:
     import torch
 
+    from training.finetune import hold_norms
     from training.processes import join_processes
     from training.run import train
 
     if threads is not None:
         torch.set_num_threads(threads)
-    finished = train(settings, dataset)
+    if start is None:
+        finished = train(settings, dataset)
+    else:
+        weights = start.student.state_dict()
+        hold = None if start.norms_known else hold_norms
+        finished = train(settings, dataset, lambda network: network.load_state_dict(weights), hold)
     if join_processes().first:
         typer.echo(f"wrote {finished}")

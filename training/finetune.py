@@ -46,13 +46,12 @@ from training.networks.teacher import Teacher
 from training.processes import Processes
 from training.snapshots import Snapshot, best, cross_fitted, stale
 from training.splits import Split, split_by_scene
-from training.start_point import StartPoint, read_start_point
+from training.start_point import PROOF_PICTURES, StartPoint, read_start_point
 from training.targets import Batch
 from training.teacher_files import load_network_file
 from training.torch_recognizer import TorchRecognizer
 
 FEW_PICTURES = 20
-PROOF_PICTURES = 3  # on which a model file and its student are compared
 REPLAY_SHARE = 4  # every fourth picture of a batch is an old one
 TRAIN = TrainSettings(steps=400, learning_rate=4e-4, warmup_steps=20, flat_share=0.2, epoch_steps=25)
 

@@ -22,6 +22,7 @@ from training.datasets import Dataset, read_dataset
 from training.distill import LossSettings, distill_step, make_adaptor
 from training.engine import Learner, TrainSettings, train_one_epoch
 from training.extra_teacher import with_predictions
+from training.hard_ground import with_hard_ground
 from training.history import with_start
 from training.learner import Change, Network, Plan, checkpoint_of, find_again, learner_of, network_of
 from training.loss_settings import MOST_DISTILLED, distilled_share, require_something_to_learn
@@ -54,6 +55,7 @@ class RunSettings:
     resume: bool = False
     crop_px: int = 320
     extra_teacher: Path | None = None  # scored predictions of any detector, see extra_teacher.py
+    mistakes_of: str | None = None  # a model whose false alarms are looked at again, see hard_ground.py
     extra_category: int | None = None  # what it calls pedestrians; None: what the data set calls them
     tensorboard: bool = False
 
@@ -98,7 +100,7 @@ def train(
         processes.agree_on(network)
     adaptor = make_adaptor(network, teacher) if teacher is not None and settings.losses.feature else None
     learner = learner_of(network, adaptor, settings.train, previous)
-    run = _Run(settings, dataset, plan, teacher, learner, previous, processes)
+    run = _Run(settings, _looked_at(dataset, settings, modality), plan, teacher, learner, previous, processes)
     return _learn(run)
 
 
@@ -198,6 +200,14 @@ def _data(settings: RunSettings, dataset: Dataset | None) -> Dataset:
     return with_predictions(found, settings.dataset, settings.extra_teacher, settings.extra_category)
 
 
+def _looked_at(dataset: Dataset, settings: RunSettings, modality: Modality) -> Dataset:
+    """Takes minutes, so what is cheap to refuse is refused before."""
+    if settings.mistakes_of is None:
+        return dataset
+    long_side = AugmentSettings.of(modality).default_long_side
+    return with_hard_ground(dataset, settings.mistakes_of, long_side, settings.out)
+
+
 def _modality_of(dataset: Dataset) -> Modality:
     if dataset.modality is None:
         raise UnusableInputError(
@@ -283,6 +293,7 @@ def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str, pro
         "train": asdict(settings.train),
         "losses": asdict(settings.losses),
         "teacher": settings.teacher.name if settings.teacher else None,
+        "mistakes_of": settings.mistakes_of and Path(settings.mistakes_of).name,
         "extra_teacher": settings.extra_teacher.name if settings.extra_teacher else None,
         "weights": settings.weights if settings.weights in ("none", "pip", "hub", "teacher") else "file",
         "processes": processes.count,

@@ -13,6 +13,8 @@ from training.networks.student import Student
 from training.shipped import read_shipped, require_same
 from training.teacher_files import load_network_file
 
+PROOF_PICTURES = 3  # on which a model file and its student are compared
+
 
 @dataclass(frozen=True, slots=True)
 class StartPoint:
@@ -24,6 +26,7 @@ class StartPoint:
     default_long_side: int
     max_enlarge: float
     settings: Mapping[str, Any]  # how it was trained
+    norms_known: bool = True  # False: batch norms are folded into convolutions, and must be held (finetune.hold_norms)
     threshold: float | None = None  # None: a checkpoint has none
     calibration: Calibration | None = None
     intended_use: str = ""
@@ -52,6 +55,7 @@ def _from_model_file(file: Path, images: Sequence[Image]) -> StartPoint:
         default_long_side=metadata.default_long_side,
         max_enlarge=metadata.max_enlarge,
         settings={k: v for k, v in metadata.settings.items() if k != "spec"},
+        norms_known=False,
         threshold=metadata.score_threshold,
         calibration=metadata.calibration,
         intended_use=metadata.intended_use,

@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import training.teacher_files
 from edge.recognizer import Recognizer, RecognizerSettings
 from export.__main__ import main as kestrel_export
 from tests.training.people import BACKBONE, draw_people, write_people
 from training.__main__ import main as kestrel_train
+from training.checkpoints import load_checkpoint
+from training.shipped import read_shipped
 
 SHORT = ("--backbone", BACKBONE, "--weights", "none", "--steps", "2", "--crop", "64", "--batch-size", "2")
 
@@ -93,6 +96,31 @@ def test_a_run_goes_on_with_resume_and_only_with_it(monkeypatch, capsys, people_
     assert run(monkeypatch, kestrel_train, *command) == 2
     assert "add --resume or name another" in capsys.readouterr().err
     assert run(monkeypatch, kestrel_train, *command, "--steps", "4", "--resume") == 0
+
+
+def test_a_model_file_learns_on_and_looks_again_at_its_mistakes(monkeypatch, people_rgb, shipped_model, tmp_path):
+    model, out = shipped_model, tmp_path / "out"
+    before = read_shipped(model).student
+    arguments = ("distil", people_rgb, "--from", model, "--mistakes-of", model, "--out", out)
+    assert run(monkeypatch, kestrel_train, *arguments, "--steps", "3", "--crop", "64", "--batch-size", "2") == 0
+    finished = load_checkpoint(out / "student.pt")
+    assert dict(finished.spec) == before.spec.to_json()
+    assert finished.settings["mistakes_of"] == model.name
+    assert (out / "hard-ground.json").exists()
+    after, moved = finished.network().state_dict(), 0
+    for name, tensor in before.state_dict().items():
+        if "running" in name:  # batch norms are held: their statistics are not known
+            torch.testing.assert_close(after[name], tensor)
+        else:
+            moved += not torch.equal(after[name], tensor)
+    assert moved
+
+
+def test_a_model_of_the_other_modality_is_not_learnt_on(monkeypatch, capsys, shipped_model, tmp_path):
+    folder = write_people(tmp_path / "people-thermal", 2)
+    arguments = ("distil", folder, "--from", shipped_model, "--out", tmp_path / "out", *SHORT)
+    assert run(monkeypatch, kestrel_train, *arguments) == 2
+    assert "from must be a thermal model, as the data is, got 'rgb'; name another" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["teacher", "distil"])

@@ -35,6 +35,7 @@ class LabelledPicture:
     source: str  # which collection it comes from
     others_xyxy: Boxes  # other classes (cars, bicycles): for contact sheets and hard negatives
     scored: ScoredBoxes | None = None  # an extra teacher's; None where none was asked
+    hard_xyxy: Boxes | None = None  # false alarms of an earlier model, see training/hard_ground.py
 
     def __post_init__(self) -> None:
         for name in ("boxes_xyxy", "ignore_xyxy", "others_xyxy"):

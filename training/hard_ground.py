@@ -1,0 +1,70 @@
+"""Hard negatives: where a model that is already good still sees people in the training pictures, and nobody is there.
+
+Crops that are drawn at random seldom show the pole, the bin or the dark window that it takes for a person; crops
+around its false alarms always do (bootstrapping: Sung & Poggio, MIT AIM-1521, 1994; online: arXiv 1604.03540).
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from edge.errors import InvalidValueError
+from edge.model_files import resolve
+from edge.recognizer import Recognizer, RecognizerSettings
+from edge.records import Boxes
+from training.checkpoints import write_aside
+from training.datasets import Dataset, LabelledPicture
+from training.evaluation import load_image
+
+FAINTEST = 0.12  # score of a false alarm that is worth another look
+SIZES = (0.75, 1.0, 1.35)  # of the longest side, relative to the size that training draws its scales around
+STORED = "hard-ground.json"
+
+
+def with_hard_ground(dataset: Dataset, model: str, long_side: int, folder: Path) -> Dataset:
+    """The data set whose pictures know the false alarms of `model`; a long look, so it is stored in `folder`.
+
+    Args:
+        dataset: what is learnt from.
+        model: name of a shipped model, or a model file.
+        long_side: px, the size that training draws its scales around.
+        folder: of the run; what an earlier part of this run has found there is taken.
+
+    Raises:
+        ModelError: no model.
+        InvalidValueError: a model of the other modality.
+        ProcessingError: the disk is full.
+    """
+    stored = folder / STORED
+    if stored.exists():
+        found = [np.array(rows, np.float32).reshape(-1, 4) for rows in json.loads(stored.read_bytes())]
+    else:
+        sides = [round(long_side * size) for size in SIZES]
+        recognizer = Recognizer(resolve(model, "fp32"), RecognizerSettings(threshold=FAINTEST))
+        modality = recognizer.metadata.modality
+        if dataset.modality not in (None, modality):
+            raise InvalidValueError("mistakes-of", f"a {dataset.modality} model, as the data is", modality)
+        shown = tqdm(dataset.pictures, desc="false alarms", disable=not sys.stderr.isatty())
+        found = [false_alarms(recognizer, picture, sides) for picture in shown]
+        text = json.dumps([rows.round(1).tolist() for rows in found])
+        folder.mkdir(parents=True, exist_ok=True)
+        write_aside(stored, lambda file: file.write(text.encode()))
+    pairs = zip(dataset.pictures, found, strict=True)
+    return dataclasses.replace(
+        dataset, pictures=tuple(dataclasses.replace(picture, hard_xyxy=boxes) for picture, boxes in pairs)
+    )
+
+
+def false_alarms(recognizer: Recognizer, picture: LabelledPicture, long_sides: Sequence[int]) -> Boxes:
+    """What the recognizer finds at these sizes that touches no pedestrian and no ignored region: (N, 4) in pixels."""
+    image = load_image(picture)
+    found = np.concatenate([recognizer.recognise(image, long_side=side).boxes_xyxy for side in long_sides])
+    truth = np.concatenate((picture.boxes_xyxy, picture.ignore_xyxy))
+    corners = np.minimum(found[:, None, 2:], truth[:, 2:]) - np.maximum(found[:, None, :2], truth[:, :2])
+    alone = ~(corners > 0).all(2).any(1)  # (N, people, 2) -> (N,)
+    return np.asarray(found[alone], np.float32)
