@@ -114,8 +114,8 @@ def _write_other(other: OtherForm, student: Student, metadata: ModelMetadata, sc
 
 
 def int8_name(out: Path) -> Path:
-    """OUT.onnx -> OUT-int8.onnx."""
-    return out.with_stem(f"{out.stem}-int8")
+    """OUT.onnx or OUT-fp32.onnx -> OUT-int8.onnx."""
+    return out.with_stem(f"{out.stem.removesuffix('-fp32')}-int8")
 
 
 def example_name(out: Path) -> Path:

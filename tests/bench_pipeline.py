@@ -91,6 +91,7 @@ def made(footage: Footage, folder: Path) -> Path:
     path = folder / f"{footage.size_wh}.mp4"
     if path.exists():
         return path
+    folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     shape = (footage.size_wh.height, footage.size_wh.width, 1)
     noises = [np.int8(random.normal(0, _NOISE, shape).round()) for _ in range(_NOISE_FRAMES)]
