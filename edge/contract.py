@@ -17,7 +17,8 @@ from typing import Any, get_args
 from edge.errors import InvalidValueError, ModelError
 from edge.records import Modality, Precision
 
-MODEL_SCHEMA = 1
+MODEL_SCHEMA = 2
+_ADDED = {"second_look": 2}  # field -> the schema that brought it; older files go without
 MAX_DETECTIONS = 500
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")
@@ -92,6 +93,7 @@ class ModelMetadata:
     metrics: Mapping[str, Any]  # data set name -> figures printed by `kestrel-train evaluate`
     commit: str
     settings: Mapping[str, Any]  # how it was trained and exported
+    second_look: float | None = None  # size of a second look relative to the first, see second_look.py; None: one look
     schema: int = MODEL_SCHEMA
 
     def __post_init__(self) -> None:
@@ -113,6 +115,8 @@ class ModelMetadata:
             raise InvalidValueError("default_long_side", f"at least {self.input_multiple}", self.default_long_side)
         if self.max_enlarge < 1.0:
             raise InvalidValueError("max_enlarge", "at least 1", self.max_enlarge)
+        if self.second_look is not None and not 0.1 <= self.second_look < 1.0:
+            raise InvalidValueError("second_look", "in 0.1..1, below 1", self.second_look)
 
     def to_props(self) -> dict[str, str]:
         """The `metadata_props` of the graph: field name -> JSON text."""
@@ -127,13 +131,16 @@ class ModelMetadata:
         """
         if "schema" not in props:
             raise ModelError(f"{file} must carry Kestrel's metadata, got none; export it with kestrel-export")
-        if props["schema"] != json.dumps(MODEL_SCHEMA):  # first of all: a newer one may have other fields
+        schemas = {json.dumps(schema): schema for schema in range(1, MODEL_SCHEMA + 1)}
+        schema = schemas.get(props["schema"])
+        if schema is None:  # first of all: a newer one may have other fields
             raise ModelError(
-                f"{file} must have metadata schema {MODEL_SCHEMA}, got {props['schema']}; "
+                f"{file} must have metadata schema {' or '.join(schemas)}, got {props['schema']}; "
                 "update kestrel-drone, or export the model again"
             )
         try:
-            values = {f.name: json.loads(props[f.name]) for f in dataclasses.fields(cls)}
+            due = [f.name for f in dataclasses.fields(cls) if _ADDED.get(f.name, 1) <= schema]
+            values = {name: json.loads(props[name]) for name in due}
         except KeyError as missing:
             raise ModelError(f"{file} must carry the metadata field {missing}; export it again") from None
         except json.JSONDecodeError as error:

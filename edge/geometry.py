@@ -132,6 +132,23 @@ def nms(boxes_xyxy: Boxes, scores: Scores, max_iou: float) -> Indices:
     return order[np.array(stays, np.bool_)]
 
 
+def mutual_best(first: Boxes, second: Boxes, min_iou: float) -> Indices:
+    """Pairs (K, 2) of a box of `first` (N, 4) and one of `second` (M, 4), each the other's best, of `min_iou` at least.
+
+    Of equals the earlier is the best, so each box is in one pair at most.
+    """
+    together = np.concatenate((first, second))
+    pairs = np.sort(overlapping_pairs(together), axis=1)
+    pairs = pairs[(pairs[:, 0] < len(first)) & (pairs[:, 1] >= len(first))]
+    iou = _iou_of(together, pairs)
+    pairs, iou = pairs[iou >= min_iou], iou[iou >= min_iou]
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0], -iou))]  # best first
+    wanted = [np.zeros(len(pairs), np.bool_), np.zeros(len(pairs), np.bool_)]
+    for side, best in enumerate(wanted):
+        best[np.unique(pairs[:, side], return_index=True)[1]] = True
+    return np.asarray(pairs[wanted[0] & wanted[1]] - np.array([0, len(first)]), np.int64)
+
+
 def overlapping_pairs(boxes_xyxy: Boxes) -> Indices:
     """Every pair of boxes whose overlap has an area, once, as indices (P, 2), with few pairs that do not overlap.
 

@@ -34,10 +34,11 @@ Tensor = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Raw output of the network for one picture: boxes in input pixels by descending score, zero past the last peak."""
+    """What was seen in one picture: boxes in input pixels by descending score, at most 500. Those of one look are 500,
+    zero past the last peak."""
 
-    boxes_xyxy: Boxes  # (500, 4)
-    scores: Scores  # (500,)
+    boxes_xyxy: Boxes  # (N, 4)
+    scores: Scores  # (N,)
     presence: float
 
 

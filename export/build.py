@@ -58,6 +58,8 @@ class ExportSettings:
     overwrite: bool
     int8: Int8Settings | None = None
     other: OtherForm | None = None
+    second_look: float | None = None  # see edge/second_look.py
+    size: str | None = None  # as listings call it; None: as the checkpoint does
     show: tuple[Path, ...] = ()  # pictures for the card
 
 
@@ -195,7 +197,7 @@ def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student
         name=settings.name,
         version=settings.version,
         modality=checkpoint.modality,
-        size=student.spec.size,
+        size=settings.size or student.spec.size,
         precision="fp32",
         classes=(PEDESTRIAN,),
         input_layout="BHWC uint8 BGR",
@@ -213,6 +215,7 @@ def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student
         metrics={},
         commit=_commit(),
         settings={**checkpoint.settings, "spec": student.spec.to_json()},
+        second_look=settings.second_look or checkpoint.settings.get("second_look"),
     )
 
 

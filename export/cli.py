@@ -51,6 +51,16 @@ def export(
     max_enlarge: Annotated[
         float | None, typer.Option(help="Enlarge small pictures at most so much; default: as in training.", min=1.0)
     ] = None,
+    second_look: Annotated[
+        float | None,
+        typer.Option(
+            help="Look twice at each picture, the second time at this share of the size (0.545 suits): fewer false "
+            "alarms for 0.3 more time.  [default: one look]",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="What listings call its size: small, nano, ...", metavar="WORD")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.onnx.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Write OUT-int8.onnx, too, if it is worth it.")] = False,
     calibrate: Annotated[
@@ -102,6 +112,8 @@ def export(
         version=version,
         long_side=long_side,
         max_enlarge=max_enlarge,
+        second_look=second_look,
+        size=size,
         overwrite=overwrite,
         int8=wanted if int8 else None,
         show=tuple(show or ()),

@@ -63,7 +63,7 @@ def compare(
     scores, boxes, presences, sizes, flipped, frames = [0.0], [0.0], [0.0], set(), 0, 0
     for image in images:
         network_input = recognizer.preprocess(image)
-        ours = recognizer.infer(network_input)
+        ours = recognizer.run_graph(network_input.tensor)[0]
         theirs = _in_torch(graph, network_input.tensor)
         pairs = _pair(ours, theirs)
         scores.extend(pairs.score_differences)

@@ -246,6 +246,7 @@ def _checkpoint(
         "losses": asdict(settings.losses),
         "teacher": settings.teacher.name if settings.teacher else None,
         "weights": start.name,
+        "second_look": start.second_look,
         "finetune": {
             "frozen": settings.frozen,
             "hold_out": settings.hold_out,
