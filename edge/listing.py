@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edge.contract import ModelMetadata
 from edge.recognizer import Recognizer, RecognizerSettings
 
 _HEADLINE_FIGURES = 5
@@ -20,13 +21,17 @@ def describe_model(file: Path) -> str:
     lines = [
         str(file.name),
         f"  {model.modality}, {model.size}, {model.precision}, version {model.version}, "
-        f"{file.stat().st_size / 1e6:.1f} MB, long side {model.default_long_side} px",
+        f"{file.stat().st_size / 1e6:.1f} MB, long side {model.default_long_side} px{_looks(model)}",
         *[f"  {dataset}: {headline(figures)}" for dataset, figures in model.metrics.items()],
         f"  use: {model.intended_use}",
         *[f"  trained on: {data.name} ({data.licence})" for data in model.data],
         f"  sha256: {recognizer.info.sha256}",
     ]
     return "\n".join(lines)
+
+
+def _looks(model: ModelMetadata) -> str:
+    return "" if model.second_look is None else f", looks once more at {model.second_look:g} of it"
 
 
 def headline(figures: Any) -> str:

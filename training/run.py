@@ -295,6 +295,6 @@ def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str, pro
         "teacher": settings.teacher.name if settings.teacher else None,
         "mistakes_of": settings.mistakes_of and Path(settings.mistakes_of).name,
         "extra_teacher": settings.extra_teacher.name if settings.extra_teacher else None,
-        "weights": settings.weights if settings.weights in ("none", "pip", "hub", "teacher") else "file",
+        "weights": Path(settings.weights).name,  # a word, a file, or the model that learnt on
         "processes": processes.count,
     }

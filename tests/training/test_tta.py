@@ -36,9 +36,10 @@ def test_views_are_fused_into_one_answer(views, expected):
     assert told(fuse(views, 0.5)) == [pytest.approx(row, abs=1e-4) for row in expected]
 
 
-def test_presence_is_the_mean_and_times_add_up():
-    fused = fuse([view(presence=0.2), view(presence=0.6)], 0.5)
-    assert fused.presence == pytest.approx(0.4)
+def test_presence_is_the_best_score_after_averaging_and_times_add_up():
+    one, other = view((0, 0, 10, 20, 0.8), (40, 0, 50, 20, 0.9)), view((0, 0, 10, 20, 0.6))
+    fused = fuse([one, other], 0.5)
+    assert fused.presence == pytest.approx(0.7)  # not the 0.9 that one view alone said
     assert (fused.preprocess_ms, fused.infer_ms, fused.postprocess_ms) == (2.0, 4.0, 6.0)
 
 
