@@ -4,6 +4,15 @@ from pathlib import Path
 
 import pytest
 
+import training.teacher_files
+
+
+@pytest.fixture(autouse=True)
+def no_shipped_teachers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Those of this checkout are large; a test that wants one puts it there."""
+    for name in ("FOLDER", "HERE"):
+        monkeypatch.setattr(training.teacher_files, name, tmp_path / "no teachers")
+
 
 @pytest.fixture(scope="session")
 def shipped_model(learnt_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,13 +18,6 @@ from training.shipped import read_shipped
 SHORT = ("--backbone", BACKBONE, "--weights", "none", "--steps", "2", "--crop", "64", "--batch-size", "2")
 
 
-@pytest.fixture(autouse=True)
-def no_shipped_teachers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Those of this checkout are large; a test that wants one puts it there."""
-    for name in ("FOLDER", "HERE"):
-        monkeypatch.setattr(training.teacher_files, name, tmp_path / "no teachers")
-
-
 def run(monkeypatch: pytest.MonkeyPatch, command: object, *arguments: object) -> int:
     monkeypatch.setattr("sys.argv", ["command", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:

@@ -127,6 +127,7 @@ def test_a_checkout_s_teacher_is_found_by_modality(checkpoint, tmp_path, monkeyp
     assert shipped_teacher("rgb") is None
     monkeypatch.setattr(training.teacher_files, "FOLDER", tmp_path / "site-packages" / "teachers")
     assert shipped_teacher("thermal") is None
+    monkeypatch.setattr(training.teacher_files, "HERE", Path("training/teachers"))
     monkeypatch.chdir(tmp_path)
     here = write(checkpoint, tmp_path / "training" / "teachers" / file.name)
     assert shipped_teacher("thermal").resolve() == here  # installed elsewhere, but used in a checkout
