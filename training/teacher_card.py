@@ -7,7 +7,7 @@ from training.history import told
 from training.teacher_files import TeacherFile
 
 NOT_FOR = (
-    "Flying: it is several times slower than the students that learn from it; `kestrel` does not run it.",
+    "Flying: `kestrel` runs exported students alone, see `kestrel-export`.",
     "Deciding alone about anyone's safety, liberty or life; identifying people, or telling who they are.",
     "The other modality: a colour teacher is blind on thermal pictures, and the reverse.",
 )
