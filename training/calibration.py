@@ -30,7 +30,7 @@ FOLDS = 5
 LEAST_PROBABILITY = 1e-6  # a picture without any peak has a top score of 0
 LEAST_SLOPE = 1e-3
 MOST_STEPS, STEP_ENOUGH = 100, 1e-9  # of Newton's method
-LEAVE_LOGITS = 1.0  # the verdict leaves `pedestrian` this far below where it enters
+LEAVE_LOG_ODDS = 1.5  # of presence: the verdict leaves `pedestrian` this far below where it enters
 
 Vector = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -158,6 +158,5 @@ def fit(judged: Sequence[JudgedPicture], top_scores: Sequence[float]) -> Fit:
 def verdict_rule(threshold: float, calibration: Calibration) -> VerdictRule:
     """Enter where the best detection reaches the threshold, so that verdict and count agree; leave a little below."""
     at = calibration.slope * logit(np.array([threshold]))[0] + calibration.intercept
-    low = at - calibration.slope * LEAVE_LOGITS
-    enter, leave = (float(v) for v in sigmoid(np.array([at, low])))
+    enter, leave = (float(v) for v in sigmoid(np.array([at, at - LEAVE_LOG_ODDS])))
     return VerdictRule(enter=enter, leave=leave)

@@ -176,6 +176,8 @@ def test_the_verdict_enters_where_the_count_becomes_one():
     rule = verdict_rule(0.4, calibration)
     assert rule.enter == pytest.approx(presence_of(np.array([0.4]), calibration)[0])
     assert 0 < rule.leave < rule.enter
+    odds = [p / (1 - p) for p in (rule.leave, rule.enter)]  # however steep the calibration: else it sticks
+    assert np.log(odds[1] / odds[0]) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("threshold", [1e-9, 0.02, 0.999, 1.0])
