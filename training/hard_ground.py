@@ -52,7 +52,6 @@ def with_hard_ground(dataset: Dataset, model: str, long_side: int, folder: Path)
         shown = tqdm(dataset.pictures, desc="false alarms", disable=not sys.stderr.isatty())
         found = [false_alarms(recognizer, picture, sides) for picture in shown]
         text = json.dumps([rows.round(1).tolist() for rows in found])
-        folder.mkdir(parents=True, exist_ok=True)
         write_aside(stored, lambda file: file.write(text.encode()))
     pairs = zip(dataset.pictures, found, strict=True)
     return dataclasses.replace(
