@@ -10,6 +10,7 @@ peak are zero.
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -17,12 +18,15 @@ from typing import Any, get_args
 from edge.errors import InvalidValueError, ModelError
 from edge.records import Modality, Precision
 
-MODEL_SCHEMA = 2
-_ADDED = {"second_look": 2}  # field -> the schema that brought it; older files go without
+MODEL_SCHEMA = 3
+_ADDED = {"second_look": 2, "closer_look": 3}  # field -> the schema that brought it; older files go without
 MAX_DETECTIONS = 500
+MOST_CLOSER = 4.0  # times the usual size
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")
 PEDESTRIAN = "pedestrian"
+_LEAST_SCORE = 1e-6  # for its logarithm: a picture without any peak has a top score of 0
+_MOST_LOG_ODDS = 700.0  # beyond, exp overflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,12 @@ class Calibration:
     def __post_init__(self) -> None:
         if not self.slope > 0:
             raise InvalidValueError("calibration.slope", "positive", self.slope)
+
+    def presence(self, top_score: float) -> float:
+        """Probability (0..1) that a picture with this highest score (0..1) shows a pedestrian."""
+        score = min(max(top_score, _LEAST_SCORE), 1 - _LEAST_SCORE)
+        log_odds = self.slope * math.log(score / (1 - score)) + self.intercept
+        return 1 / (1 + math.exp(-log_odds)) if log_odds > -_MOST_LOG_ODDS else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,7 @@ class ModelMetadata:
     commit: str
     settings: Mapping[str, Any]  # how it was trained and exported
     second_look: float | None = None  # size of a second look relative to the first, see second_look.py; None: one look
+    closer_look: float | None = None  # size of a look at small people relative to the first, see closer_look.py
     schema: int = MODEL_SCHEMA
 
     def __post_init__(self) -> None:
@@ -117,6 +128,8 @@ class ModelMetadata:
             raise InvalidValueError("max_enlarge", "at least 1", self.max_enlarge)
         if self.second_look is not None and not 0.1 <= self.second_look < 1.0:
             raise InvalidValueError("second_look", "in 0.1..1, below 1", self.second_look)
+        if self.closer_look is not None and not 1.0 < self.closer_look <= MOST_CLOSER:
+            raise InvalidValueError("closer_look", f"above 1 and at most {MOST_CLOSER:g}", self.closer_look)
 
     def to_props(self) -> dict[str, str]:
         """The `metadata_props` of the graph: field name -> JSON text."""
@@ -135,7 +148,7 @@ class ModelMetadata:
         schema = schemas.get(props["schema"])
         if schema is None:  # first of all: a newer one may have other fields
             raise ModelError(
-                f"{file} must have metadata schema {' or '.join(schemas)}, got {props['schema']}; "
+                f"{file} must have metadata schema 1 to {MODEL_SCHEMA}, got {props['schema']}; "
                 "update kestrel-drone, or export the model again"
             )
         try:

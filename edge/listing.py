@@ -31,7 +31,9 @@ def describe_model(file: Path) -> str:
 
 
 def _looks(model: ModelMetadata) -> str:
-    return "" if model.second_look is None else f", looks once more at {model.second_look:g} of it"
+    again = "" if model.second_look is None else f", looks once more at {model.second_look:g} of it"
+    closer = "" if model.closer_look is None else f", and closer at {model.closer_look:g} of it where people are tiny"
+    return again + closer
 
 
 def headline(figures: Any) -> str:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge import geometry
+from edge import closer_look, geometry
 from edge.contract import ModelMetadata
 from edge.errors import InvalidValueError, ModelError
 from edge.geometry import Detections, Placement
@@ -100,6 +100,7 @@ class Recognizer:
         if self.metadata.second_look is not None:
             self._ask = SecondLook(self._network.run, self.metadata).run
         self._buffer: NetworkInput | None = None
+        self._closer_buffer: NetworkInput | None = None
         self._palette_reader = PaletteReader() if self.metadata.modality == "thermal" else None
 
     @property
@@ -114,13 +115,25 @@ class Recognizer:
         """
         if self.exact_input_wh is not None and long_side is None:
             return geometry.place_into(frame_wh, self.exact_input_wh)
+        return self._place(frame_wh, long_side or self.metadata.default_long_side, self.metadata.max_enlarge)
+
+    def place_closer(self, frame_wh: SizeWH, long_side: int | None = None) -> Placement | None:
+        """The same for the closer look; None where there is none: the model has none, or another size is asked for."""
         model = self.metadata
-        placement = geometry.place_by_rule(
-            frame_wh, long_side or model.default_long_side, model.max_enlarge, model.input_multiple
-        )
+        if model.closer_look is None or long_side is not None or self.exact_input_wh is not None:
+            return None
+        factor = model.closer_look
+        return self._place(frame_wh, round(model.default_long_side * factor), model.max_enlarge * factor)
+
+    def largest_wh(self, frame_wh: SizeWH) -> SizeWH:
+        """The size of the largest picture that `recognise` may want of a frame of this size."""
+        return (self.place_closer(frame_wh) or self.place(frame_wh)).content_wh
+
+    def _place(self, frame_wh: SizeWH, long_side: int, max_enlarge: float) -> Placement:
+        placement = geometry.place_by_rule(frame_wh, long_side, max_enlarge, self.metadata.input_multiple)
         if self._network.on_processor:
             return placement
-        input_wh = shape_on_ladder(placement.content_wh, model.input_multiple)
+        input_wh = shape_on_ladder(placement.content_wh, self.metadata.input_multiple)
         return Placement(frame_wh, placement.content_wh, input_wh)
 
     def recognise(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> Recognition:
@@ -131,7 +144,7 @@ class Recognizer:
         started = time.perf_counter()
         network_input = self.preprocess(image, long_side, frame_wh)
         preprocessed = time.perf_counter()
-        predictions = self.infer(network_input)
+        predictions = self._closer(self.infer(network_input), network_input.placement, image, long_side)
         inferred = time.perf_counter()
         detections = self.postprocess(predictions, network_input.placement)
         finished = time.perf_counter()
@@ -146,12 +159,25 @@ class Recognizer:
 
     def preprocess(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> NetworkInput:
         """Scale the picture straight into the padded input."""
-        image = self.as_learnt(image)
         placement = self.place(frame_wh or SizeWH(image.shape[1], image.shape[0]), long_side)
-        if self._buffer is None or self._buffer.placement != placement:
-            self._buffer = _padded_buffer(placement, self.metadata.pad_value)
-        scale_into(image, self._buffer.tensor[0], placement)
+        self._buffer = self._filled(self._buffer, image, placement)
         return self._buffer
+
+    def _filled(self, buffer: NetworkInput | None, image: Image, placement: Placement) -> NetworkInput:
+        """The picture in that buffer, or in a new one where its place is another."""
+        if buffer is None or buffer.placement != placement:
+            buffer = _padded_buffer(placement, self.metadata.pad_value)
+        scale_into(self.as_learnt(image), buffer.tensor[0], placement)
+        return buffer
+
+    def _closer(self, usual: Predictions, at: Placement, image: Image, long_side: int | None) -> Predictions:
+        """What was seen, made better by a closer look where that is wanted; in the same pixels."""
+        closer_at = self.place_closer(at.frame_wh, long_side)
+        if closer_at is None or not closer_look.is_wanted(usual):
+            return usual
+        self._closer_buffer = self._filled(self._closer_buffer, image, closer_at)
+        closer = self.run_graph(self._closer_buffer.tensor)[0]
+        return closer_look.joined((usual, at), (closer, closer_at), self.metadata)
 
     def as_learnt(self, image: Image) -> Image:
         """The picture as the model has learnt pictures: for a thermal one false colours become grey. For whoever calls

@@ -6,7 +6,6 @@ weighted by score (weighted boxes fusion, Solovyev et al., arXiv 1910.13302, of 
 frame takes 1.45 times as long (`kestrel bench --compare`, 704x416, two cores); what it brings is in the README.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -48,7 +47,7 @@ class SecondLook:
         first, second = self._ask(tensor), self._ask(smaller)
         back = np.array([tensor.shape[2] / content_wh.width, tensor.shape[1] / content_wh.height] * 2, np.float32)
         return tuple(
-            average(self._seen(one), self._seen(other, back), self._calibration)
+            average(seen(one, self._nms_iou), seen(other, self._nms_iou, back), self._calibration)
             for one, other in zip(first, second, strict=True)
         )
 
@@ -64,13 +63,14 @@ class SecondLook:
             resize_into(image, place[: content_wh.height, : content_wh.width])
         return self._buffer, content_wh
 
-    def _seen(self, predictions: Predictions, back: npt.NDArray[np.float32] | None = None) -> Detections:
-        """One look without what is too faint and without duplicates; `back` brings its boxes to the first's pixels."""
-        seen = predictions.scores >= FAINTEST
-        seen[:1] = True  # the best of a look counts for presence, however faint
-        boxes, scores = predictions.boxes_xyxy[seen], predictions.scores[seen]
-        kept = geometry.nms(boxes, scores, self._nms_iou)
-        return Detections(boxes[kept] if back is None else boxes[kept] * back, scores[kept])
+
+def seen(predictions: Predictions, nms_iou: float, back: npt.NDArray[np.float32] | None = None) -> Detections:
+    """One look without what is too faint and without duplicates; `back` (4,) brings its boxes to another's pixels."""
+    due = predictions.scores >= FAINTEST
+    due[:1] = True  # the best of a look counts for presence, however faint
+    boxes, scores = predictions.boxes_xyxy[due], predictions.scores[due]
+    kept = geometry.nms(boxes, scores, nms_iou)
+    return Detections(boxes[kept] if back is None else boxes[kept] * back, scores[kept])
 
 
 def average(first: Detections, second: Detections, calibration: Calibration) -> Predictions:
@@ -88,12 +88,5 @@ def average(first: Detections, second: Detections, calibration: Calibration) -> 
     order = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
     best = float(scores[order[0]]) if len(order) else 0.0
     return Predictions(
-        boxes_xyxy[order].astype(np.float32), scores[order].astype(np.float32), presence_of(best, calibration)
+        boxes_xyxy[order].astype(np.float32), scores[order].astype(np.float32), calibration.presence(best)
     )
-
-
-def presence_of(best_score: float, calibration: Calibration) -> float:
-    """The calibrated presence of a picture from its best score, as the graph computes it from one look."""
-    score = min(max(best_score, _LEAST), 1 - _LEAST)
-    log_odds = calibration.slope * math.log(score / (1 - score)) + calibration.intercept
-    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0

@@ -59,6 +59,7 @@ class ExportSettings:
     int8: Int8Settings | None = None
     other: OtherForm | None = None
     second_look: float | None = None  # see edge/second_look.py
+    closer_look: float | None = None  # see edge/closer_look.py
     size: str | None = None  # as listings call it; None: as the checkpoint does
     show: tuple[Path, ...] = ()  # pictures for the card
 
@@ -216,6 +217,7 @@ def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student
         commit=_commit(),
         settings={**checkpoint.settings, "spec": student.spec.to_json()},
         second_look=settings.second_look or checkpoint.settings.get("second_look"),
+        closer_look=settings.closer_look or checkpoint.settings.get("closer_look"),
     )
 
 

@@ -60,17 +60,23 @@ def _how_it_runs(metadata: ModelMetadata) -> tuple[str, ...]:
         f"Input: {metadata.input_layout}, sides multiples of {metadata.input_multiple}; "
         f"detection map at stride {', '.join(map(str, metadata.strides))}.",
         f"A frame is scaled to a long side of {metadata.default_long_side} px, and enlarged "
-        f"{metadata.max_enlarge:g} times at most.{_second_look(metadata)}",
+        f"{metadata.max_enlarge:g} times at most.{_more_looks(metadata)}",
         f"Score threshold {metadata.score_threshold:.3f}, NMS IoU {metadata.nms_iou:g}; the verdict enters "
         f"`pedestrian` at a presence of {metadata.verdict.enter:.3f} and leaves below "
         f"{metadata.verdict.leave:.3f}.",
     )
 
 
-def _second_look(metadata: ModelMetadata) -> str:
-    if metadata.second_look is None:
-        return ""
-    return f" It is looked at once more at {metadata.second_look:g} of that size; what both looks see counts more."
+def _more_looks(metadata: ModelMetadata) -> str:
+    told = ""
+    if metadata.second_look is not None:
+        told += (
+            f" It is looked at once more at {metadata.second_look:g} of that size; what both looks see counts more. "
+            "`presence` is calibrated for both: the graph's own, of one look alone, is not."
+        )
+    if metadata.closer_look is not None:
+        told += f" Where people are many and tiny, a third look at {metadata.closer_look:g} of that size joins them."
+    return told
 
 
 def _about_metrics(metadata: ModelMetadata) -> str:

@@ -103,7 +103,7 @@ def _logistic_regression(features: Vector, targets: Vector) -> Vector:
 
 def presence_of(top_scores: Vector, calibration: Calibration) -> Vector:
     """What the graph computes for pictures with these highest scores."""
-    return sigmoid(calibration.slope * logit(top_scores) + calibration.intercept)
+    return np.array([calibration.presence(score) for score in top_scores.tolist()])
 
 
 def folds_by_scene(scenes: Sequence[str], positive: Mask, folds: int = FOLDS) -> npt.NDArray[np.int64]:

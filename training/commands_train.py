@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,7 @@ from training.train_options import (
 if TYPE_CHECKING:
     from training.datasets import Dataset
     from training.loss_settings import AskedLosses
+    from training.networks.student import StudentSpec
     from training.run import RunSettings
     from training.start_point import StartPoint
 
@@ -124,8 +125,13 @@ def distil(
     ] = "pip",
     head: HeadOption = None,
     activation: Annotated[
-        str, typer.Option(help="Of yolox_nano: silu (as it was trained), or relu (for INT8; start from a teacher).")
-    ] = "silu",
+        Literal["silu", "relu"] | None,
+        typer.Option(
+            help="Of yolox_nano: silu, as it was trained, or relu, faster and made for INT8; with --from, or from "
+            "a teacher. With --from it is exchanged layer by layer in the first third of the run.  [default: silu, or "
+            "the model's]",
+        ),
+    ] = None,
     frozen_stages: FrozenOption = None,
     learn_on: Annotated[
         str | None,
@@ -166,10 +172,11 @@ def distil(
         mean=recipe.mean,
         std=recipe.std,
         head=head or (recipe.head if stride == YOLOX_STRIDE else "dense"),
-        activation=activation,
+        activation=activation or "silu",
     )
     if start is not None:
         spec = replace(start.student.spec, frozen_stages=frozen_stages or 0)
+        spec = replace(spec, activation=activation or spec.activation)
     settings = RunSettings(
         kind="student",
         dataset=dataset,
@@ -184,6 +191,7 @@ def distil(
         extra_teacher=extra_teacher,
         extra_category=extra_category,
         mistakes_of=mistakes_of,
+        activation_before=_activation_before(start, spec),
         tensorboard=options.tensorboard,
     )
     _start(settings, options.threads, pictures, start)
@@ -249,6 +257,16 @@ def _start_point(model: str, dataset: "Dataset") -> "StartPoint":
     if dataset.modality not in (None, start.modality):
         raise InvalidValueError("from", f"a {dataset.modality} model, as the data is", start.modality, "name another")
     return start
+
+
+def _activation_before(start: "StartPoint | None", spec: "StudentSpec") -> str | None:
+    """What the weights to learn on from know, where the student shall have another."""
+    before = spec if start is None else start.student.spec
+    if before.activation == spec.activation:
+        return None
+    if spec.head != "yolox":
+        raise InvalidValueError("activation", "left out with a model whose layers have their own", spec.activation)
+    return before.activation
 
 
 def _start(

@@ -247,6 +247,7 @@ def _checkpoint(
         "teacher": settings.teacher.name if settings.teacher else None,
         "weights": start.name,
         "second_look": start.second_look,
+        "closer_look": start.closer_look,
         "finetune": {
             "frozen": settings.frozen,
             "hold_out": settings.hold_out,

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from edge.errors import InvalidValueError
 from edge.model_files import resolve
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.records import Boxes
+from edge.records import Boxes, Image
 from training.checkpoints import write_aside
 from training.datasets import Dataset, LabelledPicture
 from training.evaluation import load_image
@@ -60,10 +60,19 @@ def with_hard_ground(dataset: Dataset, model: str, long_side: int, folder: Path)
 
 
 def false_alarms(recognizer: Recognizer, picture: LabelledPicture, long_sides: Sequence[int]) -> Boxes:
-    """What the recognizer finds at these sizes that touches no pedestrian and no ignored region: (N, 4) in pixels."""
+    """What one look finds at each of these sizes that touches no pedestrian and no ignored region: (N, 4) in pixels.
+
+    One look, also where the model is made for two: training corrects the network, not what two looks agree on.
+    """
     image = load_image(picture)
-    found = np.concatenate([recognizer.recognise(image, long_side=side).boxes_xyxy for side in long_sides])
+    found = np.concatenate([_one_look(recognizer, image, side) for side in long_sides])
     truth = np.concatenate((picture.boxes_xyxy, picture.ignore_xyxy))
     corners = np.minimum(found[:, None, 2:], truth[:, 2:]) - np.maximum(found[:, None, :2], truth[:, :2])
     alone = ~(corners > 0).all(2).any(1)  # (N, people, 2) -> (N,)
     return np.asarray(found[alone], np.float32)
+
+
+def _one_look(recognizer: Recognizer, image: Image, long_side: int) -> Boxes:
+    network_input = recognizer.preprocess(image, long_side)
+    predictions = recognizer.run_graph(network_input.tensor)[0]
+    return recognizer.postprocess(predictions, network_input.placement).boxes_xyxy

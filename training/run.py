@@ -28,6 +28,7 @@ from training.learner import Change, Network, Plan, checkpoint_of, find_again, l
 from training.loss_settings import MOST_DISTILLED, distilled_share, require_something_to_learn
 from training.metrics import append_metrics, draw, forget_after, tensorboard
 from training.networks.inherit import inherit
+from training.networks.reactivate import exchange
 from training.networks.student import Student
 from training.networks.teacher import PYRAMID_STRIDES
 from training.networks.trunks import load_weights
@@ -37,6 +38,7 @@ from training.targets import Batch
 from training.teacher_files import load_network_file
 
 CROP_MULTIPLE = max(PYRAMID_STRIDES)
+EXCHANGE_SHARE = 0.3  # of a run in which a network that had another activation gets the one of its spec
 REFIT_PICTURES = 48  # crops that a student's layers are refitted on, where its activation is not its teacher's
 
 
@@ -57,6 +59,7 @@ class RunSettings:
     extra_teacher: Path | None = None  # scored predictions of any detector, see extra_teacher.py
     mistakes_of: str | None = None  # a model whose false alarms are looked at again, see hard_ground.py
     extra_category: int | None = None  # what it calls pedestrians; None: what the data set calls them
+    activation_before: str | None = None  # what the first weights were trained with, where it is not the spec's
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -100,7 +103,9 @@ def train(
         processes.agree_on(network)
     adaptor = make_adaptor(network, teacher) if teacher is not None and settings.losses.feature else None
     learner = learner_of(network, adaptor, settings.train, previous)
-    run = _Run(settings, _looked_at(dataset, settings, modality), plan, teacher, learner, previous, processes)
+    run = _Run(
+        settings, _looked_at(dataset, settings, modality, processes), plan, teacher, learner, previous, processes
+    )
     return _learn(run)
 
 
@@ -133,6 +138,7 @@ def _learn(run: _Run) -> Path:
     stream, warned = _stream(batches, progress.step, run.processes), False
     with _bar(settings.kind, run.processes.first) as bar, tensorboard(board, progress.step) as writer:
         while progress.share(settings.train) < 1.0:
+            _exchange_activations(run)
             means = train_one_epoch(
                 learner,
                 lambda batch: distill_step(learner.network, run.teacher, batch, settings.losses, learner.adaptor),
@@ -152,6 +158,14 @@ def _learn(run: _Run) -> Path:
         save_checkpoint(checkpoint_of(learner, run.plan, stored).finished(), finished)
     run.processes.wait()
     return finished
+
+
+def _exchange_activations(run: _Run) -> None:
+    """A few more of them at every epoch, until all are what the architecture says."""
+    before = run.settings.activation_before
+    if before is not None:
+        share = run.learner.progress.share(run.settings.train) / EXCHANGE_SHARE
+        exchange(run.learner.network, before, run.settings.spec["activation"], share)
 
 
 def _announce(run: _Run) -> None:
@@ -200,12 +214,15 @@ def _data(settings: RunSettings, dataset: Dataset | None) -> Dataset:
     return with_predictions(found, settings.dataset, settings.extra_teacher, settings.extra_category)
 
 
-def _looked_at(dataset: Dataset, settings: RunSettings, modality: Modality) -> Dataset:
-    """Takes minutes, so what is cheap to refuse is refused before."""
+def _looked_at(dataset: Dataset, settings: RunSettings, modality: Modality, processes: Processes) -> Dataset:
+    """Takes minutes, so what is cheap to refuse is refused before; one process looks, the others read what it found."""
     if settings.mistakes_of is None:
         return dataset
     long_side = AugmentSettings.of(modality).default_long_side
-    return with_hard_ground(dataset, settings.mistakes_of, long_side, settings.out)
+    if processes.first:
+        dataset = with_hard_ground(dataset, settings.mistakes_of, long_side, settings.out)
+    processes.wait()
+    return dataset if processes.first else with_hard_ground(dataset, settings.mistakes_of, long_side, settings.out)
 
 
 def _modality_of(dataset: Dataset) -> Modality:
@@ -295,6 +312,7 @@ def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str, pro
         "teacher": settings.teacher.name if settings.teacher else None,
         "mistakes_of": settings.mistakes_of and Path(settings.mistakes_of).name,
         "extra_teacher": settings.extra_teacher.name if settings.extra_teacher else None,
+        "activation_before": settings.activation_before,
         "weights": Path(settings.weights).name,  # a word, a file, or the model that learnt on
         "processes": processes.count,
     }

@@ -28,6 +28,7 @@ class StartPoint:
     settings: Mapping[str, Any]  # how it was trained
     norms_known: bool = True  # False: batch norms are folded into convolutions, and must be held (finetune.hold_norms)
     second_look: float | None = None  # as the model runs; training and its figures go by one look
+    closer_look: float | None = None  # likewise
     threshold: float | None = None  # None: a checkpoint has none
     calibration: Calibration | None = None
     intended_use: str = ""
@@ -58,6 +59,7 @@ def _from_model_file(file: Path, images: Sequence[Image]) -> StartPoint:
         settings={k: v for k, v in metadata.settings.items() if k != "spec"},
         norms_known=False,
         second_look=metadata.second_look,
+        closer_look=metadata.closer_look,
         threshold=metadata.score_threshold,
         calibration=metadata.calibration,
         intended_use=metadata.intended_use,
@@ -79,4 +81,5 @@ def _from_checkpoint(file: Path) -> StartPoint:
         max_enlarge=float(size.get("max_enlarge", 1.5)),
         settings=checkpoint.settings,
         second_look=checkpoint.settings.get("second_look"),
+        closer_look=checkpoint.settings.get("closer_look"),
     )

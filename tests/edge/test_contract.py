@@ -23,15 +23,16 @@ def test_a_missing_field_is_named(name):
         ModelMetadata.from_props(props, "m.onnx")
 
 
-@pytest.mark.parametrize("schema", ["3", "0", '"1"', "nonsense", ""])
+@pytest.mark.parametrize("schema", ["4", "0", '"1"', "nonsense", ""])
 def test_another_schema_is_refused_before_its_fields_are_looked_at(schema):
-    assert MODEL_SCHEMA == 2
-    with pytest.raises(ModelError, match=r"must have metadata schema 1 or 2, got .*; update kestrel-drone, or export"):
+    assert MODEL_SCHEMA == 3
+    with pytest.raises(ModelError, match=r"must have metadata schema 1 to 3, got .*; update kestrel-drone, or export"):
         ModelMetadata.from_props({"schema": schema}, "m.onnx")
 
 
 def test_a_file_from_before_the_second_look_has_one_look():
-    old = {key: value for key, value in PROPS.items() if key != "second_look"} | {"schema": "1"}
+    newer = ("second_look", "closer_look")
+    old = {key: value for key, value in PROPS.items() if key not in newer} | {"schema": "1"}
     read = ModelMetadata.from_props(old, "m.onnx")
     assert (read.schema, read.second_look) == (1, None)
 

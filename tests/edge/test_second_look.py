@@ -8,7 +8,7 @@ from edge.errors import InvalidValueError
 from edge.geometry import Detections, mutual_best, pairwise_iou
 from edge.network import Predictions
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.second_look import FAINTEST, SecondLook, average, presence_of
+from edge.second_look import FAINTEST, SecondLook, average
 from tests.models import METADATA, write_spot_model
 
 IDENTITY = Calibration(1.0, 0.0)
@@ -59,8 +59,8 @@ def test_each_box_has_one_partner_and_that_is_its_best():
 def test_presence_is_platt_scaling_of_the_best_score(calibration):
     score = 0.3
     expected = 1 / (1 + np.exp(-(calibration.slope * np.log(score / (1 - score)) + calibration.intercept)))
-    assert presence_of(score, calibration) == pytest.approx(expected)
-    assert 0.0 <= presence_of(0.0, calibration) < presence_of(1.0, calibration) <= 1.0
+    assert calibration.presence(score) == pytest.approx(expected)
+    assert 0.0 <= calibration.presence(0.0) < calibration.presence(1.0) <= 1.0
 
 
 def test_the_second_look_is_the_first_made_smaller_and_its_boxes_come_back():

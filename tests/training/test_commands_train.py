@@ -13,6 +13,7 @@ from export.__main__ import main as kestrel_export
 from tests.training.people import BACKBONE, draw_people, write_people
 from training.__main__ import main as kestrel_train
 from training.checkpoints import load_checkpoint
+from training.networks.inherit import activations
 from training.shipped import read_shipped
 
 SHORT = ("--backbone", BACKBONE, "--weights", "none", "--steps", "2", "--crop", "64", "--batch-size", "2")
@@ -107,6 +108,24 @@ def test_a_model_file_learns_on_and_looks_again_at_its_mistakes(monkeypatch, peo
         else:
             moved += not torch.equal(after[name], tensor)
     assert moved
+
+
+def test_a_student_learns_on_with_another_activation(monkeypatch, people_rgb, tmp_path):
+    first = ("--backbone", "yolox_nano", "--weights", "none", "--teacher", "none", "--out", tmp_path / "first")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, *SHORT, *first) == 0
+    again = ("--from", tmp_path / "first" / "student.pt", "--activation", "relu", "--out", tmp_path / "again")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, *again, "--teacher", "none", *SHORT) == 0
+    finished = load_checkpoint(tmp_path / "again" / "student.pt")
+    assert (finished.spec["activation"], finished.settings["activation_before"]) == ("relu", "silu")
+    assert set(activations(finished.network())) == {"ReLU"}
+
+
+def test_another_activation_of_layers_that_have_their_own_is_refused(
+    monkeypatch, capsys, people_rgb, shipped_model, tmp_path
+):
+    arguments = ("--from", shipped_model, "--activation", "relu", "--teacher", "none", "--out", tmp_path / "out")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, *arguments, *SHORT) == 2
+    assert "activation must be left out with a model whose layers have their own" in capsys.readouterr().err
 
 
 def test_a_model_of_the_other_modality_is_not_learnt_on(monkeypatch, capsys, shipped_model, tmp_path):

@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from edge.errors import InvalidValueError
 from training.networks.depthwise import use_fast_depthwise
+from training.networks.reactivate import activate
 from training.networks.trunk import Normalize, TrunkSpec
 
 BACKBONE = "yolox_nano"
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # 0..1; the released stem reads 0..255, see load_yolox
-ACTIVATIONS = {"silu": nn.SiLU, "relu": nn.ReLU}
 STAGES = ("stem", "dark2", "dark3", "dark4", "dark5")  # as TrunkSpec.frozen_stages counts them
 CHANNELS = {4: 32, 8: 64, 16: 64, 32: 128}
 
@@ -98,20 +98,6 @@ class _Backbone(nn.Module):
         reduced = self.reduce(fused16)  # (B, 64, H/16, W/16)
         fused8 = self.fuse8(torch.cat((_doubled(reduced), at8), 1))  # (B, 64, H/8, W/8)
         return {4: fine, 8: fused8, 16: reduced, 32: coarse}
-
-
-def activate(network: nn.Module, activation: str) -> None:
-    """Put `activation` in the place of every SiLU below `network`.
-
-    Raises:
-        InvalidValueError: no such activation.
-    """
-    if activation not in ACTIVATIONS:
-        raise InvalidValueError("activation", f"one of {', '.join(ACTIVATIONS)}", activation)
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.SiLU):
-                setattr(parent, name, ACTIVATIONS[activation]())
 
 
 def _doubled(features: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from training.networks.dense import PRIOR, Predictions
 from training.networks.depthwise import use_fast_depthwise
-from training.networks.yolox import CrossStage, activate, separable, unit
+from training.networks.reactivate import activate
+from training.networks.yolox import CrossStage, separable, unit
 
 STRIDE = 4  # of the predictions
 LEVELS = {8: 64, 16: 128, 32: 256}  # stride -> channels after the bottom-up path
