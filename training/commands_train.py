@@ -125,10 +125,10 @@ def distil(
     ] = "pip",
     head: HeadOption = None,
     activation: Annotated[
-        Literal["silu", "relu"] | None,
+        Literal["silu", "hardswish", "relu"] | None,
         typer.Option(
-            help="Of yolox_nano: silu, as it was trained, or relu, faster and made for INT8; with --from, or from "
-            "a teacher. With --from it is exchanged layer by layer in the first third of the run.  [default: silu, or "
+            help="Of yolox_nano: silu, as it was trained; hardswish, nearly the same and faster; or relu, for INT8. "
+            "A model (--from) or teacher (--weights teacher) that has another is refitted to it.  [default: silu, or "
             "the model's]",
         ),
     ] = None,
@@ -175,8 +175,7 @@ def distil(
         activation=activation or "silu",
     )
     if start is not None:
-        spec = replace(start.student.spec, frozen_stages=frozen_stages or 0)
-        spec = replace(spec, activation=activation or spec.activation)
+        spec = _spec_to_learn_on(start.student.spec, frozen_stages or 0, activation)
     settings = RunSettings(
         kind="student",
         dataset=dataset,
@@ -191,7 +190,6 @@ def distil(
         extra_teacher=extra_teacher,
         extra_category=extra_category,
         mistakes_of=mistakes_of,
-        activation_before=_activation_before(start, spec),
         tensorboard=options.tensorboard,
     )
     _start(settings, options.threads, pictures, start)
@@ -259,14 +257,10 @@ def _start_point(model: str, dataset: "Dataset") -> "StartPoint":
     return start
 
 
-def _activation_before(start: "StartPoint | None", spec: "StudentSpec") -> str | None:
-    """What the weights to learn on from know, where the student shall have another."""
-    before = spec if start is None else start.student.spec
-    if before.activation == spec.activation:
-        return None
-    if spec.head != "yolox":
-        raise InvalidValueError("activation", "left out with a model whose layers have their own", spec.activation)
-    return before.activation
+def _spec_to_learn_on(spec: "StudentSpec", frozen_stages: int, activation: str | None) -> "StudentSpec":
+    if activation not in (None, spec.activation) and spec.head != "yolox":
+        raise InvalidValueError("activation", "left out with a model whose layers have their own", activation)
+    return replace(spec, frozen_stages=frozen_stages, activation=activation or spec.activation)
 
 
 def _start(
@@ -275,16 +269,21 @@ def _start(
     import torch
 
     from training.finetune import hold_norms
+    from training.networks.inherit import inherit_all
     from training.processes import join_processes
-    from training.run import train
+    from training.run import refit_pictures, train
 
     if threads is not None:
         torch.set_num_threads(threads)
     if start is None:
         finished = train(settings, dataset)
     else:
-        weights = start.student.state_dict()
-        hold = None if start.norms_known else hold_norms
-        finished = train(settings, dataset, lambda network: network.load_state_dict(weights), hold)
+        assert dataset is not None
+        finished = train(
+            settings,
+            dataset,
+            lambda network: inherit_all(network, start.student, lambda: refit_pictures(settings, dataset)),
+            None if start.norms_known else hold_norms,
+        )
     if join_processes().first:
         typer.echo(f"wrote {finished}")

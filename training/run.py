@@ -28,7 +28,6 @@ from training.learner import Change, Network, Plan, checkpoint_of, find_again, l
 from training.loss_settings import MOST_DISTILLED, distilled_share, require_something_to_learn
 from training.metrics import append_metrics, draw, forget_after, tensorboard
 from training.networks.inherit import inherit
-from training.networks.reactivate import exchange
 from training.networks.student import Student
 from training.networks.teacher import PYRAMID_STRIDES
 from training.networks.trunks import load_weights
@@ -38,7 +37,6 @@ from training.targets import Batch
 from training.teacher_files import load_network_file
 
 CROP_MULTIPLE = max(PYRAMID_STRIDES)
-EXCHANGE_SHARE = 0.3  # of a run in which a network that had another activation gets the one of its spec
 REFIT_PICTURES = 48  # crops that a student's layers are refitted on, where its activation is not its teacher's
 
 
@@ -59,7 +57,6 @@ class RunSettings:
     extra_teacher: Path | None = None  # scored predictions of any detector, see extra_teacher.py
     mistakes_of: str | None = None  # a model whose false alarms are looked at again, see hard_ground.py
     extra_category: int | None = None  # what it calls pedestrians; None: what the data set calls them
-    activation_before: str | None = None  # what the first weights were trained with, where it is not the spec's
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -138,7 +135,6 @@ def _learn(run: _Run) -> Path:
     stream, warned = _stream(batches, progress.step, run.processes), False
     with _bar(settings.kind, run.processes.first) as bar, tensorboard(board, progress.step) as writer:
         while progress.share(settings.train) < 1.0:
-            _exchange_activations(run)
             means = train_one_epoch(
                 learner,
                 lambda batch: distill_step(learner.network, run.teacher, batch, settings.losses, learner.adaptor),
@@ -158,14 +154,6 @@ def _learn(run: _Run) -> Path:
         save_checkpoint(checkpoint_of(learner, run.plan, stored).finished(), finished)
     run.processes.wait()
     return finished
-
-
-def _exchange_activations(run: _Run) -> None:
-    """A few more of them at every epoch, until all are what the architecture says."""
-    before = run.settings.activation_before
-    if before is not None:
-        share = run.learner.progress.share(run.settings.train) / EXCHANGE_SHARE
-        exchange(run.learner.network, before, run.settings.spec["activation"], share)
 
 
 def _announce(run: _Run) -> None:
@@ -286,14 +274,19 @@ def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, te
         return
 
     def pictures() -> list[Tensor]:
-        augment = AugmentSettings.of(_modality_of(dataset), settings.crop_px)
-        batches = TrainingBatches(dataset, augment, settings.train.batch_size, settings.train.seed)
-        return [batches.batch(number).images for number in range(REFIT_PICTURES // settings.train.batch_size + 1)]
+        return refit_pictures(settings, dataset)
 
     if teacher is None or not isinstance(network, Student) or not inherit(network, teacher, pictures):
         raise UnusableInputError(
             "weights must fit the student, got 'teacher' without a teacher of the same backbone; choose pip or a file"
         )
+
+
+def refit_pictures(settings: RunSettings, dataset: Dataset) -> list[Tensor]:
+    """Batches (B, 3, H, W) on which layers are refitted to another activation."""
+    augment = AugmentSettings.of(_modality_of(dataset), settings.crop_px)
+    batches = TrainingBatches(dataset, augment, settings.train.batch_size, settings.train.seed)
+    return [batches.batch(number).images for number in range(REFIT_PICTURES // settings.train.batch_size + 1)]
 
 
 def _bar(kind: str, shown: bool) -> "tqdm[Any]":
@@ -312,7 +305,6 @@ def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str, pro
         "teacher": settings.teacher.name if settings.teacher else None,
         "mistakes_of": settings.mistakes_of and Path(settings.mistakes_of).name,
         "extra_teacher": settings.extra_teacher.name if settings.extra_teacher else None,
-        "activation_before": settings.activation_before,
         "weights": Path(settings.weights).name,  # a word, a file, or the model that learnt on
         "processes": processes.count,
     }

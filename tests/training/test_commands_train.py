@@ -113,11 +113,11 @@ def test_a_model_file_learns_on_and_looks_again_at_its_mistakes(monkeypatch, peo
 def test_a_student_learns_on_with_another_activation(monkeypatch, people_rgb, tmp_path):
     first = ("--backbone", "yolox_nano", "--weights", "none", "--teacher", "none", "--out", tmp_path / "first")
     assert run(monkeypatch, kestrel_train, "distil", people_rgb, *SHORT, *first) == 0
-    again = ("--from", tmp_path / "first" / "student.pt", "--activation", "relu", "--out", tmp_path / "again")
+    again = ("--from", tmp_path / "first" / "student.pt", "--activation", "hardswish", "--out", tmp_path / "again")
     assert run(monkeypatch, kestrel_train, "distil", people_rgb, *again, "--teacher", "none", *SHORT) == 0
     finished = load_checkpoint(tmp_path / "again" / "student.pt")
-    assert (finished.spec["activation"], finished.settings["activation_before"]) == ("relu", "silu")
-    assert set(activations(finished.network())) == {"ReLU"}
+    assert finished.spec["activation"] == "hardswish"
+    assert set(activations(finished.network())) == {"Hardswish"}
 
 
 def test_another_activation_of_layers_that_have_their_own_is_refused(

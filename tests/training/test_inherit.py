@@ -1,5 +1,6 @@
 import dataclasses
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -8,7 +9,6 @@ from training.networks.student import Student, StudentSpec
 from training.networks.yolox import MEAN, STD
 
 SILU = StudentSpec("small", "yolox_nano", 4, 32, mean=MEAN, std=STD, head="yolox", activation="silu")
-RELU = dataclasses.replace(SILU, activation="relu")
 
 
 def pictures() -> list[Tensor]:
@@ -28,9 +28,11 @@ def test_a_student_of_the_same_architecture_starts_as_its_teacher():
     assert all(torch.equal(t, teacher.state_dict()[name]) for name, t in student.state_dict().items())
 
 
-def test_a_student_of_another_activation_is_refitted_to_speak_like_its_teacher():
-    student, teacher = networks(RELU)
-    copied = Student(RELU).eval()
+@pytest.mark.parametrize("activation", ["relu", "hardswish"])
+def test_a_student_of_another_activation_is_refitted_to_speak_like_its_teacher(activation):
+    spec = dataclasses.replace(SILU, activation=activation)
+    student, teacher = networks(spec)
+    copied = Student(spec).eval()
     copied.load_state_dict(teacher.state_dict())
     assert inherit(student, teacher, pictures) == len(teacher.state_dict())
     fresh = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from edge.errors import InvalidValueError
-from training.networks.reactivate import activate, exchange, refit
+from training.networks.reactivate import refit
 
 
 class Small(nn.Module):
@@ -53,18 +53,3 @@ def test_grouped_convolutions_of_another_kind_are_refused():
     layer = nn.Sequential(nn.Conv2d(4, 4, 1, groups=2))
     with pytest.raises(InvalidValueError, match="groups must be 1 or 4, got 2"):
         refit(layer, layer, ["0"], [torch.randn(1, 4, 4, 4)])
-
-
-def test_activations_are_exchanged_from_the_stem_on():
-    network = Small(nn.SiLU)
-    assert exchange(network, "silu", "relu", 0.5) == 1
-    assert [type(network.first[1]), type(network.deep[1])] == [nn.ReLU, nn.SiLU]
-    assert exchange(network, "silu", "relu", 7.0) == 2
-    assert [type(network.first[1]), type(network.deep[1])] == [nn.ReLU, nn.ReLU]
-    assert exchange(network, "silu", "relu", 0.0) == 0  # as a resumed run may ask
-    assert [type(network.first[1]), type(network.deep[1])] == [nn.SiLU, nn.SiLU]
-
-
-def test_an_activation_that_is_not_known_is_refused():
-    with pytest.raises(InvalidValueError, match="activation must be one of silu, relu, got 'tanh'"):
-        activate(Small(nn.SiLU), "tanh")

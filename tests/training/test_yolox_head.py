@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from edge.errors import InvalidValueError
 from tests.training.released import write_onnx
+from training.networks.inherit import activations
 from training.networks.student import Student, StudentSpec
 from training.networks.yolox import MEAN, STD
 from training.networks.yolox_head import Level, YoloxHead
@@ -100,14 +101,14 @@ def test_the_released_weights_fill_trunk_and_towers_and_their_person_starts_the_
     assert torch.equal(convolutions(coarsest.boxes)[-1].weight, box_tower_end[0])
 
 
-@pytest.mark.parametrize("activation", ["silu", "relu"])
+@pytest.mark.parametrize("activation", ["silu", "hardswish", "relu"])
 def test_the_activation_is_everywhere_the_same(activation):
-    kinds = {type(m).__name__ for m in student(activation).modules() if isinstance(m, nn.SiLU | nn.ReLU)}
-    assert kinds == {{"silu": "SiLU", "relu": "ReLU"}[activation]}
+    kinds = set(activations(student(activation)))
+    assert kinds == {{"silu": "SiLU", "hardswish": "Hardswish", "relu": "ReLU"}[activation]}
 
 
 def test_what_cannot_be_built_is_refused():
-    with pytest.raises(InvalidValueError, match="activation must be one of silu, relu, got 'tanh'"):
+    with pytest.raises(InvalidValueError, match="activation must be one of silu, hardswish, relu, got 'tanh'"):
         student("tanh")
     with pytest.raises(InvalidValueError, match="head must be dense or yolox, got 'other'"):
         StudentSpec(head="other")

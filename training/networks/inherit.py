@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from training.networks.reactivate import refit
+from training.networks.hardswish import ScaledHardswish, fold_scale
+from training.networks.reactivate import refit, replace_activations
+from training.networks.yolox import YoloxTrunk
+from training.networks.yolox_head import YoloxHead
 
 
 def inherit(student: nn.Module, teacher: nn.Module, pictures: Callable[[], list[Tensor]]) -> int:
@@ -24,11 +27,29 @@ def inherit(student: nn.Module, teacher: nn.Module, pictures: Callable[[], list[
     chosen = fitting if whole else trunk
     student.load_state_dict({name: theirs[name] for name in chosen}, strict=False)
     if whole and activations(student) != activations(teacher):
-        layers = [name for name, module in student.named_modules() if isinstance(module, nn.Conv2d)]
-        refit(student, teacher, layers, pictures())
+        _refit_all(student, teacher, pictures())
     return len(chosen)
+
+
+def _refit_all(student: nn.Module, teacher: nn.Module, pictures: list[Tensor]) -> None:
+    layers = [name for name, module in student.named_modules() if isinstance(module, nn.Conv2d)]
+    trunk, head = student.get_submodule("trunk"), student.get_submodule("head")
+    scaled = isinstance(trunk, YoloxTrunk) and isinstance(head, YoloxHead) and "Hardswish" in activations(student)
+    if scaled:
+        replace_activations(student, (nn.Hardswish,), ScaledHardswish)
+    refit(student, teacher, layers, pictures)
+    if scaled:
+        assert isinstance(trunk, YoloxTrunk)
+        assert isinstance(head, YoloxHead)
+        fold_scale(trunk, head)
+
+
+def inherit_all(student: nn.Module, teacher: nn.Module, pictures: Callable[[], list[Tensor]]) -> None:
+    """As `inherit`, for two networks of one architecture, the activation apart."""
+    copied = inherit(student, teacher, pictures)
+    assert copied == len(student.state_dict()), "only networks of one architecture come here"
 
 
 def activations(network: nn.Module) -> list[str]:
     """Kinds of the activations, in the order of the modules."""
-    return [type(m).__name__ for m in network.modules() if isinstance(m, nn.SiLU | nn.ReLU)]
+    return [type(m).__name__ for m in network.modules() if isinstance(m, nn.SiLU | nn.Hardswish | nn.ReLU)]

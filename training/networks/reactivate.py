@@ -1,12 +1,9 @@
-"""Give a trained network another activation and keep what it knows: SiLU for accuracy first, ReLU for INT8 afterwards.
+"""Give a trained network another activation and keep what it knows: SiLU first, then what costs less or suits INT8.
 
 Exchanged as they are, activations leave features worse than their mean. So the convolutions are refitted one after the
 other, in the order in which they run: least squares from what the new network has at that place to what the old one
 says there before its activation, over real pictures (the layer-wise reconstruction of He et al., arXiv 1707.06168, who
 prune with it). Errors of earlier layers are corrected by later ones. What remains is left to training.
-
-Or, where there is time to train, they are exchanged while the network learns, a few at a time from the stem to the
-heads (`exchange`): each is a small disturbance that the steps after it make good.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +15,7 @@ from torch.nn import functional
 
 from edge.errors import InvalidValueError
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "hardswish": nn.Hardswish, "relu": nn.ReLU}
 RIDGE = 1e-3  # of the mean squared input: directions that the pictures do not show keep their weights
 
 
@@ -30,32 +27,15 @@ def activate(network: nn.Module, activation: str) -> None:
     """
     if activation not in ACTIVATIONS:
         raise InvalidValueError("activation", f"one of {', '.join(ACTIVATIONS)}", activation)
-    for parent, name in _places(network, (nn.SiLU,)):
-        setattr(parent, name, ACTIVATIONS[activation]())
+    replace_activations(network, (nn.SiLU,), ACTIVATIONS[activation])
 
 
-def exchange(network: nn.Module, before: str, after: str, share: float) -> int:
-    """Let the first `share` (0..1) of the activations be `after` and the others `before`; how many are `after` now.
-
-    Changed in place. First is what was built first: the stem, then the trunk, then the heads.
-    """
-    places = _places(network, tuple(ACTIVATIONS.values()))
-    done = round(min(max(share, 0.0), 1.0) * len(places))
-    for number, (parent, name) in enumerate(places):
-        wanted = ACTIVATIONS[after if number < done else before]
-        if type(getattr(parent, name)) is not wanted:
-            setattr(parent, name, wanted())
-    return done
-
-
-def _places(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[tuple[nn.Module, str]]:
-    """Parents, and the names there, of all modules of these kinds."""
-    return [
-        (parent, name)
-        for parent in network.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, kinds)
-    ]
+def replace_activations(network: nn.Module, kinds: tuple[type[nn.Module], ...], new: Callable[[], nn.Module]) -> None:
+    """Put a new module in the place of each of these kinds below `network`."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, kinds):
+                setattr(parent, name, new())
 
 
 class _ReachedError(Exception):

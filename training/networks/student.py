@@ -28,7 +28,7 @@ class StudentSpec:
     mean: tuple[float, float, float] = PIP_MEAN
     std: tuple[float, float, float] = PIP_STD
     head: str = "dense"  # dense: a pyramid and towers that start untrained; yolox: YOLOX-nano's own (yolox_head.py)
-    activation: str = "silu"  # of the YOLOX trunk: silu | relu
+    activation: str = "silu"  # of the YOLOX trunk and head: silu | hardswish | relu
 
     def __post_init__(self) -> None:
         if self.head not in ("dense", "yolox"):

@@ -46,7 +46,7 @@ class TrunkSpec:
     mean: RGB = PIP_MEAN
     std: RGB = PIP_STD
     frozen_stages: int = 0  # stem and first stages that keep their pre-trained weights
-    activation: str = "silu"  # of YOLOX-nano: silu | relu; timm's backbones have their own
+    activation: str = "silu"  # of YOLOX-nano: silu | hardswish | relu; timm's backbones have their own
 
 
 class Normalize(nn.Module):

@@ -4,7 +4,8 @@ Architecture: Ge et al., "YOLOX: Exceeding YOLO Series in 2021", arXiv 2107.0843
 the top-down half of its pyramid); the rest of it is in yolox_head.py, the released weights are read in
 yolox_weights.py. Batch norm is folded into the convolutions there; so these have biases, and no statistics to go stale.
 
-`activation` silu is what the weights were trained with; relu is what INT8 and small processors like.
+`activation` silu is what the weights were trained with; hardswish says nearly the same and costs less (hardswish.py);
+relu is what INT8 and small processors like.
 """
 
 import torch

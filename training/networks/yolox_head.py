@@ -89,6 +89,10 @@ class YoloxHead(nn.Module):
         activate(self, activation)
         use_fast_depthwise(self)
 
+    def last_convolutions(self) -> list[nn.Conv2d]:
+        """Those that predict: no activation lies behind them."""
+        return [level.get_submodule(name) for level in self.levels for name in ("classify", "objects", "distances")]  # type: ignore[misc]
+
     def forward(self, features: Sequence[Tensor]) -> Predictions:
         """Maps at strides 4, 8, 16, 32 -> logits (B, H/4, W/4) and log distances (B, 4, H/4, W/4)."""
         fine, *coarse = features
