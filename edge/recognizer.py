@@ -7,6 +7,7 @@ Normalisation, peaks and boxes lie inside the graph; here the frame is scaled an
 are brought to frame pixels and freed of duplicates.
 """
 
+import dataclasses
 import hashlib
 import os
 import time
@@ -84,6 +85,7 @@ class Recognizer:
         settings = settings or RecognizerSettings()
         content = _read(model_file)
         outline = read_outline(content, str(model_file))
+        self._file, self._settings = model_file, settings
         self.threads = settings.threads or usable_threads()
         self.metadata = ModelMetadata.from_props(outline.metadata, file=str(model_file))
         self._network = Network(content, model_file, self.metadata, outline, self.threads, settings.provider)
@@ -102,6 +104,15 @@ class Recognizer:
         self._buffer: NetworkInput | None = None
         self._closer_buffer: NetworkInput | None = None
         self._palette_reader = PaletteReader() if self.metadata.modality == "thermal" else None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what it says of a frame may depend on the frames before it: the palette of false colours is kept."""
+        return self._palette_reader is not None
+
+    def on_one_core(self) -> "Recognizer":
+        """The same model once more, for another thread, on one core."""
+        return Recognizer(self._file, dataclasses.replace(self._settings, threads=1))
 
     @property
     def provider(self) -> str:

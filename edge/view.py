@@ -92,10 +92,12 @@ def open_view(recognizer: Recognizer, settings: ViewSettings, info: SourceInfo) 
         InvalidValueError: an exact size that tiles cannot have.
     """
     from edge.adaptive import AdaptiveView
+    from edge.at_once import SeparateCores
     from edge.tiling import Spreading, TiledView
 
     if settings.plain:
-        return WholeView(recognizer)
+        several = not info.live and recognizer.threads > 1 and not recognizer.remembers
+        return SeparateCores(recognizer) if several else WholeView(recognizer)
     budget_ms = settings.budget_ms or (1000 / (info.fps or ASSUMED_FPS) if info.live or settings.follow_load else None)
     if settings.tiles == "all":
         return TiledView(recognizer)

@@ -1,10 +1,11 @@
 """The loop: every frame goes from the source through the recognizer and the verdict to every sink."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from edge.at_once import looked_at
 from edge.errors import BrokenStreamError, InvalidValueError, KestrelError, OutputClosedError
 from edge.interruption import Stop
 from edge.modality import look_of
@@ -63,22 +64,22 @@ def watch(
     try:
         publish(sinks, header)
         said = len(source.warnings)
-        for frame in chain(first_frames, frames):
-            if stop.requested:
-                break
-            said = len(source.warnings)
-            if not selection.takes(frame):
-                skip(sinks, frame)
-                tally.skip(frame)
-                continue
-            look = view.look(frame)
-            ruling = judge.judge(frame, look.recognition)
-            record = make_frame_record(frame, look.recognition, ruling.verdict)
-            publish(sinks, record, frame)
-            publish_events(sinks, (*look.events, *ruling.events))
-            tally.add(record)
-            if tally.frames == selection.limit:
-                break
+        with closing(looked_at(chain(first_frames, frames), source, view, selection.takes)) as looking:
+            for looked in looking:
+                if stop.requested:
+                    break
+                frame, look, said = looked.frame, looked.look, looked.said
+                if look is None:
+                    skip(sinks, frame)
+                    tally.skip(frame)
+                    continue
+                ruling = judge.judge(frame, look.recognition)
+                record = make_frame_record(frame, look.recognition, ruling.verdict)
+                publish(sinks, record, frame)
+                publish_events(sinks, (*look.events, *ruling.events))
+                tally.add(record)
+                if tally.frames == selection.limit:
+                    break
         for sink in sinks:
             sink.settle()
         reason = exit_reason(stop.requested, tally.frames == selection.limit, len(source.warnings) > said)

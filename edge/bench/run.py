@@ -22,6 +22,7 @@ from edge.records import SizeWH
 from edge.sinks import JsonLinesSink, Sink
 from edge.sinks.queued import Deadline, QueuedSink, QueueRule
 from edge.sources.ahead import ReadAhead
+from edge.view import ViewSettings, open_view
 from edge.watch import Selection, watch
 
 _WARM_UP_S = 1.0
@@ -65,7 +66,9 @@ def run_bench(
             encoding = EncodingSink(scratch, source.info, meter)
             sinks.append(stack.enter_context(QueuedSink("encoder", lambda: encoding, _ENCODER_QUEUE, Deadline(None))))
         frames = source if source.info.live else stack.enter_context(ReadAhead(source))
-        summary = watch(frames, recognizer, sinks, Selection(), stop, notes)
+        # A recording is looked at as `kestrel watch` does it; made frames one by one, for the time of one recognition.
+        view = None if request.source is None else open_view(recognizer, ViewSettings(), source.info)
+        summary = watch(frames, recognizer, sinks, Selection(), stop, notes, view)
         return meter.report(describe(recognizer, model_file, source.info.size_wh), source.info, summary.warnings)
 
 
