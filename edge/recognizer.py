@@ -136,10 +136,6 @@ class Recognizer:
         factor = model.closer_look
         return self._place(frame_wh, round(model.default_long_side * factor), model.max_enlarge * factor)
 
-    def largest_wh(self, frame_wh: SizeWH) -> SizeWH:
-        """The size of the largest picture that `recognise` may want of a frame of this size."""
-        return (self.place_closer(frame_wh) or self.place(frame_wh)).content_wh
-
     def _place(self, frame_wh: SizeWH, long_side: int, max_enlarge: float) -> Placement:
         placement = geometry.place_by_rule(frame_wh, long_side, max_enlarge, self.metadata.input_multiple)
         if self._network.on_processor:

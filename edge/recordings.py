@@ -166,7 +166,7 @@ def _fit(request: WatchRequest, recognizer: Recognizer) -> Fit | None:
     page = request.shared is not None and request.shared.http is not None
     if request.outputs.need_pictures or request.show or page or not request.view.plain:
         return None
-    return recognizer.largest_wh
+    return lambda frame_wh: recognizer.place(frame_wh).content_wh
 
 
 def watch_several(

@@ -69,7 +69,10 @@ class ViewSettings:
 
 
 class WholeView:
-    """Every frame as a whole, at the model's own size, or the one that was asked for."""
+    """Every frame as a whole, at the model's own size, or the one that was asked for.
+
+    Pictures get the closer look of a model that has one; the frames of a video do not, for they have to keep up.
+    """
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
@@ -78,7 +81,9 @@ class WholeView:
         """Find the pedestrians of one frame."""
         if frame.image is None:
             return Look(None)
-        return Look(self._recognizer.recognise(frame.image, frame_wh=frame.size_wh))
+        still = frame.name is not None or self._recognizer.exact_input_wh is not None
+        long_side = None if still else self._recognizer.metadata.default_long_side
+        return Look(self._recognizer.recognise(frame.image, long_side, frame.size_wh))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The network's input where it is the same for all frames."""

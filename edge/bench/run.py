@@ -74,7 +74,7 @@ def run_bench(
 
 def _open(request: BenchRequest, recognizer: Recognizer, meter: Meter) -> EndlessSource:
     grey = recognizer.info.modality == "thermal"
-    fit = None if request.video else recognizer.largest_wh
+    fit = None if request.video else lambda frame_wh: recognizer.place(frame_wh).content_wh
     return EndlessSource(request.source, lambda: meter.enough, grey=grey, fit=fit)
 
 

@@ -9,7 +9,8 @@ from edge.errors import InvalidValueError
 from edge.geometry import Placement
 from edge.network import Predictions
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.records import Image, SizeWH
+from edge.records import Frame, Image, SizeWH
+from edge.view import WholeView
 from tests.models import METADATA, SPOT_PX, write_spot_model
 
 SIDE = 128
@@ -82,12 +83,20 @@ def test_a_model_made_for_it_looks_closer_at_its_own_size_only(tmp_path):
 def test_the_closer_look_is_larger_by_its_factor_also_where_enlargement_ends(tmp_path):
     closer = Recognizer(write_spot_model(tmp_path / "closer.onnx", closer_look=2.0))
     for frame_wh in (SizeWH(40, 30), SizeWH(1920, 1080)):
-        usual, large = closer.place(frame_wh).content_wh, closer.largest_wh(frame_wh)
+        usual, large = closer.place(frame_wh).content_wh, closer.place_closer(frame_wh).content_wh
         assert large.width == pytest.approx(2 * usual.width, abs=1)
         assert large.height == pytest.approx(2 * usual.height, abs=1)
     exact = Recognizer(tmp_path / "closer.onnx", RecognizerSettings(input_wh=SizeWH(64, 64)))
     assert exact.place_closer(SizeWH(1920, 1080)) is None
-    assert exact.largest_wh(SizeWH(640, 640)) == SizeWH(64, 64)
+
+
+def test_pictures_get_it_and_frames_of_a_video_do_not(tmp_path):
+    closer = Recognizer(write_spot_model(tmp_path / "closer.onnx", closer_look=2.0), RecognizerSettings(threshold=0.3))
+    view, many = WholeView(closer), spots(9)
+    picture = view.look(Frame(0, many, name="a.png")).recognition
+    frame = view.look(Frame(0, many, time_s=0.0)).recognition
+    np.testing.assert_array_equal(picture.scores, closer.recognise(many).scores)
+    np.testing.assert_array_equal(frame.scores, closer.recognise(many, METADATA.default_long_side).scores)
 
 
 @pytest.mark.parametrize("factor", [1.0, 4.1])
