@@ -67,7 +67,7 @@ def looked_at(
 def _several(
     frames: Iterable[Frame], source: Source, view: SeparateCores, takes: Callable[[Frame], bool]
 ) -> Generator[Looked, None, None]:
-    failure: BaseException | None = None
+    failure: Exception | None = None
     coming: Iterator[Frame] | None = iter(frames)
     due: deque[tuple[Frame, Future[Look] | None, int]] = deque()
     executor = ThreadPoolExecutor(view.at_once, "look")
@@ -78,7 +78,7 @@ def _several(
                     frame = next(coming)
                 except StopIteration:
                     coming = None
-                except BaseException as error:  # raised again after the frames before it
+                except Exception as error:  # raised again after the frames before it
                     failure, coming = error, None
                 else:
                     look = executor.submit(view.look, frame) if takes(frame) else None
