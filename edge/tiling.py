@@ -16,7 +16,7 @@ from edge.motion import MotionWatch
 from edge.network import Predictions
 from edge.recognizer import Recognizer, scale_into
 from edge.records import Frame, Image, Recognition, SizeWH
-from edge.tile_presence import frame_presence, separation_of
+from edge.tile_presence import frame_presence
 from edge.tile_schedule import Memory
 from edge.tiles import Seen, Tile, TilePlan
 from edge.view import Look
@@ -113,7 +113,6 @@ class Batches:
 
     def __init__(self, recognizer: Recognizer, plan: TilePlan) -> None:
         self.plan = plan
-        self.separation = separation_of(recognizer.metadata)
         self._recognizer = recognizer
         self._overview = geometry.place_into(plan.frame_wh, plan.tile_wh)
         pictures = min(1 + len(plan.tiles), recognizer.most_in_a_batch)
@@ -136,7 +135,7 @@ class Batches:
         presences = tuple(part.presence for part in parts)
         finished = time.perf_counter()
         recognition = Recognition(
-            presence=frame_presence((overview.presence, *presences), self.separation),
+            presence=frame_presence((overview.presence, *presences)),
             boxes_xyxy=found.boxes_xyxy,
             scores=found.scores,
             preprocess_ms=1000 * (prepared_s + answers.copied_s),
@@ -210,7 +209,7 @@ class Spread:
         said = [m.presence for m in self._memories if tile_schedule.fresh(m, now_s, max_age_s)]
         return replace(
             recognition,
-            presence=frame_presence((sight.overview, *said), self._batches.separation),
+            presence=frame_presence((sight.overview, *said)),
             coverage=tile_schedule.coverage(plan.tiles, self._memories, now_s, max_age_s),
         )
 

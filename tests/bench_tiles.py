@@ -222,7 +222,7 @@ def score(folder: Path, model_file: Path, threads: int) -> None:
     print_presence("whole frame", [one.presence for one in whole["sparse"].detected], whole["empty"].highest, enter)
     print_presence("tiles, the highest of all", tiled["sparse"].highest, tiled["empty"].highest, enter)
     ups, downs = ([one.presence for one in tiled[kind].detected] for kind in ("sparse", "empty"))
-    print_presence("**tiles, as rare as in one picture**", ups, downs, enter)
+    print_presence("**tiles, the mean of their odds**", ups, downs, enter)
     times = tiled["crowded"].frame_ms / whole["crowded"].frame_ms
     print(f"\na frame takes {times:.1f} times as long; {this_machine()}, {', '.join(this_machine().packages)}")
 
