@@ -26,10 +26,12 @@ class Looked:
 
 
 class SeparateCores:
-    """A view of whole frames for several threads: each looks with a recognizer of its own, made when it first does."""
+    """A view of whole frames for several threads, each on one core: they share a network, loaded at the first look."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
+        self._loading = threading.Lock()
+        self._on_one_core: Recognizer | None = None
         self._own = threading.local()
 
     @property
@@ -41,8 +43,14 @@ class SeparateCores:
         """Find the pedestrians of one frame."""
         view: WholeView | None = getattr(self._own, "view", None)
         if view is None:
-            view = self._own.view = WholeView(self._recognizer.on_one_core())
+            view = self._own.view = WholeView(self._loaded().for_another_thread())
         return view.look(frame)
+
+    def _loaded(self) -> Recognizer:
+        with self._loading:
+            if self._on_one_core is None:
+                self._on_one_core = self._recognizer.on_one_core()
+            return self._on_one_core
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The network's input where it is the same for all frames."""

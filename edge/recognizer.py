@@ -7,6 +7,7 @@ Normalisation, peaks and boxes lie inside the graph; here the frame is scaled an
 are brought to frame pixels and freed of duplicates.
 """
 
+import copy
 import dataclasses
 import hashlib
 import os
@@ -98,6 +99,10 @@ class Recognizer:
         )
         self.threshold = self.metadata.score_threshold if settings.threshold is None else settings.threshold
         self.exact_input_wh = settings.input_wh and geometry.round_up(settings.input_wh, self.metadata.input_multiple)
+        self._begin()
+
+    def _begin(self) -> None:
+        """What is reused from frame to frame, and so belongs to one thread."""
         self._ask = self._network.run
         if self.metadata.second_look is not None:
             self._ask = SecondLook(self._network.run, self.metadata).run
@@ -111,8 +116,14 @@ class Recognizer:
         return self._palette_reader is not None
 
     def on_one_core(self) -> "Recognizer":
-        """The same model once more, for another thread, on one core."""
+        """The same model once more, loaded for one core."""
         return Recognizer(self._file, dataclasses.replace(self._settings, threads=1))
+
+    def for_another_thread(self) -> "Recognizer":
+        """The same loaded network, with buffers of its own: ONNX Runtime takes calls from several threads at once."""
+        other = copy.copy(self)
+        other._begin()
+        return other
 
     @property
     def provider(self) -> str:
