@@ -42,12 +42,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A name, a file, and the way from a picture (H, W, 3) BGR to what is in it."""
+    """A name, a file, and the way from a picture (H, W, 3) BGR to what is in it; `grey`: it is made for thermal ones."""
 
     name: str
     file: Path
     input_words: str
     detect: Callable[[Image], Found]
+    grey: bool = False
     ms: list[float] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
 
@@ -104,7 +105,8 @@ def load(name: str, peers_dir: Path, threads: int) -> Detector:
         return Found(recognition.presence, recognition.boxes_xyxy, recognition.scores)
 
     long_side = recognizer.metadata.default_long_side
-    return Detector(file.stem, file, f"long side {long_side}, {recognizer.info.precision}", ask_ours)
+    words = f"long side {long_side}, {recognizer.info.precision}"
+    return Detector(file.stem, file, words, ask_ours, recognizer.info.modality == "thermal")
 
 
 def judge_all(detectors: Sequence[Detector], options: argparse.Namespace) -> list[Row]:
@@ -185,13 +187,13 @@ def table(rows: Sequence[Row]) -> str:
 def frame_table(detectors: Sequence[Detector], rounds: int) -> str:
     """Resize to boxes of one frame, ours against the reference, turn by turn."""
     chosen = [one for one in detectors if one.name == REFERENCE or one.name not in RECIPES]
-    image = paint_ground(_FRAME_WH, grey=False)
+    images = {grey: paint_ground(_FRAME_WH, grey=grey) for grey in (False, True)}
     ms: dict[str, list[float]] = {one.name: [] for one in chosen}
     for number in range(_WARM_UP + rounds):
         for turn in range(len(chosen)):
             detector = chosen[(number + turn) % len(chosen)]
             started = time.perf_counter()
-            detector.detect(image)
+            detector.detect(images[detector.grey])
             if number >= _WARM_UP:
                 ms[detector.name].append(1000 * (time.perf_counter() - started))
     reference = np.median(ms[REFERENCE]) if REFERENCE in ms else None
