@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A name, a file, and the way from a picture (H, W, 3) BGR to what is in it; `grey`: it is made for thermal ones."""
+    """A name, a file, and the way from a picture (H, W, 3) BGR to what is in it; `grey`: it is a thermal model."""
 
     name: str
     file: Path
