@@ -67,6 +67,14 @@ def test_the_same_frame_gives_the_same_answer_whatever_came_between(recognizer):
     assert first.presence == second.presence
 
 
+def test_another_thread_may_use_the_same_network_meanwhile(recognizer):
+    one = recognizer.preprocess(dark_with_spots(320, 200, (40, 80)))
+    other = recognizer.for_another_thread()
+    assert other.recognise(dark_with_spots(320, 200, (200, 20))).boxes_xyxy.tolist() == [[200, 20, 212, 32]]
+    found = recognizer.postprocess(recognizer.infer(one), one.placement)
+    assert found.boxes_xyxy.tolist() == [[40, 80, 52, 92]]  # its picture was not overwritten
+
+
 @pytest.mark.parametrize("size_wh", [(1, 1), (1, 700), (700, 1), (3, 2), (3840, 2160)])
 def test_any_size_of_picture_works(recognizer, size_wh):
     width, height = size_wh
