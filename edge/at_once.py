@@ -46,15 +46,15 @@ class SeparateCores:
             view = self._own.view = WholeView(self._loaded().for_another_thread())
         return view.look(frame)
 
+    def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
+        """The network's input where it is the same for all frames."""
+        return WholeView(self._recognizer).input_wh(frame_wh)
+
     def _loaded(self) -> Recognizer:
         with self._loading:
             if self._on_one_core is None:
                 self._on_one_core = self._recognizer.on_one_core()
             return self._on_one_core
-
-    def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
-        """The network's input where it is the same for all frames."""
-        return WholeView(self._recognizer).input_wh(frame_wh)
 
 
 def looked_at(

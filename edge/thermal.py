@@ -31,7 +31,7 @@ _GREY_PERCENTILE, _GREY_CHROMA = 95, 5.0
 _CLOSE = 20.0  # a colour at most so far from a palette's curve, in levels of 0..255, lies on it: codecs blur colours
 _CLOSE_SHARE = 0.8  # of the pixels that must lie on it; text over the picture does not
 _FARTHEST = 60.0  # what is farther off counts no more than this
-_EVERY = 4  # th colour of a curve is enough to measure distances by: those between are closer than codecs blur
+_EVERY = 4  # distances are measured to every fourth colour of a curve: those between lie closer than codecs blur
 _BITS = 5  # of each channel, in the table from colour to grey
 _CHUNK = 1 << 14
 

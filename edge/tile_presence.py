@@ -16,8 +16,6 @@ _LEAST_CHANCE = 1e-9
 
 def frame_presence(pictures: Sequence[float]) -> float:
     """The presence 0..1 of a frame, from what each of its pictures (overview and tiles) says alone."""
-    if len(pictures) == 1:
-        return pictures[0]
     odds = sum(_odds(presence) for presence in pictures) / len(pictures)
     return odds / (1 + odds)
 

@@ -6,9 +6,9 @@ from edge.tile_presence import frame_presence
 DISTANCE = 2.5  # between the log-odds of pictures with and without people, in standard deviations: AUROC 0.96
 
 
-def presences(with_people, prior=0.5):
+def presences(with_people):
     """What an ideally calibrated model says of pictures; normal log-odds are calibrated with these means alone."""
-    mean = np.log(prior / (1 - prior)) + np.where(with_people, 1, -1) * DISTANCE**2 / 2
+    mean = np.where(with_people, 1, -1) * DISTANCE**2 / 2
     return 1 / (1 + np.exp(-np.random.default_rng(1).normal(mean, DISTANCE)))
 
 
