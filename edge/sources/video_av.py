@@ -1,5 +1,6 @@
 """PyAV: what a video file says of itself, and its frames."""
 
+import math
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -22,6 +24,7 @@ _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list
 _SAME_TIME_S = 5e-4  # OpenCV's and PyAV's time of one frame differ by less
 # Containers that give every frame its presentation time. AVI and raw streams do not; OpenCV guesses better there.
 _TIMED = frozenset({"mov", "matroska", "mpegts"})
+_SEEK_BACK_S = 1.0  # a seek goes by the order of decoding, where a keyframe may stand before frames shown earlier
 _RAW = re.compile(r"gray(9|1\d)(le|be)")
 _MOST_THREADS = 4  # each holds frames of its own
 ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame rate
@@ -66,9 +69,9 @@ def read_facts(path: Path) -> VideoFacts | None:
 def read_with_pyav(path: Path, after_s: float | None = None, fit: Fit | None = None) -> Generator[Picture, None, None]:
     """Every frame that decodes, in order of presentation, rotated as the file asks; with `after_s` only later ones.
 
-    With `fit` the pictures come at that size where it is smaller. Frames that FFmpeg itself calls corrupt are left out.
-    Ends quietly where nothing more can be read: whether that was the end of the file is judged by the caller, from
-    `VideoFacts`.
+    With `fit` the pictures come at that size where it is smaller. Frames that FFmpeg itself calls corrupt are left out,
+    and the one that the end of the file cuts short. Ends quietly where nothing more can be read: whether that was the
+    end of the file is judged by the caller, from `VideoFacts`.
     """
     try:
         with av.open(path) as container:
@@ -120,12 +123,45 @@ def _picture(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: Rolling
 
 
 def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames of all packets that decode; one broken packet does not end the file."""
+    """Frames of all packets that decode; one broken packet does not end the file.
+
+    Decoder threads still hold frames when the file ends, and PyAV stops fetching them at the first broken one. Whole
+    ones behind it are then decoded once more, by one thread, where a broken packet costs nothing but itself.
+    """
+    last_sent = last_given = -math.inf  # presentation times in the stream's units
     for packet in container.demux(stream):
+        if _is_cut(packet, container):
+            continue
+        if packet.pts is not None and not packet.is_discard:
+            last_sent = max(last_sent, packet.pts)
         try:
-            yield from packet.decode()
+            for frame in packet.decode():
+                last_given = last_given if frame.pts is None else frame.pts
+                yield frame
         except av.error.InvalidDataError:
             continue
+    if last_given < last_sent and stream.codec_context.thread_count > 1:
+        yield from _decode_again(container.name, last_given)
+
+
+def _decode_again(path: str, after: float) -> Iterator[VideoFrame]:
+    """Frames later than `after`, in the stream's units, by one thread."""
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        if math.isfinite(after) and stream.time_base:
+            container.seek(int(after - _SEEK_BACK_S / stream.time_base), stream=stream)
+        for frame in _decode(container, stream):
+            if frame.pts is not None and frame.pts > after:
+                yield frame
+
+
+def _is_cut(packet: "Packet[VideoStream]", container: InputContainer) -> bool:  # quoted: generic in PyAV's stubs only
+    """Whether the file ends within the packet: some decoders, Motion JPEG's and VP9's, show what they have as whole.
+
+    A corrupt packet elsewhere, as in MPEG-TS, may well be whole: the decoder judges it.
+    """
+    return packet.is_corrupt and packet.pos is not None and packet.pos + packet.size >= container.size
 
 
 def _shown_frames(container: InputContainer, stream: VideoStream) -> int | None:

@@ -7,6 +7,7 @@ import av.logging
 import cv2
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
 from edge.errors import SourceError
 from edge.records import Frame
@@ -16,6 +17,7 @@ from edge.sources.video_av import VideoFacts, read_with_pyav
 from tests.edge.videos import VARIABLE_STEPS, Recipe, make_video, number_of
 
 B_FRAMES = {"bf": "3", "b-pyramid": "normal"}
+INDEX_FIRST = {"movflags": "faststart"}
 QUIET_HEVC = {"x265-params": "log-level=none"}
 AV1 = next((codec for codec in ("libsvtav1", "libaom-av1") if codec in av.codecs_available), None)
 
@@ -121,21 +123,76 @@ def test_frames_cut_away_by_an_edit_list_are_not_missed(tmp_path: Path) -> None:
     assert [warning for warning in source.warnings if "stretched to 8 bit" not in warning] == []
 
 
-@pytest.mark.parametrize(("name", "muxer"), [("cut.mp4", {"movflags": "faststart"}), ("cut.mkv", {})])
-def test_a_truncated_video_gives_what_decodes_and_says_so_once(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, muxer: dict[str, str]
+def packets_of(path: Path) -> list["av.Packet[VideoStream]"]:
+    """In the order of the file, with presentation times from 0."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        for packet in packets:
+            packet.pts = (packet.pts or 0) - (stream.start_time or 0)
+        return packets
+
+
+def furthest_back(packets: list["av.Packet[VideoStream]"], begin: int, end: int) -> int:
+    """Of the packets from `begin` to `end`, the one shown longest before its forerunner, as only B-frames are."""
+    return min(range(begin, end), key=lambda at: (packets[at].pts or 0) - (packets[at - 1].pts or 0))
+
+
+def numbers_of(packets: list["av.Packet[VideoStream]"]) -> list[int]:
+    """The frames of a video of 30 frames a second, in order of presentation."""
+    return sorted(round((packet.pts or 0) * packet.time_base * 30) for packet in packets)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("cut.mp4", Recipe(options=B_FRAMES, muxer=INDEX_FIRST)),
+        ("cut.mkv", Recipe(options=B_FRAMES)),
+        ("cut_hevc.mp4", Recipe("libx265", options=QUIET_HEVC, muxer=INDEX_FIRST)),
+        ("cut_jpeg.mov", Recipe("mjpeg", "yuvj420p", {"time_base": "1/30"}, INDEX_FIRST)),
+    ],
+)
+def test_a_truncated_video_gives_each_whole_frame_and_says_so_once(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    recipe: Recipe,
+    threads: int,
 ) -> None:
+    monkeypatch.setattr("edge.sources.video_av.usable_cores", lambda: threads)
     path = tmp_path / name
-    make_video(path, 100, Recipe(muxer=muxer))
-    content = path.read_bytes()
-    start = max(0, content.find(b"mdat"))
-    path.write_bytes(content[: start + (len(content) - start) * 7 // 10])
+    make_video(path, 100, recipe)
+    _, undamaged = read(path)
+    packets = packets_of(path)
+    cut = furthest_back(packets, 60, 70)
+    whole = numbers_of(packets[:cut])
+    path.write_bytes(path.read_bytes()[: (packets[cut].pos or 0) + packets[cut].size * 7 // 8])
     source, frames = read(path)
-    assert 5 < len(frames) < 100
-    assert [number_of(f.image) for f in frames[:-1] if f.image is not None] == list(range(len(frames) - 1))
+    assert [round((f.time_s or 0.0) * 30) for f in frames] == whole
+    for frame, number in zip(frames, whole, strict=True):
+        np.testing.assert_array_equal(frame.image, undamaged[number].image)
     (warning,) = source.warnings
-    assert warning.startswith(f"the file ends early: {len(frames)} of ")
+    assert warning.startswith(f"the file ends early: {len(whole)} of ")
     assert capfd.readouterr() == ("", "")  # FFmpeg itself says nothing
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_a_broken_frame_at_the_end_costs_nothing_but_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr("edge.sources.video_av.usable_cores", lambda: threads)
+    path = tmp_path / "damaged.mp4"
+    make_video(path, 100, Recipe(options={"bf": "3", "b-pyramid": "none"}))  # so that no frame needs a B-frame
+    *others, last = packets_of(path)  # frame 98, which is shown before 99
+    content = bytearray(path.read_bytes())
+    begin = last.pos or 0
+    content[begin : begin + last.size] = bytes(last.size)
+    path.write_bytes(content)
+    source, frames = read(path)
+    assert [number_of(f.image) for f in frames if f.image is not None] == numbers_of(others)
+    assert source.warnings == ["the file is damaged: 99 of 100 frames could be decoded"]
 
 
 @pytest.mark.parametrize(
