@@ -5,13 +5,15 @@ on empty ground, so that no grey border is learnt. All of it works on the uint8 
 two cores every millisecond spent here is one that the network does not get.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.errors import InvalidValueError
 from edge.recognizer import interpolation_for
 from edge.records import Boxes, Image, Modality
 from training.datasets import LabelledPicture, ScoredBoxes
@@ -20,6 +22,25 @@ from training.targets import Targets
 LEAST_VISIBLE = 0.4  # share of a person that must lie in the crop; less is ignored
 LEAST_HEIGHT_PX = 5.0  # shorter people are ignored
 PALETTES = (cv2.COLORMAP_INFERNO, cv2.COLORMAP_JET, cv2.COLORMAP_RAINBOW, cv2.COLORMAP_HOT, cv2.COLORMAP_TURBO)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """What a user says of how views are drawn; None where the modality's default holds."""
+
+    long_side: int | None = None  # px at which pictures will be recognised; scales are relative to it
+    scale: tuple[float, float] | None = None  # smallest and largest
+    empty_weight: float | None = None
+    emphasis: Mapping[str, float] = field(default_factory=dict)  # source -> how much oftener its pictures are drawn
+
+    def __post_init__(self) -> None:
+        if self.long_side is not None and self.long_side < 1:
+            raise InvalidValueError("long_side", "at least 1", self.long_side)
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            raise InvalidValueError("scale", "two positive numbers, the smaller one first", self.scale)
+        for name, weight in (("empty_weight", self.empty_weight), *self.emphasis.items()):
+            if weight is not None and not 0 < weight < math.inf:
+                raise InvalidValueError(name, "positive", weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +58,24 @@ class AugmentSettings:
     empty_weight: float = 2.0  # how much oftener a picture without people is drawn: false alarms cost the most
     invert: float = 0.0  # share of black-hot views (thermal)
     palette: float = 0.0  # share of palette-coloured views (thermal)
+    emphasis: Mapping[str, float] = field(default_factory=dict)  # source -> how much oftener its pictures are drawn
 
     @classmethod
-    def of(cls, modality: Modality, crop_px: int = 320) -> "AugmentSettings":
-        """Defaults of a modality."""
-        if modality == "thermal":
-            return cls(crop_px, scale_low=0.6, scale_high=1.4, empty_weight=1.0, invert=0.2, palette=0.15)
-        return cls(crop_px)
+    def of(cls, modality: Modality, crop_px: int = 320, views: ViewSettings | None = None) -> "AugmentSettings":
+        """Defaults of a modality, where `views` says nothing else."""
+        thermal = cls(crop_px, scale_low=0.6, scale_high=1.4, empty_weight=1.0, invert=0.2, palette=0.15)
+        default = thermal if modality == "thermal" else cls(crop_px)
+        if views is None:
+            return default
+        low, high = views.scale or (default.scale_low, default.scale_high)
+        return replace(
+            default,
+            default_long_side=views.long_side or default.default_long_side,
+            scale_low=low,
+            scale_high=high,
+            empty_weight=default.empty_weight if views.empty_weight is None else views.empty_weight,
+            emphasis=views.emphasis,
+        )
 
 
 @dataclass(frozen=True, slots=True)

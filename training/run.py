@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import Modality
-from training.augment import AugmentSettings
+from training.augment import AugmentSettings, ViewSettings
 from training.batches import TrainingBatches
 from training.checkpoints import Checkpoint, save_checkpoint
 from training.datasets import Dataset, read_dataset
@@ -37,7 +37,7 @@ from training.targets import Batch
 from training.teacher_files import load_network_file
 
 CROP_MULTIPLE = max(PYRAMID_STRIDES)
-REFIT_PICTURES = 48  # crops that a student's layers are refitted on, where its activation is not its teacher's
+REFIT_PICTURES = 48  # crops that a student's layers are refitted on, where activation or width is not its teacher's
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class RunSettings:
     weights: str = "pip"  # none | pip | hub | FILE | teacher (start from the teacher's trunk)
     resume: bool = False
     crop_px: int = 320
+    views: ViewSettings = field(default_factory=ViewSettings)
     extra_teacher: Path | None = None  # scored predictions of any detector, see extra_teacher.py
     mistakes_of: str | None = None  # a model whose false alarms are looked at again, see hard_ground.py
     extra_category: int | None = None  # what it calls pedestrians; None: what the data set calls them
@@ -62,6 +63,10 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.crop_px < 1 or self.crop_px % CROP_MULTIPLE:
             raise InvalidValueError("crop", f"a multiple of {CROP_MULTIPLE}", self.crop_px)
+
+    def augment(self, modality: Modality) -> AugmentSettings:
+        """How views of this modality's pictures are drawn."""
+        return AugmentSettings.of(modality, self.crop_px, self.views)
 
 
 def train(
@@ -123,7 +128,7 @@ def _learn(run: _Run) -> Path:
     """The loop: epochs, a checkpoint and a line of metrics after each."""
     settings, learner, progress = run.settings, run.learner, run.learner.progress
     out = settings.out
-    augment = AugmentSettings.of(run.plan.modality, settings.crop_px)
+    augment = settings.augment(run.plan.modality)
     batches = TrainingBatches(run.dataset, augment, settings.train.batch_size, settings.train.seed)
     described = _describe(settings, augment, run.dataset.name, run.processes)
     stored = with_start(run.previous.settings if run.previous else None, described, progress.step)
@@ -206,7 +211,7 @@ def _looked_at(dataset: Dataset, settings: RunSettings, modality: Modality, proc
     """Takes minutes, so what is cheap to refuse is refused before; one process looks, the others read what it found."""
     if settings.mistakes_of is None:
         return dataset
-    long_side = AugmentSettings.of(modality).default_long_side
+    long_side = settings.augment(modality).default_long_side
     if processes.first:
         dataset = with_hard_ground(dataset, settings.mistakes_of, long_side, settings.out)
     processes.wait()
@@ -283,10 +288,10 @@ def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, te
 
 
 def refit_pictures(settings: RunSettings, dataset: Dataset) -> list[Tensor]:
-    """Batches (B, 3, H, W) on which layers are refitted to another activation."""
-    augment = AugmentSettings.of(_modality_of(dataset), settings.crop_px)
-    batches = TrainingBatches(dataset, augment, settings.train.batch_size, settings.train.seed)
-    return [batches.batch(number).images for number in range(REFIT_PICTURES // settings.train.batch_size + 1)]
+    """Batches (B, 3, H, W) on which layers are refitted to another activation or width."""
+    schedule = settings.train
+    batches = TrainingBatches(dataset, settings.augment(_modality_of(dataset)), schedule.batch_size, schedule.seed)
+    return [batches.batch(number).images for number in range(REFIT_PICTURES // schedule.batch_size + 1)]
 
 
 def _bar(kind: str, shown: bool) -> "tqdm[Any]":

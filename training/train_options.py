@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from edge.errors import InvalidValueError
+
 if TYPE_CHECKING:
+    from training.augment import ViewSettings
     from training.engine import TrainSettings
 
 DatasetArgument = Annotated[
@@ -64,6 +67,51 @@ class LearnOptions:
             seed=self.seed,
             precision=self.precision,  # type: ignore[arg-type]  # checked there
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """Which views of the pictures are learnt from; None: the default of the data's modality."""
+
+    long_side: Annotated[
+        int | None,
+        typer.Option(help="Long side in pixels at which pictures will be recognised.  [default: 960]", min=1),
+    ] = None
+    scale: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            help="Smallest and largest view, relative to that.  [default: 0.35 1.5, thermal 0.6 1.4]",
+            metavar="LOW HIGH",
+        ),
+    ] = None
+    empty_weight: Annotated[
+        float | None,
+        typer.Option(help="How much oftener pictures without people are drawn.  [default: 2, thermal 1]"),
+    ] = None
+    emphasise: Annotated[
+        list[str] | None,
+        typer.Option(help="Draw pictures of this source so much oftener; may be repeated.", metavar="SOURCE=FACTOR"),
+    ] = None
+
+    def asked(self) -> "ViewSettings":
+        """The same, as training knows it.
+
+        Raises:
+            InvalidValueError: a value out of its range, or not SOURCE=FACTOR.
+        """
+        from training.augment import ViewSettings
+
+        return ViewSettings(
+            self.long_side, self.scale, self.empty_weight, dict(_emphasis(said) for said in self.emphasise or ())
+        )
+
+
+def _emphasis(said: str) -> tuple[str, float]:
+    source, _, factor = said.rpartition("=")
+    try:
+        return source, float(factor)
+    except ValueError:
+        raise InvalidValueError("emphasise", "SOURCE=FACTOR", said, "write one like tinyperson=1.7") from None
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -55,6 +55,13 @@ def test_a_small_source_is_drawn_more_often_than_its_share(people):
     assert by_share.sum() == pytest.approx(1)
 
 
+def test_a_source_that_is_emphasised_is_drawn_more_often(people):
+    pictures = [dataclasses.replace(people.pictures[0], source=source) for source in ("land", "land", "sea", "sea")]
+    settings = dataclasses.replace(SETTINGS, emphasis={"sea": 3.0})
+    shares = TrainingBatches(dataclasses.replace(people, pictures=tuple(pictures)), settings, 1, seed=0)._shares
+    assert shares.tolist() == pytest.approx([1 / 8, 1 / 8, 3 / 8, 3 / 8])
+
+
 @pytest.mark.parametrize(
     ("kept", "rule"),
     [

@@ -120,6 +120,34 @@ def test_a_student_learns_on_with_another_activation(monkeypatch, people_rgb, tm
     assert set(activations(finished.network())) == {"Hardswish"}
 
 
+def test_a_student_learns_on_with_half_the_channels(monkeypatch, capsys, people_rgb, tmp_path):
+    first = ("--backbone", "yolox_nano", "--weights", "none", "--teacher", "none", "--out", tmp_path / "first")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, *SHORT, *first) == 0
+    again = ("--from", tmp_path / "first" / "student.pt", "--width-multiplier", "0.5", "--out", tmp_path / "again")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, *again, "--teacher", "none", *SHORT) == 0
+    finished = load_checkpoint(tmp_path / "again" / "student.pt")
+    assert finished.spec["width_multiplier"] == 0.5
+    assert finished.network().trunk.backbone.stem[0].out_channels == 8
+    wider = ("--from", tmp_path / "again" / "student.pt", "--width-multiplier", "1", "--out", tmp_path / "wider")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, *wider, "--teacher", "none", *SHORT) == 2
+    assert "width_multiplier must be at most the model's 0.5, got 1.0" in capsys.readouterr().err
+
+
+def test_views_are_drawn_as_told(monkeypatch, people_rgb, tmp_path):
+    told = ("--long-side", "480", "--scale", "0.5", "0.75", "--empty-weight", "3", "--emphasise", "people-rgb=1.7")
+    arguments = ("distil", people_rgb, "--teacher", "none", "--out", tmp_path / "out", *SHORT, *told)
+    assert run(monkeypatch, kestrel_train, *arguments) == 0
+    augment = load_checkpoint(tmp_path / "out" / "student.pt").settings["augment"]
+    assert (augment["default_long_side"], augment["scale_low"], augment["scale_high"]) == (480, 0.5, 0.75)
+    assert (augment["empty_weight"], augment["emphasis"]) == (3.0, {"people-rgb": 1.7})
+
+
+def test_a_model_that_cannot_be_narrowed_says_so(monkeypatch, capsys, people_rgb, shipped_model, tmp_path):
+    arguments = ("--from", shipped_model, "--width-multiplier", "0.5", "--teacher", "none", "--out", tmp_path / "out")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, *arguments, *SHORT) == 2
+    assert "width_multiplier must be left out with a model that cannot be narrowed" in capsys.readouterr().err
+
+
 def test_another_activation_of_layers_that_have_their_own_is_refused(
     monkeypatch, capsys, people_rgb, shipped_model, tmp_path
 ):
@@ -147,6 +175,11 @@ def test_a_model_of_the_other_modality_is_not_learnt_on(monkeypatch, capsys, shi
         (("--weights", "nowhere.pth"), "weights must be none, pip, hub or a file, got 'nowhere.pth'"),
         (("--batch-size", "0"), "Invalid value for '--batch-size'"),
         (("--wings",), "No such option: --wings"),
+        (("--scale", "1.5", "0.5"), "scale must be two positive numbers, the smaller one first, got (1.5, 0.5)"),
+        (("--empty-weight", "-1"), "empty_weight must be positive, got -1.0"),
+        (("--emphasise", "sea"), "emphasise must be SOURCE=FACTOR, got 'sea'; write one like tinyperson=1.7"),
+        (("--emphasise", "sea=0"), "sea must be positive, got 0.0"),
+        (("--emphasise", "sea=2"), "emphasise must be one of the sources people-rgb, got 'sea'"),
     ],
 )
 def test_bad_options_end_with_one_line_and_2(monkeypatch, capsys, people_rgb, tmp_path, command, options, line):
@@ -163,6 +196,8 @@ def test_bad_options_end_with_one_line_and_2(monkeypatch, capsys, people_rgb, tm
     ("options", "line"),
     [
         (("--stride", "5"), "stride must be 4 or 8, got 5"),
+        (("--width-multiplier", "0.5"), "width_multiplier must be 1 unless yolox_nano is used, got 0.5"),
+        (("--width-multiplier", "0"), "width_multiplier must be above 0 and at most 4, got 0.0"),
         (("--teacher", "no.pt", "--temperature", "0"), "temperature must be positive, got 0.0"),
         (("--soft", "0.5"), "--soft must be left out without --teacher, got 0.5; a loss (or its temper"),
         (("--extra-box", "1"), "--extra-box must be left out without --extra-teacher, got 1.0"),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from training.networks.hardswish import ScaledHardswish, fold_scale
+from training.networks.narrow import is_narrower, take_strongest
 from training.networks.reactivate import refit, replace_activations
 from training.networks.yolox import YoloxTrunk
 from training.networks.yolox_head import YoloxHead
@@ -14,9 +15,12 @@ def inherit(student: nn.Module, teacher: nn.Module, pictures: Callable[[], list[
     """Copy what fits; returns the number of tensors, 0 where the trunks differ.
 
     Both must normalise pictures alike, or the weights are worth little. Where the student has the teacher's whole
-    architecture but for the activation, all weights are copied, then refitted to the student's activation on
-    `pictures()`, batches (B, 3, H, W) as both read them.
+    architecture but for the activation, all weights are copied, and where it is only narrower, those of the strongest
+    channels; then they are refitted to the student on `pictures()`, batches (B, 3, H, W) as both read them.
     """
+    if is_narrower(student, teacher):
+        _refit_all(student, teacher, pictures(), take_strongest(student, teacher))
+        return len(student.state_dict())
     theirs = teacher.state_dict()
     ours = student.state_dict()
     fitting = {name for name, tensor in ours.items() if name in theirs and theirs[name].shape == tensor.shape}
@@ -31,13 +35,15 @@ def inherit(student: nn.Module, teacher: nn.Module, pictures: Callable[[], list[
     return len(chosen)
 
 
-def _refit_all(student: nn.Module, teacher: nn.Module, pictures: list[Tensor]) -> None:
+def _refit_all(
+    student: nn.Module, teacher: nn.Module, pictures: list[Tensor], channels: dict[str, list[int]] | None = None
+) -> None:
     layers = [name for name, module in student.named_modules() if isinstance(module, nn.Conv2d)]
     trunk, head = student.get_submodule("trunk"), student.get_submodule("head")
     scaled = isinstance(trunk, YoloxTrunk) and isinstance(head, YoloxHead) and "Hardswish" in activations(student)
     if scaled:
         replace_activations(student, (nn.Hardswish,), ScaledHardswish)
-    refit(student, teacher, layers, pictures)
+    refit(student, teacher, layers, pictures, channels)
     if scaled:
         assert isinstance(trunk, YoloxTrunk)
         assert isinstance(head, YoloxHead)
@@ -45,7 +51,7 @@ def _refit_all(student: nn.Module, teacher: nn.Module, pictures: list[Tensor]) -
 
 
 def inherit_all(student: nn.Module, teacher: nn.Module, pictures: Callable[[], list[Tensor]]) -> None:
-    """As `inherit`, for two networks of one architecture, the activation apart."""
+    """As `inherit`, for two networks of one architecture, the activation and the width apart."""
     copied = inherit(student, teacher, pictures)
     assert copied == len(student.state_dict()), "only networks of one architecture come here"
 

@@ -6,7 +6,7 @@ says there before its activation, over real pictures (the layer-wise reconstruct
 prune with it). Errors of earlier layers are corrected by later ones. What remains is left to training.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -43,18 +43,25 @@ class _ReachedError(Exception):
 
 
 @torch.no_grad()
-def refit(new: nn.Module, old: nn.Module, layers: list[str], batches: list[Tensor]) -> dict[str, float]:
+def refit(
+    new: nn.Module,
+    old: nn.Module,
+    layers: list[str],
+    batches: list[Tensor],
+    channels: Mapping[str, list[int]] | None = None,
+) -> dict[str, float]:
     """Refit the convolutions `layers` of `new` in place; `old` has the same ones with other activations behind them.
 
-    `batches` are inputs (B, 3, H, W) of both. Returns for every layer the median over its channels of the share of
-    variance that could not be fitted.
+    `batches` are inputs (B, 3, H, W) of both. `channels` tells, where `new` is narrower, which of the old outputs of
+    each layer it has. Returns for every layer the median over its channels of the share of variance that could not be
+    fitted.
 
     Raises:
         InvalidValueError: a layer is neither depthwise nor a plain convolution.
     """
     old.eval()
     new.eval()
-    wanted = [_outputs_of(old, layers, images) for images in batches]
+    wanted = [_outputs_of(old, layers, images, channels or {}) for images in batches]
     left: dict[str, float] = {}
     for name in _in_order(new, layers, batches[0][:1]):
         layer = new.get_submodule(name)
@@ -130,9 +137,11 @@ def _in_order(network: nn.Module, layers: list[str], images: Tensor) -> list[str
     return order
 
 
-def _outputs_of(network: nn.Module, layers: list[str], images: Tensor) -> dict[str, Tensor]:
+def _outputs_of(
+    network: nn.Module, layers: list[str], images: Tensor, channels: Mapping[str, list[int]]
+) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    with _watching(network, layers, lambda name, y: found.update({name: y})):
+    with _watching(network, layers, lambda name, y: found.update({name: y[:, channels[name]] if channels else y})):
         network(images)
     return found
 

@@ -12,6 +12,8 @@ from training.networks.dense import DenseHead, Predictions, Pyramid
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
 
+MOST_WIDTH = 4.0  # times YOLOX-nano's channels; no student is as wide, and a file's word is not trusted with memory
+
 
 @dataclass(frozen=True, slots=True)
 class StudentSpec:
@@ -29,6 +31,7 @@ class StudentSpec:
     std: tuple[float, float, float] = PIP_STD
     head: str = "dense"  # dense: a pyramid and towers that start untrained; yolox: YOLOX-nano's own (yolox_head.py)
     activation: str = "silu"  # of the YOLOX trunk and head: silu | hardswish | relu
+    width_multiplier: float = 1.0  # of the YOLOX trunk's and head's channels
 
     def __post_init__(self) -> None:
         if self.head not in ("dense", "yolox"):
@@ -39,13 +42,19 @@ class StudentSpec:
             raise InvalidValueError("stride", "4 or 8", self.stride)
         if self.coarsest not in (16, 32):
             raise InvalidValueError("coarsest", "16 or 32", self.coarsest)
+        if not 0 < self.width_multiplier <= MOST_WIDTH:
+            raise InvalidValueError("width_multiplier", f"above 0 and at most {MOST_WIDTH:g}", self.width_multiplier)
+        if self.width_multiplier != 1 and self.backbone != yolox.BACKBONE:
+            raise InvalidValueError("width_multiplier", f"1 unless {yolox.BACKBONE} is used", self.width_multiplier)
 
     def trunk(self) -> TrunkSpec:
         """The trunk that this student stands on."""
         # YOLOX has fused what is coarser into its map at stride 8 already.
         deepest = 8 if self.backbone == yolox.BACKBONE and self.head == "dense" else self.coarsest
         strides = tuple(s for s in (4, 8, 16, 32) if self.stride <= s <= deepest)
-        return TrunkSpec(self.backbone, strides, self.mean, self.std, self.frozen_stages, self.activation)
+        return TrunkSpec(
+            self.backbone, strides, self.mean, self.std, self.frozen_stages, self.activation, self.width_multiplier
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint stores it."""
@@ -76,7 +85,7 @@ class Student(nn.Module):
         self.head: DenseHead | yolox_head.YoloxHead
         if spec.head == "yolox":
             self.pyramid = None
-            self.head = yolox_head.YoloxHead(self.trunk.channels[0], spec.activation)
+            self.head = yolox_head.YoloxHead(self.trunk.channels[0], spec.activation, spec.width_multiplier)
         else:
             self.pyramid = Pyramid(self.trunk.channels, spec.width)
             self.head = DenseHead(spec.width, spec.stride, spec.class_depth, spec.box_depth)

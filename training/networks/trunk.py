@@ -47,6 +47,7 @@ class TrunkSpec:
     std: RGB = PIP_STD
     frozen_stages: int = 0  # stem and first stages that keep their pre-trained weights
     activation: str = "silu"  # of YOLOX-nano: silu | hardswish | relu; timm's backbones have their own
+    width_multiplier: float = 1.0  # of YOLOX-nano's channels; timm's backbones have names for their widths
 
 
 class Normalize(nn.Module):

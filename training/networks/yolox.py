@@ -23,6 +23,11 @@ STAGES = ("stem", "dark2", "dark3", "dark4", "dark5")  # as TrunkSpec.frozen_sta
 CHANNELS = {4: 32, 8: 64, 16: 64, 32: 128}
 
 
+def narrowed(channels: int, width_multiplier: float) -> int:
+    """Channels of a narrower network, in eights (width multiplier: MobileNet, arXiv 1704.04861)."""
+    return max(8, 8 * round(channels * width_multiplier / 8))
+
+
 def unit(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Convolution and activation."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups), nn.SiLU())
@@ -77,18 +82,21 @@ class _SpatialPyramid(nn.Module):
 class _Backbone(nn.Module):
     """Convolutions are created in the order in which the released file lists them."""
 
-    def __init__(self) -> None:
+    def __init__(self, width_multiplier: float) -> None:
         super().__init__()
+        c16, c32, c64, c128, c256 = (narrowed(c, width_multiplier) for c in (16, 32, 64, 128, 256))
         # Space-to-depth and a 3x3 convolution are one 6x6 convolution of stride 2.
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 6, 2, 2), nn.SiLU())
-        self.dark2 = nn.Sequential(separable(16, 32, 2), CrossStage(32, 32, 1))
-        self.dark3 = nn.Sequential(separable(32, 64, 2), CrossStage(64, 64, 3))
-        self.dark4 = nn.Sequential(separable(64, 128, 2), CrossStage(128, 128, 3))
-        self.dark5 = nn.Sequential(separable(128, 256, 2), _SpatialPyramid(256), CrossStage(256, 256, 1, False))
-        self.lateral = unit(256, 128)
-        self.fuse16 = CrossStage(256, 128, 1, False)
-        self.reduce = unit(128, 64)
-        self.fuse8 = CrossStage(128, 64, 1, False)
+        self.stem = nn.Sequential(nn.Conv2d(3, c16, 6, 2, 2), nn.SiLU())
+        self.dark2 = nn.Sequential(separable(c16, c32, 2), CrossStage(c32, c32, 1))
+        self.dark3 = nn.Sequential(separable(c32, c64, 2), CrossStage(c64, c64, 3))
+        self.dark4 = nn.Sequential(separable(c64, c128, 2), CrossStage(c128, c128, 3))
+        self.dark5 = nn.Sequential(
+            separable(c128, c256, 2), _SpatialPyramid(c256), CrossStage(c256, c256, 1, shortcut=False)
+        )
+        self.lateral = unit(c256, c128)
+        self.fuse16 = CrossStage(c256, c128, 1, shortcut=False)
+        self.reduce = unit(c128, c64)
+        self.fuse8 = CrossStage(c128, c64, 1, shortcut=False)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         fine = self.dark2(self.stem(images))  # (B, 32, H/4, W/4)
@@ -113,8 +121,8 @@ class YoloxTrunk(nn.Module):
         if any(s not in CHANNELS for s in spec.strides):
             raise InvalidValueError("strides", f"among {sorted(CHANNELS)}", spec.strides)
         self.spec = spec
-        self.backbone = _Backbone()
-        self.channels = tuple(CHANNELS[s] for s in spec.strides)
+        self.backbone = _Backbone(spec.width_multiplier)
+        self.channels = tuple(narrowed(CHANNELS[s], spec.width_multiplier) for s in spec.strides)
         self.normalize = Normalize(spec.mean, spec.std)
         activate(self.backbone, spec.activation)
         use_fast_depthwise(self.backbone)

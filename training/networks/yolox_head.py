@@ -16,7 +16,7 @@ from torch.nn import functional
 from training.networks.dense import PRIOR, Predictions
 from training.networks.depthwise import use_fast_depthwise
 from training.networks.reactivate import activate
-from training.networks.yolox import CrossStage, separable, unit
+from training.networks.yolox import CrossStage, narrowed, separable, unit
 
 STRIDE = 4  # of the predictions
 LEVELS = {8: 64, 16: 128, 32: 256}  # stride -> channels after the bottom-up path
@@ -26,13 +26,17 @@ WIDTH = 64  # of the towers
 class BottomUp(nn.Module):
     """The second half of the path-aggregating pyramid; modules are created in the order of the released file."""
 
-    def __init__(self) -> None:
+    def __init__(self, width_multiplier: float) -> None:
         super().__init__()
-        self.down16, self.fuse16 = separable(64, 64, 2), CrossStage(128, 128, 1, False)
-        self.down32, self.fuse32 = separable(128, 128, 2), CrossStage(256, 256, 1, False)
+        c64, c128, c256 = (narrowed(c, width_multiplier) for c in LEVELS.values())
+        self.down16, self.fuse16 = separable(c64, c64, 2), CrossStage(c128, c128, 1, shortcut=False)
+        self.down32, self.fuse32 = separable(c128, c128, 2), CrossStage(c256, c256, 1, shortcut=False)
 
     def forward(self, at8: Tensor, at16: Tensor, at32: Tensor) -> list[Tensor]:
-        """(B, 64, H/8, W/8), (B, 64, H/16, W/16), (B, 128, H/32, W/32) -> 64, 128 and 256 channels at the same."""
+        """(B, 64, H/8, W/8), (B, 64, H/16, W/16), (B, 128, H/32, W/32) -> 64, 128 and 256 channels at the same.
+
+        Channels are given at full width throughout.
+        """
         wide16 = self.fuse16(torch.cat((self.down16(at8), at16), 1))  # (B, 128, H/16, W/16)
         wide32 = self.fuse32(torch.cat((self.down32(wide16), at32), 1))  # (B, 256, H/32, W/32)
         return [at8, wide16, wide32]
@@ -41,14 +45,14 @@ class BottomUp(nn.Module):
 class Level(nn.Module):
     """One level's towers for the class and for the box, and what they say of each cell of stride 4."""
 
-    def __init__(self, channels: int, stride: int) -> None:
+    def __init__(self, channels: int, stride: int, width: int) -> None:
         super().__init__()
         self.stride, cells = stride, (stride // STRIDE) ** 2
-        self.stem = unit(channels, WIDTH)
-        self.classes = nn.Sequential(separable(WIDTH, WIDTH), separable(WIDTH, WIDTH))
-        self.boxes = nn.Sequential(separable(WIDTH, WIDTH), separable(WIDTH, WIDTH))
-        self.classify, self.objects = nn.Conv2d(WIDTH, cells, 1), nn.Conv2d(WIDTH, cells, 1)
-        self.distances = nn.Conv2d(WIDTH, 4 * cells, 1)
+        self.stem = unit(channels, width)
+        self.classes = nn.Sequential(separable(width, width), separable(width, width))
+        self.boxes = nn.Sequential(separable(width, width), separable(width, width))
+        self.classify, self.objects = nn.Conv2d(width, cells, 1), nn.Conv2d(width, cells, 1)
+        self.distances = nn.Conv2d(width, 4 * cells, 1)
 
     def forward(self, features: Tensor, fine: Tensor | None) -> Predictions:
         """(B, C, H/s, W/s) -> predictions at stride 4; `fine` (B, 64, H/s, W/s) joins before the first activation."""
@@ -74,12 +78,15 @@ class Level(nn.Module):
 class YoloxHead(nn.Module):
     """Feature maps of the YOLOX trunk at strides 4, 8, 16 and 32 -> predictions at stride 4."""
 
-    def __init__(self, fine_channels: int, activation: str) -> None:
+    def __init__(self, fine_channels: int, activation: str, width_multiplier: float = 1.0) -> None:
         super().__init__()
-        self.bottom_up = BottomUp()
-        self.levels = nn.ModuleList(Level(channels, stride) for stride, channels in LEVELS.items())
+        self.bottom_up = BottomUp(width_multiplier)
+        width = narrowed(WIDTH, width_multiplier)
+        self.levels = nn.ModuleList(
+            Level(narrowed(channels, width_multiplier), stride, width) for stride, channels in LEVELS.items()
+        )
         self.fine = nn.Conv2d(
-            fine_channels, WIDTH, 2, 2
+            fine_channels, width, 2, 2
         )  # what the trunk knew at stride 4; counts for nothing at first
         nn.init.zeros_(self.fine.weight)
         nn.init.zeros_(self.fine.bias)  # type: ignore[arg-type]
