@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge.contract import ModelMetadata
+from training.history import told
 
 NOT_FOR = (
     "Deciding alone about anyone's safety, liberty or life: it misses people, and it sees people where there are none.",
@@ -178,17 +179,15 @@ def _failures(name: str, metadata: ModelMetadata) -> tuple[str, ...]:
 
 
 def _reproduce(metadata: ModelMetadata, file_name: str) -> str:
-    train = metadata.settings.get("train", {})
-    taught = metadata.settings.get("teacher")
-    learnt = f"distilled from the teacher `{taught}`" if taught else "learnt from labels alone"
-    told = (
-        f"A student {learnt}, {metadata.settings.get('step', '?')} steps of "
-        f"{train.get('batch_size', '?')} crops, seed {train.get('seed', '?')}, at commit `{metadata.commit}`. "
-        "These are the settings of the run's last start; where it was resumed, earlier steps may have had others. "
-        "All settings are in the file's metadata: `kestrel models FILE`."
-    )
+    parts = [
+        f"Exported at commit `{metadata.commit}`. All settings are in the file's metadata: `kestrel models FILE`. "
+        "What the student learnt from:",
+        _bullets(told(metadata.settings)),
+    ]
     commands = [f"kestrel-train evaluate {file_name} {name} --report report/" for name in metadata.metrics]
-    return told + (f"\n\n```bash\n{chr(10).join(commands)}\n```" if commands else "")
+    if commands:
+        parts.append(f"```bash\n{chr(10).join(commands)}\n```")
+    return "\n\n".join(parts)
 
 
 def _bullets(lines: Sequence[str]) -> str:

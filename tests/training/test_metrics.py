@@ -3,7 +3,7 @@ import json
 import pytest
 
 from edge.errors import ProcessingError
-from training.history import entries, told, with_start
+from training.history import entries, taken_over, told, with_start
 from training.metrics import append_metrics, forget_after
 
 LINES = '{"step": 2, "total": 1.0}\n{"step": 4, "total": 0.5}\n'
@@ -60,3 +60,16 @@ def test_a_checkpoint_from_before_histories_were_kept_has_one_chapter():
         "seed ?.",
     )
     assert with_start(old, {"teacher": None}, 7)["history"][0]["teacher"] == "t"
+
+
+def test_a_run_that_learns_on_goes_on_with_the_history_of_its_model():
+    model = {**with_start(None, {"dataset": "a"}, 0), "step": 7, "seconds": 2.0}
+    first = with_start(taken_over(model), {"dataset": "b"}, 0)
+    again = with_start(first, {"dataset": "c"}, 3)  # resumed, with other data
+    assert [(entry["from_step"], entry["dataset"]) for entry in entries(again)] == [(0, "a"), (7, "b"), (10, "c")]
+    assert again["before"] == {"step": 7, "seconds": 2.0}
+    assert [line.partition(":")[0] for line in told({**again, "step": 12})] == [
+        "Steps 0 to 7",
+        "Steps 7 to 10",
+        "Steps 10 to 12",
+    ]
