@@ -23,7 +23,8 @@ def is_narrower(narrow: nn.Module, wide: nn.Module) -> bool:
         return False
     layers = _convolutions(narrow)
     plain = len(ours) == 2 * len(layers) and all(layer.bias is not None for layer in layers.values())
-    return plain and all(t.shape <= theirs[name].shape for name, t in ours.items())
+    sides = [side for name, t in ours.items() for side in zip(t.shape, theirs[name].shape, strict=True)]
+    return plain and all(here <= there for here, there in sides)
 
 
 def take_strongest(narrow: nn.Module, wide: nn.Module) -> dict[str, list[int]]:
