@@ -15,6 +15,8 @@ from edge.records import Frame, SizeWH
 from edge.sources.source import Source
 from edge.view import Look, View, WholeView
 
+DECODED_AHEAD = 1  # frames that wait; the decoder has another in hand, and one waits here until a core is free
+
 
 @dataclass(frozen=True, slots=True)
 class Looked:
@@ -26,35 +28,27 @@ class Looked:
 
 
 class SeparateCores:
-    """A view of whole frames for several threads, each on one core: they share a network, loaded at the first look."""
+    """A view of whole frames for several threads, each on one core; they share a network."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
-        self._loading = threading.Lock()
-        self._on_one_core: Recognizer | None = None
         self._own = threading.local()
 
     @property
     def at_once(self) -> int:
         """How many frames to look at at once."""
-        return self._recognizer.threads
+        return self._recognizer.frames_at_once
 
     def look(self, frame: Frame) -> Look:
         """Find the pedestrians of one frame."""
         view: WholeView | None = getattr(self._own, "view", None)
         if view is None:
-            view = self._own.view = WholeView(self._loaded().for_another_thread())
+            view = self._own.view = WholeView(self._recognizer.for_another_thread())
         return view.look(frame)
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The network's input where it is the same for all frames."""
         return WholeView(self._recognizer).input_wh(frame_wh)
-
-    def _loaded(self) -> Recognizer:
-        with self._loading:
-            if self._on_one_core is None:
-                self._on_one_core = self._recognizer.on_one_core()
-            return self._on_one_core
 
 
 def looked_at(

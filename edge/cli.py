@@ -61,7 +61,7 @@ def demo(
     from edge.recognizer import RecognizerSettings
 
     with stop_on_signals() as stop:
-        run_demo(out, precision.value, RecognizerSettings(threads), stop)
+        run_demo(out, precision.value, RecognizerSettings(threads, frame_per_core=True), stop)
 
 
 @app.command(short_help="Measure how fast it is on this machine.")

@@ -188,7 +188,6 @@ def watch(
         from edge.verdict import VerdictOptions
         from edge.watch import Selection
 
-        settings = RecognizerSettings(threads, threshold, size_wh, provider)
         request = WatchRequest(
             sources=tuple(uris),
             outputs=OutputOptions(
@@ -213,6 +212,7 @@ def watch(
             resume=resume,
             show=show,
         )
+        settings = RecognizerSettings(threads, threshold, size_wh, provider, request.frame_per_core)
         network = shared_of(http, http_token_file, mqtt, mqtt_id, mqtt_login_file, mqtt_tls, mqtt_ca)
         with open_shared(network, several=len(uris) > 1) as shared:
             with request.supervisor.starting("loading the model"):

@@ -135,13 +135,15 @@ def _load(content: bytes, model_file: Path, options: ort.SessionOptions, provide
     providers = [provider] if provider == PROCESSOR else [provider, PROCESSOR]  # for the few nodes that it lacks
     try:
         # enable_fallback: else a failure, now or in flight, moves all the work to the processor
-        return ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
+        session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's errors share no base class of their own
         if provider != PROCESSOR:
             raise UnusableInputError(
                 f"provider {provider} cannot run this model here: {_first_line(error)}; try --provider cpu"
             ) from None
         raise ModelError(f"{model_file} must be an ONNX model: {_first_line(error)}") from None
+    session._model_bytes = None  # the whole file, which it would keep for a fallback
+    return session
 
 
 def _refuse_fallback(session: ort.InferenceSession, provider: str) -> None:

@@ -27,7 +27,7 @@ PICTURES = "annotated"
 STDOUT = Path("-")
 _STAMP = re.compile(r"-\d{8}T\d{6}Z(-\d+)?$")
 _WILDCARDS = frozenset("*?[")
-_VIDEO_QUEUE = QueueRule(live=False, capacity=2, images=True)
+_VIDEO_QUEUE = QueueRule(live=False, capacity=1, images=True)
 _LIVE_LINES = QueueRule(live=True, capacity=1000, images=False)
 _LIVE_PICTURES = QueueRule(live=True, capacity=8, images=True)
 LIVE_FSYNC_S = 1.0  # with a record a second, a power cut so loses at most two

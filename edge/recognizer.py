@@ -8,7 +8,6 @@ are brought to frame pixels and freed of duplicates.
 """
 
 import copy
-import dataclasses
 import hashlib
 import os
 import time
@@ -43,6 +42,7 @@ class RecognizerSettings:
     threshold: float | None = None  # drop detections with a lower score
     input_wh: SizeWH | None = None  # the exact network input
     provider: str | None = None  # what computes; None: the processor
+    frame_per_core: bool = False  # each looks at a frame of its own, as suits recordings; else all share one
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -86,10 +86,11 @@ class Recognizer:
         settings = settings or RecognizerSettings()
         content = _read(model_file)
         outline = read_outline(content, str(model_file))
-        self._file, self._settings = model_file, settings
-        self.threads = settings.threads or usable_threads()
         self.metadata = ModelMetadata.from_props(outline.metadata, file=str(model_file))
-        self._network = Network(content, model_file, self.metadata, outline, self.threads, settings.provider)
+        self.threads = settings.threads or usable_threads()
+        self.frames_at_once = self.threads if settings.frame_per_core and not self.remembers else 1
+        threads = self.threads // self.frames_at_once  # of one look
+        self._network = Network(content, model_file, self.metadata, outline, threads, settings.provider)
         self.info = ModelInfo(
             name=self.metadata.name,
             version=self.metadata.version,
@@ -108,16 +109,12 @@ class Recognizer:
             self._ask = SecondLook(self._network.run, self.metadata).run
         self._buffer: NetworkInput | None = None
         self._closer_buffer: NetworkInput | None = None
-        self._palette_reader = PaletteReader() if self.metadata.modality == "thermal" else None
+        self._palette_reader = PaletteReader() if self.remembers else None
 
     @property
     def remembers(self) -> bool:
         """Whether what it says of a frame may depend on the frames before it: the palette of false colours is kept."""
-        return self._palette_reader is not None
-
-    def on_one_core(self) -> "Recognizer":
-        """The same model once more, loaded for one core."""
-        return Recognizer(self._file, dataclasses.replace(self._settings, threads=1))
+        return self.metadata.modality == "thermal"
 
     def for_another_thread(self) -> "Recognizer":
         """The same loaded network, with buffers of its own: ONNX Runtime takes calls from several threads at once."""

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, Literal, TextIO
 
 from edge import outputs
+from edge.at_once import DECODED_AHEAD
 from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError, UnusableInputError
 from edge.interruption import Stop
 from edge.outputs import SUMMARY, OutputOptions
@@ -47,6 +48,11 @@ class WatchRequest:
     show: bool = False
     shared: SharedOutputs | None = None  # page and messages, where they are open
     supervisor: Supervisor = field(default_factory=Supervisor)  # systemd, where it started us
+
+    @property
+    def frame_per_core(self) -> bool:
+        """Whether each core may look at a frame of its own: a recording has the next one ready."""
+        return self.view.plain and not any(is_live(uri) for uri in self.sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ def watch_one(
             stack.enter_context(sink)
         if turn is not None:
             view, sinks = SharedView(view, turn), [LabelledSink(sink, source.info.uri) for sink in sinks]
-        frames_of = source if source.info.live else stack.enter_context(ReadAhead(source))
+        frames_of = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
         return watch(frames_of, recognizer, sinks, request.selection, stop, notes, view, Judge(rule))
 
 

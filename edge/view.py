@@ -101,7 +101,7 @@ def open_view(recognizer: Recognizer, settings: ViewSettings, info: SourceInfo) 
     from edge.tiling import Spreading, TiledView
 
     if settings.plain:
-        several = not info.live and recognizer.threads > 1 and not recognizer.remembers
+        several = not info.live and recognizer.frames_at_once > 1
         return SeparateCores(recognizer) if several else WholeView(recognizer)
     budget_ms = settings.budget_ms or (1000 / (info.fps or ASSUMED_FPS) if info.live or settings.follow_load else None)
     if settings.tiles == "all":

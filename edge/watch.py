@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 
 from edge.at_once import looked_at
 from edge.errors import BrokenStreamError, InvalidValueError, KestrelError, OutputClosedError
@@ -64,7 +64,7 @@ def watch(
     try:
         publish(sinks, header)
         said = len(source.warnings)
-        with closing(looked_at(chain(first_frames, frames), source, view, selection.takes)) as looking:
+        with closing(looked_at(handed_on(first_frames, frames), source, view, selection.takes)) as looking:
             for looked in looking:
                 if stop.requested:
                     break
@@ -100,6 +100,13 @@ def first_look(frames: Iterator[Frame], at_most: int) -> list[Frame]:
         if frame.image is not None and look_of(frame.image) != "blank":
             break
     return seen
+
+
+def handed_on(seen: list[Frame], frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Those that were seen, and let go of, then the rest."""
+    while seen:
+        yield seen.pop(0)
+    yield from frames
 
 
 def publish(sinks: Iterable[Sink], record: Record, frame: Frame | None = None) -> None:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def bench(
     """
     from edge.bench.figures import in_words
 
-    recognizer = Recognizer(model_file, settings)
+    recognizer = Recognizer(model_file, replace(settings, frame_per_core=request.frame_per_core))
     notes = rounding_note(settings.input_wh, recognizer.exact_input_wh)
     report = run_bench(request, recognizer, model_file, stop, notes)
     for warning in report.warnings:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.at_once import DECODED_AHEAD
 from edge.bench.encoder import EncodingSink
 from edge.bench.feed import EndlessSource
 from edge.bench.figures import BenchReport, Subject
@@ -21,6 +22,7 @@ from edge.recognizer import Recognizer
 from edge.records import SizeWH
 from edge.sinks import JsonLinesSink, Sink
 from edge.sinks.queued import Deadline, QueuedSink, QueueRule
+from edge.sources import is_live
 from edge.sources.ahead import ReadAhead
 from edge.view import ViewSettings, open_view
 from edge.watch import Selection, watch
@@ -28,7 +30,7 @@ from edge.watch import Selection, watch
 _WARM_UP_S = 1.0
 _WARM_UP_SHARE = 0.2  # of a short run
 _MOST_SECONDS = 7 * 86_400.0
-_ENCODER_QUEUE = QueueRule(live=False, capacity=2, images=True)  # as `kestrel watch` has it
+_ENCODER_QUEUE = QueueRule(live=False, capacity=1, images=True)  # as `kestrel watch` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class BenchRequest:
     def __post_init__(self) -> None:
         if not 0.0 < self.seconds <= _MOST_SECONDS:
             raise InvalidValueError("seconds", f"above 0 and at most {_MOST_SECONDS:.0f}", self.seconds)
+
+    @property
+    def frame_per_core(self) -> bool:
+        """As `kestrel watch` looks at a recording; made frames come one by one, for the time of one recognition."""
+        return self.source is not None and not is_live(self.source)
 
     @property
     def warm_up_s(self) -> float:
@@ -65,9 +72,8 @@ def run_bench(
         if request.video:
             encoding = EncodingSink(scratch, source.info, meter)
             sinks.append(stack.enter_context(QueuedSink("encoder", lambda: encoding, _ENCODER_QUEUE, Deadline(None))))
-        frames = source if source.info.live else stack.enter_context(ReadAhead(source))
-        # A recording is looked at as `kestrel watch` does it; made frames one by one, for the time of one recognition.
-        view = None if request.source is None else open_view(recognizer, ViewSettings(), source.info)
+        frames = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
+        view = open_view(recognizer, ViewSettings(), source.info)
         summary = watch(frames, recognizer, sinks, Selection(), stop, notes, view)
         return meter.report(describe(recognizer, model_file, source.info.size_wh), source.info, summary.warnings)
 

@@ -47,7 +47,10 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class QueueRule:
-    """How a sink is queued: `capacity` frames wait at most; without `images` the sink needs none and none are kept."""
+    """How a sink is queued: `capacity` frames wait at most; without `images` the sink needs none and none are kept.
+
+    Of a recording, the frame that the sink is busy with is one of them.
+    """
 
     live: bool
     capacity: int
@@ -149,7 +152,8 @@ class QueuedSink(Sink):
                 self._told = True
                 raise self._failure
             if not self._rule.live:
-                self._wait_until(lambda: len(self._items) < self._rule.capacity)
+                if item.is_frame:
+                    self._wait_until(lambda: len(self._items) + self._busy < self._rule.capacity)
             elif len(self._items) >= self._rule.capacity and not self._make_room(item):
                 return
             self._items.append(item)

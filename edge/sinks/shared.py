@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.sinks.address import Address
 from edge.sinks.board import SinkState
-from edge.sinks.http import HttpSink
-from edge.sinks.http_server import HttpServer
-from edge.sinks.mqtt import MqttConnection, MqttOptions, MqttSink
 from edge.sinks.sink import Sink
+
+if TYPE_CHECKING:  # a server and TLS are 6 MB: whoever wants neither is spared them
+    from edge.sinks.http_server import HttpServer
+    from edge.sinks.mqtt import MqttConnection, MqttOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +22,27 @@ class SharedOptions:
 
     http: Address | None = None
     http_token_file: Path | None = None
-    mqtt: MqttOptions | None = None
+    mqtt: "MqttOptions | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class SharedOutputs:
     """The open ones."""
 
-    http: HttpServer | None = None
-    mqtt: MqttConnection | None = None
+    http: "HttpServer | None" = None
+    mqtt: "MqttConnection | None" = None
     several: bool = False  # sources: then each has a topic of its own
 
     def sinks(self, source: str, others: Callable[[], Sequence[SinkState]]) -> list[Sink]:
         """One source's part of them; `others` is asked how its other outputs do."""
         sinks: list[Sink] = []
         if self.http is not None:
+            from edge.sinks.http import HttpSink
+
             sinks.append(HttpSink(self.http, source, others))
         if self.mqtt is not None:
+            from edge.sinks.mqtt import MqttSink
+
             sinks.append(MqttSink(self.mqtt, source if self.several else None))
         return sinks
 
@@ -51,9 +57,13 @@ def open_shared(options: SharedOptions, *, several: bool = False) -> Iterator[Sh
     with ExitStack() as stack:
         http = mqtt = None
         if options.http is not None:
+            from edge.sinks.http_server import HttpServer
+
             http = stack.enter_context(HttpServer(options.http, options.http_token_file))
             place = Address(options.http.host, http.port)
             print(f"page: http://{place}/", file=sys.stderr, flush=True)  # standard output may be for records
         if options.mqtt is not None:
+            from edge.sinks.mqtt import MqttConnection
+
             mqtt = stack.enter_context(MqttConnection(options.mqtt))
         yield SharedOutputs(http, mqtt, several)

@@ -75,50 +75,24 @@ class VideoSink(Sink):
         """Draw and append the frame of a frame record."""
         if isinstance(record, FrameRecord) and frame is not None:
             self._last = record
-            self._append(frame, self._draw(frame, record))
+            self.append(frame, self.draw(frame, record))
 
     def skip(self, frame: Frame) -> None:
         """Append a frame that was not recognised, with the boxes of the last record."""
         if frame.signal != "ok":
             lost = FrameRecord(frame.seq, frame.signal, "unknown", None, (), None, None, time_s=frame.time_s)
-            image = self._draw(frame, lost)
+            image = self.draw(frame, lost)
         elif self._last is not None:
-            image = self._draw(frame, replace(self._last, seq=frame.seq, time_s=frame.time_s))
+            image = self.draw(frame, replace(self._last, seq=frame.seq, time_s=frame.time_s))
         else:
             image = self._canvas(frame)
-        self._append(frame, image)
+        self.append(frame, image)
 
-    def close(self) -> None:
-        """Finish the file, so that it can be sought in; a video without a single frame is removed."""
-        container, self._container = self._container, None
-        if container is None:
-            return
-        try:
-            if self._last_pts is not None:
-                self._mux(container, None)
-            container.close()
-            if self._last_pts is None:
-                self._path.unlink(missing_ok=True)
-        except (OSError, av.error.FFmpegError) as error:
-            raise broken_off(self._path, error) from None
-
-    def _draw(self, frame: Frame, record: FrameRecord) -> Image:
+    def draw(self, frame: Frame, record: FrameRecord) -> Image:
         """The frame with its boxes; the next one is drawn over it."""
         return draw(self._canvas(frame), record, into=self._drawn)
 
-    def _canvas(self, frame: Frame) -> Image:
-        """The frame at the video's size; grey where there is no picture, like the screen of a lost link."""
-        width, height = self._size_wh.width, self._size_wh.height
-        if frame.image is None:
-            return np.full((height, width, 3), 40, np.uint8)
-        if frame.image.shape[:2] == (height, width):
-            return frame.image
-        note = f"the size of the source changes on the way; the annotated video stays {self._size_wh}"
-        if note not in self.warnings:
-            self.warnings.append(note)
-        return np.asarray(cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-    def _append(self, frame: Frame, image: Image) -> None:
+    def append(self, frame: Frame, image: Image) -> None:
         """Encode one picture at its own time.
 
         Raises:
@@ -137,6 +111,32 @@ class VideoSink(Sink):
         except (OSError, av.error.FFmpegError) as error:
             self._give_up()
             raise broken_off(self._path, error) from None
+
+    def close(self) -> None:
+        """Finish the file, so that it can be sought in; a video without a single frame is removed."""
+        container, self._container = self._container, None
+        if container is None:
+            return
+        try:
+            if self._last_pts is not None:
+                self._mux(container, None)
+            container.close()
+            if self._last_pts is None:
+                self._path.unlink(missing_ok=True)
+        except (OSError, av.error.FFmpegError) as error:
+            raise broken_off(self._path, error) from None
+
+    def _canvas(self, frame: Frame) -> Image:
+        """The frame at the video's size; grey where there is no picture, like the screen of a lost link."""
+        width, height = self._size_wh.width, self._size_wh.height
+        if frame.image is None:
+            return np.full((height, width, 3), 40, np.uint8)
+        if frame.image.shape[:2] == (height, width):
+            return frame.image
+        note = f"the size of the source changes on the way; the annotated video stays {self._size_wh}"
+        if note not in self.warnings:
+            self.warnings.append(note)
+        return np.asarray(cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _encodable(self, image: Image, pts: int) -> av.VideoFrame:
         """The picture in 4:2:0 (BT.601, as OpenCV converts), padded to even sides."""

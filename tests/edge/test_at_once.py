@@ -22,7 +22,7 @@ FILM = SourceInfo("film.mp4", None, 30.0, FRAMES, live=False)
 @pytest.fixture(scope="module")
 def recognizer(tmp_path_factory) -> Recognizer:
     model = write_spot_model(tmp_path_factory.mktemp("models") / "spots.onnx", modality="rgb")
-    return Recognizer(model, RecognizerSettings(threads=2))
+    return Recognizer(model, RecognizerSettings(threads=2, frame_per_core=True))
 
 
 class Film(Source):
@@ -109,7 +109,8 @@ def test_only_recordings_are_looked_at_several_frames_at_once(recognizer, tmp_pa
     assert isinstance(open_view(recognizer, plain, FILM), SeparateCores)
     assert isinstance(open_view(recognizer, plain, dataclasses.replace(FILM, live=True)), WholeView)
     file = write_spot_model(tmp_path / "spots.onnx", modality="rgb")
-    assert isinstance(open_view(Recognizer(file, RecognizerSettings(threads=1)), plain, FILM), WholeView)
-    thermal = Recognizer(write_spot_model(tmp_path / "t.onnx"), RecognizerSettings(threads=2))
+    for settings in (RecognizerSettings(threads=1, frame_per_core=True), RecognizerSettings(threads=2)):
+        assert isinstance(open_view(Recognizer(file, settings), plain, FILM), WholeView)
+    thermal = Recognizer(write_spot_model(tmp_path / "t.onnx"), RecognizerSettings(threads=2, frame_per_core=True))
     assert thermal.remembers  # the palette of the frame before
     assert isinstance(open_view(thermal, plain, FILM), WholeView)
