@@ -84,6 +84,23 @@ def test_a_recording_waits_and_loses_nothing() -> None:
     assert sink.dropped == 0
 
 
+def test_a_frame_of_a_recording_waits_for_the_one_before_it_and_events_do_not() -> None:
+    gate = Gate(is_open=False)
+    sink = queued(gate, QueueRule(live=False, capacity=1, images=True), None)
+    sink.write(seen(0), frame(0))
+    sink.write(APPEARED, None)
+    put = threading.Event()
+    writer = threading.Thread(target=lambda: (sink.write(seen(1), frame(1)), put.set()))
+    writer.start()
+    assert gate.reached.wait(20)
+    assert not put.wait(0.05)  # the sink has one frame in hand, and no other is kept in memory
+    gate.opened.set()
+    assert put.wait(20)
+    writer.join()
+    sink.close()
+    assert gate.records == [seen(0), APPEARED, seen(1)]
+
+
 def test_a_stuck_sink_of_a_live_run_drops_the_oldest_frames_and_never_an_event(capsys) -> None:
     gate = Gate(is_open=False)
     sink = queued(gate, LIVE)

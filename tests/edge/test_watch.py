@@ -12,7 +12,7 @@ from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Event, Frame, FrameRecord, Header, Record, SizeWH, SourceInfo, Summary
 from edge.sinks import JsonLinesSink, Sink
 from edge.sources import Source, open_source
-from edge.watch import Selection, watch
+from edge.watch import Selection, handed_on, watch
 from tests.edge.spots import HEIGHT, WIDTH, crossing, spots, write_pictures, write_video
 from tests.models import write_spot_model
 
@@ -259,6 +259,15 @@ def test_a_video_that_begins_in_the_dark_is_looked_at_a_little_longer(tmp_path, 
     notebook, _ = run(open_source(str(write_video(tmp_path / "a.mp4", images))), colour)
     assert "try --model thermal" in notebook.records[0].warnings[-1]
     assert [record.seq for record in notebook.frames()] == [0, 1, 2, 3]
+
+
+def test_frames_that_were_seen_for_the_header_are_kept_no_longer_than_others():
+    first, second, third = (Frame(seq, spots((9, 9))) for seq in range(3))
+    seen = [first, second]
+    frames = handed_on(seen, iter([third]))
+    assert next(frames) is first
+    assert seen == [second]
+    assert list(frames) == [second, third]
 
 
 def test_the_same_video_gives_the_same_lines_twice(tmp_path, recognizer):
