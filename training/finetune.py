@@ -39,7 +39,7 @@ from training.datasets.coco_writing import write_coco
 from training.distill import LossSettings, distill_step
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
 from training.evaluation import SCORE_FLOOR, detect, judge, load_image
-from training.history import with_start
+from training.history import taken_over, with_start
 from training.metrics import append_metrics
 from training.networks.student import Student
 from training.networks.teacher import Teacher
@@ -257,9 +257,11 @@ def _checkpoint(
             **_fitted(start, comparison),
         },
     }
-    before = int(start.settings.get("step", 0))
-    described = {**with_start(start.settings, described, before), "step": before + kept.step}
-    return Checkpoint("student", start.student.spec.to_json(), start.modality, kept.weights, described, {}, {}, {})
+    stored = with_start(taken_over(start.settings), described, 0)
+    learnt = Checkpoint(
+        "student", start.student.spec.to_json(), start.modality, kept.weights, stored, {"step": kept.step}, {}, {}
+    )
+    return learnt.finished()
 
 
 def _fitted(start: StartPoint, comparison: Comparison) -> dict[str, Any]:

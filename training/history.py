@@ -22,13 +22,12 @@ def entries(settings: Settings) -> tuple[Settings, ...]:
 
 def with_start(previous: Settings | None, settings: Settings, step: int) -> dict[str, Any]:
     """Settings to store for a run that starts, or goes on, at its own `step`."""
-    chapters = entries(previous) if previous is not None else ()
-    last = {k: v for k, v in chapters[-1].items() if k != "from_step"} if chapters else None
-    before = {"before": previous["before"]} if previous and "before" in previous else {}
-    if last == dict(settings):
-        return {**settings, **before, "history": list(chapters)}
-    first = step + (before["before"]["step"] if before else 0)
-    return {**settings, **before, "history": [*chapters, {"from_step": first, **settings}]}
+    previous = previous or {}
+    before = previous.get("before", {})  # of the model that it learns on from
+    chapters = list(entries(previous)) if previous else []
+    if not chapters or settings != {k: v for k, v in chapters[-1].items() if k != "from_step"}:
+        chapters.append({"from_step": step + before.get("step", 0), **settings})
+    return {**settings, **({"before": before} if before else {}), "history": chapters}
 
 
 def taken_over(model: Settings) -> dict[str, Any]:

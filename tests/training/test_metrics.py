@@ -73,3 +73,6 @@ def test_a_run_that_learns_on_goes_on_with_the_history_of_its_model():
         "Steps 7 to 10",
         "Steps 10 to 12",
     ]
+    further = with_start(taken_over({**again, "step": 12, "seconds": 5.0}), {"dataset": "d"}, 0)
+    assert further["before"] == {"step": 12, "seconds": 5.0}
+    assert further["history"][-1] == {"from_step": 12, "dataset": "d"}
