@@ -63,10 +63,9 @@ class AugmentSettings:
     @classmethod
     def of(cls, modality: Modality, crop_px: int = 320, views: ViewSettings | None = None) -> "AugmentSettings":
         """Defaults of a modality, where `views` says nothing else."""
-        thermal = cls(crop_px, scale_low=0.6, scale_high=1.4, empty_weight=1.0, invert=0.2, palette=0.15)
-        default = thermal if modality == "thermal" else cls(crop_px)
-        if views is None:
-            return default
+        views, default = views or ViewSettings(), cls(crop_px)
+        if modality == "thermal":
+            default = cls(crop_px, scale_low=0.6, scale_high=1.4, empty_weight=1.0, invert=0.2, palette=0.15)
         low, high = views.scale or (default.scale_low, default.scale_high)
         return replace(
             default,

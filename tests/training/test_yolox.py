@@ -80,6 +80,13 @@ def test_anything_but_its_own_file_is_refused(tmp_path):
             load_yolox(trunk(), None, weights)
 
 
+def test_a_narrower_trunk_cannot_start_from_the_released_weights(tmp_path):
+    file = str(write_onnx(tmp_path / "yolox_nano.onnx", released_weights()))
+    narrow = YoloxTrunk(TrunkSpec("yolox_nano", (4, 8, 16, 32), MEAN, STD, width_multiplier=0.5))
+    with pytest.raises(InvalidValueError, match=r"width_multiplier must be 1 with the released weights, got 0\.5"):
+        load_yolox(narrow, None, file)
+
+
 def test_the_word_none_leaves_it_untrained():
     network = trunk()
     before = network.backbone.stem[0].weight.detach().clone()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge.errors import UnusableInputError
+from edge.errors import InvalidValueError, UnusableInputError
 from training.networks.yolox import BACKBONE, YoloxTrunk
 from training.networks.yolox_head import YoloxHead
 
@@ -28,9 +28,13 @@ def load_yolox(trunk: YoloxTrunk, head: nn.Module | None, weights: str) -> None:
 
     Raises:
         UnusableInputError: no such file, or another network's.
+        InvalidValueError: the trunk is not as wide as the released one.
     """
     if weights == "none":
         return
+    width = trunk.spec.width_multiplier
+    if width != 1:
+        raise InvalidValueError("width_multiplier", "1 with the released weights", width, "narrow a student by --from")
     if not Path(weights).is_file():
         raise UnusableInputError(f"weights must be none or the file yolox_nano.onnx for {BACKBONE}, got {weights!r}")
     stored = _convolutions(Path(weights))
