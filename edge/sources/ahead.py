@@ -74,21 +74,26 @@ class ReadAhead(Source):
         said, warnings = len(self.warnings), self._source.warnings
         failure: BaseException | None = None
         try:
-            for frame in self._source:
+            frames = iter(self._source)
+            while self._has_room():
+                frame = next(frames, None)
+                if frame is None:
+                    break
                 news, said = tuple(warnings[said:]), len(warnings)
-                if not self._put(_Item(frame, news)):
-                    return
+                self._put(_Item(frame, news))
         except BaseException as error:  # raised again where the frames are taken
             failure = error
         self._put(_Item(None, tuple(warnings[said:]), failure))
 
-    def _put(self, item: _Item) -> bool:
-        """Wait for room; False where nobody wants the frame any more."""
+    def _has_room(self) -> bool:
+        """Wait for room before a frame is decoded, so that none is held beside those that wait; False once closed."""
         with self._changed:
             while len(self._items) >= self._capacity and not self._closing:
                 self._changed.wait()
-            if self._closing:
-                return False
-            self._items.append(item)
-            self._changed.notify_all()
-            return True
+            return not self._closing
+
+    def _put(self, item: _Item) -> None:
+        with self._changed:
+            if not self._closing:
+                self._items.append(item)
+                self._changed.notify_all()

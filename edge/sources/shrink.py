@@ -7,9 +7,11 @@ swscale's own scaling. What that does to accuracy is measured by `python -m test
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation
@@ -23,12 +25,38 @@ _PLANAR = ("yuv420p", "yuvj420p")
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 
 
-def upright_image(frame: VideoFrame, fit: Fit | None = None) -> Image:
+class ToBgr:
+    """Frames of one video as BGR, in memory that is used again once nobody holds the picture.
+
+    FFmpeg's filters keep such a pool. New memory for each frame of 1080p takes a millisecond, and as it has to be
+    aligned, hardly any fits where an earlier one was: of 60 MB half would lie idle.
+    """
+
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+        self._kind: tuple[int, int, str, int, int] | None = None  # of the frames that the graph is made for
+
+    def image(self, frame: VideoFrame) -> Image:
+        """The frame as it lies in memory; bicubic is for formats with no conversion of their own, as OpenCV has it."""
+        if frame.format.name not in _PLANAR:  # of more bits, FFmpeg's filter rounds otherwise
+            return np.asarray(
+                frame.to_ndarray(format="bgr24", interpolation=Interpolation.BICUBIC, threads=1), np.uint8
+            )
+        kind = (frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
+        if self._graph is None or self._kind != kind:
+            self._graph, self._kind = _graph_for(frame), kind
+        self._graph.push(frame)
+        converted = self._graph.pull()
+        assert isinstance(converted, VideoFrame)
+        return np.asarray(converted.to_ndarray(), np.uint8)
+
+
+def upright_image(frame: VideoFrame, to_bgr: ToBgr, fit: Fit | None = None) -> Image:
     """The picture as BGR, turned as the file asks; with `fit` at that size, if it is smaller than the frame."""
     turns = quarter_turns(frame)
-    image = None if fit is None else _shrunk_image(frame, fit, turned=turns % 2 == 1)
+    image = None if fit is None else _shrunk_image(frame, to_bgr, fit, turned=turns % 2 == 1)
     if image is None:
-        image = _bgr(frame)
+        image = to_bgr.image(frame)
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
@@ -43,7 +71,7 @@ def quarter_turns(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def _shrunk_image(frame: VideoFrame, fit: Fit, *, turned: bool) -> Image | None:
+def _shrunk_image(frame: VideoFrame, to_bgr: ToBgr, fit: Fit, *, turned: bool) -> Image | None:
     """None where the frame is not larger than wanted."""
     frame_wh = SizeWH(frame.width, frame.height)
     wanted = _turned(fit(_turned(frame_wh))) if turned else fit(frame_wh)
@@ -57,12 +85,16 @@ def _shrunk_image(frame: VideoFrame, fit: Fit, *, turned: bool) -> Image | None:
         resize_into(_pixels(plane), _pixels(into))
     smaller.colorspace = frame.colorspace
     smaller.color_range = _FULL_RANGE if frame.format.name == "yuvj420p" else frame.color_range
-    return _bgr(smaller)
+    return to_bgr.image(smaller)
 
 
-def _bgr(frame: VideoFrame) -> Image:
-    """The frame as it lies in memory; bicubic is for formats with no conversion of their own, as OpenCV has it."""
-    return np.asarray(frame.to_ndarray(format="bgr24", interpolation=Interpolation.BICUBIC, threads=1), np.uint8)
+def _graph_for(frame: VideoFrame) -> Graph:
+    graph = Graph()
+    time_base = frame.time_base or Fraction(1, 1000)  # not used, but asked for
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+    graph.link_nodes(source, graph.add("scale", "flags=bicubic"), graph.add("format", "bgr24"), graph.add("buffersink"))
+    graph.configure()
+    return graph
 
 
 def _pixels(plane: VideoPlane) -> npt.NDArray[np.uint8]:

@@ -49,7 +49,7 @@ class VideoSource(Source):
             first = next(self._reader, None)
         if first is None:
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
-        self._pictures = chain([first], self._reader)
+        self._pictures = chain(iter([first]), self._reader)  # chain would hold on to a list
         self._facts = facts or VideoFacts(None, None, None)
         self.warnings: list[str] = [_RAW_NOTE] if self._facts.raw else []
         self.info = SourceInfo(

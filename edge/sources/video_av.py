@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from edge.cpu import usable_cores
 from edge.records import Image, SizeWH
-from edge.sources.shrink import Fit, quarter_turns, upright_image, upright_wh
+from edge.sources.shrink import Fit, ToBgr, quarter_turns, upright_image, upright_wh
 from edge.thermal import RollingStretch
 
 _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list, never shown
@@ -81,13 +81,13 @@ def read_with_pyav(path: Path, after_s: float | None = None, fit: Fit | None = N
             start = (stream.start_time or 0) if stream.time_base else 0
             if after_s is not None and stream.time_base:
                 container.seek(start + int(after_s / stream.time_base), stream=stream)  # to the keyframe before it
-            clock, stretch = _Clock(start, stream), RollingStretch()
+            clock, stretch, to_bgr = _Clock(start, stream), RollingStretch(), ToBgr()
             for frame in _decode(container, stream):
                 if frame.is_corrupt:
                     continue
                 time_s = clock.time_s(frame)
                 if after_s is None or time_s > after_s + _SAME_TIME_S:
-                    yield _picture(frame, time_s, fit, stretch)
+                    yield _picture(frame, time_s, fit, stretch, to_bgr)
     except (av.error.FFmpegError, OSError, IndexError):
         return
 
@@ -114,11 +114,11 @@ def is_raw(pixel_format: str | None) -> bool:
     return pixel_format is not None and _RAW.fullmatch(pixel_format) is not None
 
 
-def _picture(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch) -> Picture:
+def _picture(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch, to_bgr: ToBgr) -> Picture:
     if is_raw(frame.format.name):
         grey = np.rot90(stretch.to_8_bit(frame.to_ndarray(format="gray16le")), quarter_turns(frame))
         return Picture(np.ascontiguousarray(np.stack([grey] * 3, -1)), time_s)
-    image, full_wh = upright_image(frame, fit), upright_wh(frame)
+    image, full_wh = upright_image(frame, to_bgr, fit), upright_wh(frame)
     return Picture(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
 
 

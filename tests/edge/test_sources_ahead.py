@@ -60,7 +60,7 @@ def test_no_more_than_the_capacity_waits_in_memory() -> None:
         frames = iter(source)
         for seq in range(20):
             assert next(frames).seq == seq
-            assert film.decoded <= seq + 1 + 3 + 1  # three wait, and one is in the hand of the decoder
+            assert film.decoded <= seq + 1 + 3  # three wait, and the decoder waits for room before it decodes
     assert film.decoded < 30
 
 

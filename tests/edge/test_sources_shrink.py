@@ -7,7 +7,7 @@ import pytest
 
 from edge.records import Image, SizeWH
 from edge.sources.quiet import silence
-from edge.sources.shrink import upright_image
+from edge.sources.shrink import ToBgr, upright_image
 from edge.sources.video import VideoSource, read_with_opencv
 from edge.sources.video_av import read_with_pyav
 
@@ -52,6 +52,31 @@ def test_at_full_size_the_picture_is_that_of_opencv(tmp_path: Path, pixel_format
     for one, other in zip(ours, theirs, strict=True):
         # OpenCV before 5 reads every video as BT.601
         assert np.abs(one.image.astype(int) - other.image).max() <= (0 if cv2.__version__ >= "5" else 40)
+
+
+def decoded(path: Path) -> list[av.VideoFrame]:
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+def test_memory_of_a_picture_that_nobody_holds_is_used_again(tmp_path: Path) -> None:
+    frames, to_bgr = decoded(write_painted(tmp_path / "a.mp4")), ToBgr()
+    assert len({to_bgr.image(frame).ctypes.data for frame in frames}) == 1
+    held = [to_bgr.image(frame) for frame in frames]
+    assert len({image.ctypes.data for image in held}) == 5
+    for number, image in enumerate(held):
+        assert np.abs(image.astype(int) - painted(number, SizeWH(WIDTH, HEIGHT))).mean() < 4
+
+
+def test_pictures_whose_size_or_colours_change_on_the_way_are_converted_as_alone(tmp_path: Path) -> None:
+    full = write_painted(tmp_path / "full.mp4", "yuvj420p", TAGS["bt709"])
+    small = write_painted(tmp_path / "small.mp4", size_wh=SizeWH(160, 96))
+    plain = write_painted(tmp_path / "plain.mp4", tags=TAGS["bt601"])
+    to_bgr = ToBgr()
+    for frames in zip(decoded(full), decoded(small), decoded(plain), strict=True):
+        for frame in frames:
+            assert np.array_equal(to_bgr.image(frame), ToBgr().image(frame))
+            assert to_bgr.image(frame).shape == (frame.height, frame.width, 3)
 
 
 @pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
@@ -102,7 +127,7 @@ def test_a_turned_video_is_shrunk_upright(tmp_path: Path, turns: int, monkeypatc
 
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        small, full = upright_image(frame, fit), upright_image(frame)
+        small, full = upright_image(frame, ToBgr(), fit), upright_image(frame, ToBgr())
     upright_wh = SizeWH(full.shape[1], full.shape[0])
     assert asked == [upright_wh]
     assert small.shape == (full.shape[0] // 2, full.shape[1] // 2, 3)
