@@ -13,6 +13,7 @@ from torch import nn
 
 from edge.errors import ProcessingError, UnusableInputError
 from edge.records import Modality
+from training.networks.ensemble import AnyNetwork, Ensemble, EnsembleSpec
 from training.networks.student import Student, StudentSpec
 from training.networks.teacher import Teacher, TeacherSpec
 
@@ -23,7 +24,7 @@ CHECKPOINT_SCHEMA = 1
 class Checkpoint:
     """A network in the middle or at the end of its training."""
 
-    kind: str  # student | teacher
+    kind: str  # student | teacher | ensemble
     spec: Mapping[str, Any]
     modality: Modality
     averaged: Mapping[str, torch.Tensor]  # exponential moving average of the weights: what is exported and what teaches
@@ -33,7 +34,7 @@ class Checkpoint:
     optimizer: Mapping[str, Any]  # empty once finished
     adaptor: Mapping[str, torch.Tensor] = field(default_factory=dict)  # of feature distillation; empty once finished
 
-    def network(self) -> Student | Teacher:
+    def network(self) -> AnyNetwork:
         """The network with its averaged weights, in evaluation mode.
 
         Raises:
@@ -54,8 +55,19 @@ class Checkpoint:
         return dataclasses.replace(self, settings=settings, progress={}, current={}, optimizer={}, adaptor={})
 
 
-def build_network(kind: str, spec: Mapping[str, Any]) -> Student | Teacher:
-    """An untrained network of that architecture."""
+def build_network(kind: str, spec: Mapping[str, Any]) -> AnyNetwork:
+    """An untrained network of that architecture.
+
+    Raises:
+        UnusableInputError: there is no such architecture.
+    """
+    if kind == "ensemble":
+        return Ensemble([build_single(member.kind, member.spec) for member in EnsembleSpec.from_json(spec).members])
+    return build_single(kind, spec)
+
+
+def build_single(kind: str, spec: Mapping[str, Any]) -> Student | Teacher:
+    """The same, of what can learn."""
     if kind == "student":
         return Student(StudentSpec.from_json(spec))
     if kind == "teacher":

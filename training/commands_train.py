@@ -214,6 +214,15 @@ def distil(
 def export_teacher(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a finished teacher.", metavar="CHECKPOINT")],
     out: Annotated[Path, typer.Argument(help="File to write; its card lies beside it.", metavar="OUT.safetensors")],
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            help="Another network that teaches along, whose chances and boxes are averaged with CHECKPOINT's; may be "
+            "repeated.",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the teacher.  [default: the file's]")] = None,
     data_card: Annotated[
         Path | None, typer.Option(help="TOML file with intended use, data sets and licences.", metavar="FILE")
@@ -224,9 +233,13 @@ def export_teacher(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file and its card.")] = False,
 ) -> None:
-    """Write a teacher to give away: at most 15 MB of FP16 safetensors, and a card."""
+    """Write a teacher to give away: at most 15 MB of FP16 safetensors, and a card.
+
+    Example: kestrel-train export-teacher runs/a/teacher.pt teacher.safetensors --with runs/b/teacher.pt
+    """
     from training.checkpoints import write_aside
     from training.data_card import read_data_card
+    from training.ensembles import join
     from training.teacher_card import teacher_card
     from training.teacher_files import SUFFIX, about_checkpoint, load_network_file, write_teacher
 
@@ -235,7 +248,7 @@ def export_teacher(
         raise UnusableInputError(f"OUT must end in {SUFFIX}, got {out.name!r}; name a file like teacher{SUFFIX}")
     if not overwrite and (out.exists() or card.exists()):
         raise UnusableInputError(f"OUT and its card must be new files, got {str(out)!r}; add --overwrite")
-    network = load_network_file(checkpoint)
+    network = join([load_network_file(file) for file in (checkpoint, *(others or ()))])
     stated = read_data_card(data_card)
     figures = {file.stem: _figures(file) for file in metrics or ()}
     about = about_checkpoint(network, name or out.stem, figures, stated)

@@ -41,8 +41,8 @@ from training.engine import Learner, MovingAverage, Progress, TrainSettings, mak
 from training.evaluation import SCORE_FLOOR, detect, judge, load_image
 from training.history import taken_over, with_start
 from training.metrics import append_metrics
+from training.networks.ensemble import AnyNetwork
 from training.networks.student import Student
-from training.networks.teacher import Teacher
 from training.processes import Processes
 from training.snapshots import Snapshot, best, cross_fitted, stale
 from training.splits import Split, split_by_scene
@@ -178,7 +178,7 @@ def _ask(student: Student, start: StartPoint, held_out: Dataset) -> tuple[Detect
     return detect(recognizer.recognise, held_out.pictures)
 
 
-def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.device) -> Student | Teacher | None:
+def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.device) -> AnyNetwork | None:
     if settings.teacher is None:
         return None
     checkpoint = load_network_file(settings.teacher)

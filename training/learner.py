@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from edge.errors import UnusableInputError
 from edge.records import Modality
-from training.checkpoints import Checkpoint, build_network, load_checkpoint, strip
+from training.checkpoints import Checkpoint, build_network, build_single, load_checkpoint, strip
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer
 from training.networks.student import Student
 from training.networks.teacher import Teacher
@@ -60,7 +60,7 @@ def network_of(plan: Plan, previous: Checkpoint | None, start: Change, prepare: 
 
     `prepare` changes how it learns; names of parameters stay.
     """
-    network = build_network(plan.kind, plan.spec)
+    network = build_single(plan.kind, plan.spec)
     if previous is None:
         start(network)
     else:

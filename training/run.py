@@ -27,6 +27,7 @@ from training.history import with_start
 from training.learner import Change, Network, Plan, checkpoint_of, find_again, learner_of, network_of
 from training.loss_settings import MOST_DISTILLED, distilled_share, require_something_to_learn
 from training.metrics import append_metrics, draw, forget_after, tensorboard
+from training.networks.ensemble import AnyNetwork, first_of
 from training.networks.inherit import inherit
 from training.networks.student import Student
 from training.networks.teacher import PYRAMID_STRIDES
@@ -119,7 +120,7 @@ class _Run:
     settings: RunSettings
     dataset: Dataset
     plan: Plan
-    teacher: Network | None
+    teacher: AnyNetwork | None
     learner: Learner
     previous: Checkpoint | None
     processes: Processes
@@ -234,8 +235,8 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _load_teacher(settings: RunSettings, modality: Modality, device: torch.device) -> Network | None:
-    """Any network of ours can teach: a teacher, or a larger student."""
+def _load_teacher(settings: RunSettings, modality: Modality, device: torch.device) -> AnyNetwork | None:
+    """Any network of ours can teach: a teacher, a larger student, or several of them."""
     if settings.teacher is None:
         return None
     checkpoint = load_network_file(settings.teacher)
@@ -244,11 +245,11 @@ def _load_teacher(settings: RunSettings, modality: Modality, device: torch.devic
             f"teacher must be of modality {modality}, got {checkpoint.modality}; name another file"
         )
     network = checkpoint.network()
-    moved: Network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    moved: AnyNetwork = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved.requires_grad_(False)
 
 
-def _check_losses(settings: RunSettings, network: Network, teacher: Network | None) -> None:
+def _check_losses(settings: RunSettings, network: Network, teacher: AnyNetwork | None) -> None:
     """Before anything is spent: whatever a loss learns from must be there."""
     losses = settings.losses
     require_something_to_learn(losses, teacher=teacher is not None, extra=settings.extra_teacher is not None)
@@ -267,14 +268,15 @@ def _check_losses(settings: RunSettings, network: Network, teacher: Network | No
         )
 
 
-def _spec(settings: RunSettings, teacher: Network | None) -> Mapping[str, Any]:
+def _spec(settings: RunSettings, teacher: AnyNetwork | None) -> Mapping[str, Any]:
     """The architecture; a trunk that comes from the teacher must see pictures normalised as the teacher does."""
     if settings.weights != "teacher" or teacher is None:
         return settings.spec
-    return {**settings.spec, "mean": teacher.spec.mean, "std": teacher.spec.std}
+    giver = first_of(teacher)
+    return {**settings.spec, "mean": giver.spec.mean, "std": giver.spec.std}
 
 
-def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, teacher: Network | None) -> None:
+def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, teacher: AnyNetwork | None) -> None:
     if settings.weights != "teacher":
         load_weights(network, settings.weights)
         return
@@ -282,7 +284,8 @@ def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, te
     def pictures() -> list[Tensor]:
         return refit_pictures(settings, dataset)
 
-    if teacher is None or not isinstance(network, Student) or not inherit(network, teacher, pictures):
+    given = teacher is not None and isinstance(network, Student) and inherit(network, first_of(teacher), pictures)
+    if not given:
         raise UnusableInputError(
             "weights must fit the student, got 'teacher' without a teacher of the same backbone; choose pip or a file"
         )

@@ -22,13 +22,16 @@ class SharedMaps:
     fused: list[Tensor] = field(default_factory=list)  # those in which coarse and fine have met already
 
     def by_stride(self, images: Tensor) -> Mapping[int, Tensor]:
-        """Fused maps of `images` (B, 3, H, W) by their stride."""
-        return {images.shape[-1] // m.shape[-1]: m for m in self.fused}
+        """Fused maps of `images` (B, 3, H, W) by their stride; of an ensemble, the channels of all its networks."""
+        together: dict[int, list[Tensor]] = {}
+        for one in self.fused:
+            together.setdefault(images.shape[-1] // one.shape[-1], []).append(one)
+        return {stride: torch.cat(maps, 1) for stride, maps in together.items()}
 
 
 @contextlib.contextmanager
 def watched(network: nn.Module) -> Iterator[SharedMaps]:
-    """Note what the heads of a `Student` or `Teacher` are given while the context is open."""
+    """Note what the heads of a network of ours are given while the context is open."""
     maps = SharedMaps()
 
     def note(_: nn.Module, inputs: tuple[Tensor | Sequence[Tensor], ...]) -> None:
@@ -40,13 +43,18 @@ def watched(network: nn.Module) -> Iterator[SharedMaps]:
             maps.all.extend(given)
             maps.fused.extend(given[1:])
 
-    heads: list[Any] = [network.head] if hasattr(network, "head") else list(getattr(network, "heads", ()))
-    handles = [head.register_forward_pre_hook(note, prepend=True) for head in heads]
+    handles = [head.register_forward_pre_hook(note, prepend=True) for head in _heads(network)]
     try:
         yield maps
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _heads(network: nn.Module) -> list[Any]:
+    if hasattr(network, "members"):
+        return [head for member in network.members for head in _heads(member)]  # type: ignore[union-attr]
+    return [network.head] if hasattr(network, "head") else list(getattr(network, "heads", ()))
 
 
 @torch.no_grad()

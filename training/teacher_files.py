@@ -35,10 +35,10 @@ class TeacherFile:
     """What a teacher's file says of itself."""
 
     name: str
-    kind: str  # teacher | student: any network of ours can teach
+    kind: str  # teacher | student | ensemble: any network of ours can teach, several at once too
     modality: Modality
     spec: Mapping[str, Any]
-    settings: Mapping[str, Any]  # how it was trained
+    settings: Mapping[str, Any]  # how it was trained; of an ensemble, `members` tells it of each network
     metrics: Mapping[str, Any]  # figures by data set, as `kestrel-train evaluate --json` writes them
     intended_use: str
     data: tuple[TrainingData, ...]

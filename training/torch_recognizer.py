@@ -14,9 +14,8 @@ from edge import geometry
 from edge.recognizer import interpolation_for
 from edge.records import Image, Recognition, SizeWH
 from training.evaluation import SCORE_FLOOR
+from training.networks.ensemble import AnyNetwork
 from training.networks.peaks import boxes_at, find_peaks
-from training.networks.student import Student
-from training.networks.teacher import Teacher
 
 PAD_VALUE = 114
 NMS_IOU = 0.5
@@ -26,7 +25,7 @@ NMS_IOU = 0.5
 class TorchRecognizer:
     """Recognises with one head of a network in evaluation mode; presence is the highest score, not calibrated."""
 
-    network: Student | Teacher
+    network: AnyNetwork
     stride: int
     default_long_side: int
     max_enlarge: float

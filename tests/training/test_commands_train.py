@@ -56,6 +56,20 @@ def test_a_teacher_is_written_to_give_away_and_found_by_who_distils(monkeypatch,
     assert "soft" not in lines[0]
 
 
+def test_several_networks_are_exported_as_one_teacher_and_taught_from(
+    monkeypatch, capsys, people_rgb, learnt_student, tmp_path
+):
+    file = tmp_path / "t.safetensors"
+    command = ("export-teacher", learnt_student, file, "--with", learnt_student, "--with", learnt_student)
+    assert run(monkeypatch, kestrel_train, *command) == 0
+    assert "3 networks, whose chances and boxes are averaged" in file.with_suffix(".md").read_text()
+    assert run(monkeypatch, kestrel_train, "evaluate", file, people_rgb, "--tta") == 0
+    taught = ("--teacher", file, "--feature", "1", "--weights", "teacher", "--head", "dense")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, "--out", tmp_path / "s", *SHORT, *taught) == 0
+    assert f"learns of the labels of people-rgb and of {file}" in capsys.readouterr().err
+    assert "feature" in json.loads((tmp_path / "s" / "metrics.jsonl").read_text().splitlines()[0])
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
