@@ -11,13 +11,13 @@ from edge.bench.machine import temperature_c
 from edge.ladder import Footing, LadderRule, Reading, ladder_for, largest_within, next_step
 from edge.recognizer import Recognizer
 from edge.records import Event, Frame, Image, Recognition, SizeWH
-from edge.view import Look
+from edge.view import Look, View
 
 _READ_HEAT_EVERY_S = 1.0
 _TIMED = 3  # recognitions of each size at the start; the median counts
 
 
-class AdaptiveView:
+class AdaptiveView(View):
     """Looks at whole frames; the size of the network's input is a rung of the fixed ladder.
 
     `choose`: the ladder reaches up to the frame's own size, and the first frame is used to measure what keeps up. Else

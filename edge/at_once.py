@@ -15,7 +15,7 @@ from edge.records import Frame, SizeWH
 from edge.sources.source import Source
 from edge.view import Look, View, WholeView
 
-DECODED_AHEAD = 1  # frames that wait; the decoder has another in hand, and one waits here until a core is free
+DECODED_AHEAD = 1  # frames that wait in the decoder; one more waits here until a core is free
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Looked:
     said: int
 
 
-class SeparateCores:
+class SeparateCores(View):
     """A view of whole frames for several threads, each on one core; they share a network."""
 
     def __init__(self, recognizer: Recognizer) -> None:
@@ -59,7 +59,7 @@ def looked_at(
     Raises:
         KestrelError: where the frame would have come that could not be read or looked at; those before it come first.
     """
-    if isinstance(view, SeparateCores):
+    if view.at_once > 1:
         yield from _several(frames, source, view, takes)
         return
     for frame in frames:
@@ -67,7 +67,7 @@ def looked_at(
 
 
 def _several(
-    frames: Iterable[Frame], source: Source, view: SeparateCores, takes: Callable[[Frame], bool]
+    frames: Iterable[Frame], source: Source, view: View, takes: Callable[[Frame], bool]
 ) -> Generator[Looked, None, None]:
     failure: Exception | None = None
     coming: Iterator[Frame] | None = iter(frames)

@@ -19,7 +19,7 @@ from edge.records import Frame, Image, Recognition, SizeWH
 from edge.tile_presence import frame_presence
 from edge.tile_schedule import Memory
 from edge.tiles import Seen, Tile, TilePlan
-from edge.view import Look
+from edge.view import Look, View
 
 _SMOOTHING = 0.3  # of what one picture of a batch costs, from frame to frame
 
@@ -35,7 +35,7 @@ class Spreading:
     budget_ms: float | None = None
 
 
-class TiledView:
+class TiledView(View):
     """Looks at all tiles of every frame, or spreads them over successive frames. Pictures of a folder get them all."""
 
     def __init__(

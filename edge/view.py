@@ -29,6 +29,11 @@ class Look:
 class View(Protocol):
     """Looks at the frames of one source in their order."""
 
+    @property
+    def at_once(self) -> int:
+        """How many frames it can look at at once, each asked for by a thread of its own."""
+        return 1
+
     def look(self, frame: Frame) -> Look:
         """Find the pedestrians of one frame.
 
@@ -68,7 +73,7 @@ class ViewSettings:
         return self.tiles == "off" and not self.follow_load and self.max_temperature_c is None
 
 
-class WholeView:
+class WholeView(View):
     """Every frame as a whole, at the model's own size, or the one that was asked for.
 
     Pictures get the closer look of a model that has one; the frames of a video do not, for they have to keep up.
