@@ -189,7 +189,7 @@ def shared_of(
         return SharedOptions()
     from edge.sinks.address import parse_address
 
-    address = None if http is None else parse_address("http", http, "127.0.0.1", HTTP_PORT)
+    address = None if http is None else parse_address("http", http, "127.0.0.1", HTTP_PORT, least_port=0)
     if mqtt is None:
         return SharedOptions(address, http_token_file)
     from edge.sinks.mqtt import MqttOptions, default_device, find_login

@@ -1,14 +1,16 @@
 """Where the results of a run go: which folder, which files in it, and that nothing of the user's is overwritten."""
 
+import math
 import re
-import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from edge.errors import InvalidValueError
+from edge.errors import InvalidValueError, SourceError
+from edge.results import CHART, PICTURES, RECORDS, RESULTS, SUMMARY, VIDEO, is_ours
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
 from edge.sinks.board import SinkState
 from edge.sinks.clips import ClipOptions, ClipsSink
@@ -19,11 +21,9 @@ from edge.sinks.segments import SegmentsSink
 from edge.sinks.shared import SharedOutputs
 from edge.sources import Source, is_live
 from edge.sources.addresses import live_kind, short_name
+from edge.sources.files import find_recordings
 from edge.sources.pictures import PicturesSource
 
-RECORDS, VIDEO, CHART, SUMMARY = "records.jsonl", "annotated.mp4", "timeline.png", "summary.json"
-RESULTS = (RECORDS, VIDEO, CHART, SUMMARY)
-PICTURES = "annotated"
 STDOUT = Path("-")
 _STAMP = re.compile(r"-\d{8}T\d{6}Z(-\d+)?$")
 _WILDCARDS = frozenset("*?[")
@@ -54,9 +54,9 @@ class OutputOptions:
             raise InvalidValueError("csv", "a file where --jsonl goes to standard output", "-")
         if self.jsonl == STDOUT and self.rotation is not None:
             raise InvalidValueError("rotate_mb", "left out where --jsonl goes to standard output", self.rotation.max_mb)
-        if self.fsync_s is not None and self.fsync_s < 0:
+        if self.fsync_s is not None and not 0 <= self.fsync_s < math.inf:
             raise InvalidValueError("fsync_s", "at least 0", self.fsync_s)
-        if self.segment_s is not None and self.segment_s < 1:
+        if self.segment_s is not None and not 1 <= self.segment_s < math.inf:
             raise InvalidValueError("segment_s", "at least 1", self.segment_s)
 
     @property
@@ -75,16 +75,19 @@ def stem_of(uri: str) -> str:
 
 
 def folder_names(recordings: Sequence[str]) -> list[str]:
-    """One name a recording, all different: the stem, or as much more of its path as it takes."""
-    paths = [Path(recording) for recording in recordings]
-    for names in (
-        [path.stem for path in paths],
-        [path.name.replace(".", "-") for path in paths],
-        [re.sub(r"[^\w-]+", "-", str(path)).strip("-") for path in paths],
-    ):
-        if len(set(names)) == len(names):
+    """One name a recording, all different: the stem, or as much more of its path as it takes to tell it from others."""
+    forms = [
+        (path.stem, path.name.replace(".", "-"), re.sub(r"[^\w-]+", "-", str(path)).strip("-"), f"{i:04d}-{path.stem}")
+        for i, path in enumerate(map(Path, recordings))
+    ]
+    chosen = [0] * len(forms)
+    while True:
+        names = [form[length] for form, length in zip(forms, chosen, strict=True)]
+        alike = [i for i, (name, count) in enumerate((name, Counter(names)[name]) for name in names) if count > 1]
+        if not alike:
             return names
-    return [f"{index:04d}-{path.stem}" for index, path in enumerate(paths)]
+        for i in alike:
+            chosen[i] = min(chosen[i] + 1, 3)
 
 
 def live_folder_names(uris: Sequence[str]) -> list[Path]:
@@ -105,11 +108,11 @@ def choose_folder(uri: str, out: Path | None) -> Path:
     Raises:
         InvalidValueError: `out` is the folder that is watched.
     """
-    watched = None if is_live(uri) else _without_wildcards(Path(uri).expanduser()).resolve()
-    if out is not None and out.is_dir() and out.resolve() == watched:
+    watched = None if is_live(uri) else _resolved(_without_wildcards(Path(uri).expanduser()))
+    if out is not None and out.is_dir() and _resolved(out) == watched:
         raise InvalidValueError("out", "another folder than the one that is watched", str(out))
     folder = out or Path(stem_of(uri))
-    if out is None and folder.resolve() == watched:
+    if out is None and _resolved(folder) == watched:
         folder = Path(f"{folder}-watched")
     return _free_name(folder) if is_live(uri) and out is None else folder
 
@@ -124,11 +127,50 @@ def name_of_run(folder: Path) -> str:
     return _STAMP.sub("", folder.name) or "kestrel"
 
 
-def refuse_source(folder: Path, options: OutputOptions, source: str) -> None:
-    """Raises InvalidValueError where the results would overwrite the recording itself."""
-    for file in (options.jsonl, options.csv, *(folder / name for name in RESULTS)):
-        if file is not None and file != STDOUT and file.resolve() == Path(source).expanduser().resolve():
+def refuse_clashes(folder: Path, options: OutputOptions, source: str) -> None:
+    """Raises InvalidValueError where results would overwrite the recording itself, or each other."""
+    watched = _resolved(_without_wildcards(Path(source).expanduser()))
+    pictures = _resolved(folder / PICTURES)
+    if not is_live(source) and (watched == pictures or pictures in watched.parents):
+        raise InvalidValueError("output", "another folder than that of the pictures", str(folder))
+    own = [folder / name for name in RESULTS if name != RECORDS or options.jsonl is None]
+    taken: set[Path] = set()
+    for file in (*own, options.jsonl, options.csv):
+        if file is None or file == STDOUT:
+            continue
+        place = _resolved(file)
+        if place == watched:
             raise InvalidValueError("output", "another file than the source", str(file))
+        if place in taken:
+            raise InvalidValueError("output", "a file of its own for each output", str(file))
+        taken.add(place)
+    in_parts = options.video and (options.segment_s is not None or is_live(source))
+    if in_parts and options.clips is not None and _resolved(options.clips.folder) == _resolved(folder):
+        raise InvalidValueError("clips", "another folder than that of the video's parts", str(options.clips.folder))
+
+
+def refuse_foreign(folder: Path, options: OutputOptions) -> None:
+    """Raises InvalidValueError where somebody else's files would be replaced by a run that goes on with an earlier."""
+    if options.overwrite or not folder.is_dir() or is_ours(folder):
+        return
+    advice = "it holds other files; add --overwrite to replace results, or choose another with --out"
+    raise InvalidValueError("output", "a folder of an earlier run, or a new one", str(folder), advice)
+
+
+def size_bytes(recording: str) -> int | None:
+    """Bytes of a recording, or of all pictures of a folder or glob: tells it from another one of the same name."""
+    path = Path(recording).expanduser()
+    try:
+        files = [path] if path.is_file() else [picture.path for picture in find_recordings(recording).pictures]
+        return sum(file.stat().st_size for file in files)
+    except (OSError, SourceError):
+        return None
+
+
+def are_there(folder: Path, options: OutputOptions) -> bool:
+    """Whether an earlier run wrote all that is asked for now."""
+    files = [file for file in (options.jsonl or folder / RECORDS, options.csv) if file not in (None, STDOUT)]
+    return all(file.is_file() for file in files if file) and (not options.video or any(folder.glob(f"{PICTURES}*")))
 
 
 def refuse_existing(folder: Path, options: OutputOptions) -> None:
@@ -143,23 +185,6 @@ def refuse_existing(folder: Path, options: OutputOptions) -> None:
     for file in (options.jsonl, options.csv):
         if file is not None and file.is_file():
             raise InvalidValueError("output", "a new file", str(file), advice)
-
-
-def clear(folder: Path) -> None:
-    """Remove the results of an earlier run, and nothing else.
-
-    Raises:
-        InvalidValueError: they cannot be removed.
-    """
-    try:
-        if (folder / SUMMARY).exists() or (folder / RECORDS).exists():
-            shutil.rmtree(folder / PICTURES, ignore_errors=True)
-        for name in RESULTS:
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise InvalidValueError(
-            "output", "a folder that can be written to", str(folder), error.strerror or ""
-        ) from None
 
 
 def make_sinks(
@@ -227,7 +252,7 @@ def _add_recorded(sinks: list[Sink], folder: Path, options: OutputOptions, sourc
         sinks.append(QueuedSink(name, make, _VIDEO_QUEUE, Deadline(None)))
 
     size_wh, fps = source.info.size_wh, source.info.fps
-    sinks.append(SummarySink(folder / SUMMARY))
+    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri)))
     sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
     if options.csv is not None:
         sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))
@@ -252,6 +277,13 @@ def _records(folder: Path, options: OutputOptions, *, append: bool, fsync_s: flo
         fsync_s=fsync_s,
         rotation=options.rotation,
     )
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # links that lead in a circle
+        raise InvalidValueError("output", "a path that leads somewhere", str(path), "mend its links") from None
 
 
 def _without_wildcards(path: Path) -> Path:

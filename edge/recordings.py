@@ -4,7 +4,7 @@ the loop, say how it went."""
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,10 @@ from edge import outputs
 from edge.at_once import DECODED_AHEAD
 from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError, UnusableInputError
 from edge.interruption import Stop
-from edge.outputs import SUMMARY, OutputOptions
+from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer
 from edge.records import SourceInfo, Summary
+from edge.results import SUMMARY, clear, read_summary
 from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
 from edge.sinks import Sink
 from edge.sinks.shared import SharedOutputs
@@ -71,7 +72,7 @@ class Outcome:
             "folder": str(self.folder),
             "status": self.status,
             "error": self.error,
-            "summary": _read_summary(self.folder),
+            "summary": read_summary(self.folder),
         }
 
 
@@ -89,6 +90,7 @@ def watch_sources(request: WatchRequest, recognizer: Recognizer, stop: Stop, not
         )
     if any(live):
         return watch_live(request, recognizer, stop, notes)
+    _refuse_turning(request.live)
     recordings = [recording for uri in request.sources for recording in expand_recordings(uri)]
     several = recordings != [request.sources[0]]
     out = request.outputs.out
@@ -97,7 +99,7 @@ def watch_sources(request: WatchRequest, recognizer: Recognizer, stop: Stop, not
         outputs.refuse_existing(folder, request.outputs)
     if several:
         return watch_several(recordings, folder, request, recognizer, stop, notes)
-    if request.resume and is_finished(folder, request.selection):
+    if request.resume and is_finished(recordings[0], folder, request):
         _say_finished(folder, recognizer, _words(request.outputs))
         return 0
     watch_one(recordings[0], folder, request, recognizer, stop, notes)
@@ -144,7 +146,9 @@ def watch_one(
     Raises:
         KestrelError: it cannot be opened, or failed on the way.
     """
-    outputs.refuse_source(folder, request.outputs, uri)
+    outputs.refuse_clashes(folder, request.outputs, uri)
+    if request.resume and not is_live(uri):
+        outputs.refuse_foreign(folder, request.outputs)
     rule = request.verdict.applied_to(recognizer.metadata.verdict)
     with ExitStack() as stack:
         source = stack.enter_context(
@@ -153,7 +157,7 @@ def watch_one(
         view = open_view(recognizer, request.view, source.info)
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
-            outputs.clear(folder)
+            clear(folder, request.outputs.jsonl)
         sinks += outputs.make_sinks(folder, request.outputs, source, rule.enter, request.shared)
         frames = expected_frames(source.info, request.selection)
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
@@ -201,6 +205,9 @@ def watch_several(
 
 def refuse_shared_files(options: OutputOptions) -> None:
     """Raises InvalidValueError where several recordings or sources would write into one file."""
+    if options.csv == outputs.STDOUT:
+        advice = "its rows do not say whose they are; the lines of --jsonl - do"
+        raise InvalidValueError("csv", "left out for several recordings", "-", advice)
     for name, file in (("jsonl", options.jsonl), ("csv", options.csv)):
         if file not in (None, outputs.STDOUT):
             raise InvalidValueError(
@@ -211,10 +218,10 @@ def refuse_shared_files(options: OutputOptions) -> None:
 def _attempt(
     recording: str, folder: Path, request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str]
 ) -> Outcome:
-    if request.resume and is_finished(folder, request.selection):
-        _say_finished(folder, recognizer, _words(request.outputs))
-        return Outcome(recording, folder, "skipped")
     try:
+        if request.resume and is_finished(recording, folder, request):
+            _say_finished(folder, recognizer, _words(request.outputs))
+            return Outcome(recording, folder, "skipped")
         summary = watch_one(recording, folder, request, recognizer, stop, notes)
     except OutputClosedError:
         raise
@@ -224,18 +231,44 @@ def _attempt(
     return Outcome(recording, folder, "interrupted" if summary.exit_reason == "interrupted" else "done")
 
 
-def is_finished(folder: Path, selection: Selection) -> bool:
-    """Whether an earlier run came to the end, or as far as the limit of this one."""
-    summary = _read_summary(folder)
-    if summary is None:
+def is_finished(recording: str, folder: Path, request: WatchRequest) -> bool:
+    """Whether an earlier run came to the end, or as far as the limit of this one, and wrote all that is asked for.
+
+    Raises:
+        InvalidValueError: it watched another recording.
+    """
+    selection, summary = request.selection, read_summary(folder)
+    if summary is None or not outputs.are_there(folder, request.outputs):
         return False
+    if not _is_of(recording, summary):
+        if request.outputs.overwrite:
+            return False
+        advice = "add --overwrite to replace its results, or choose another folder with --out"
+        earlier = f"{folder} of {summary.get('source')}"
+        raise InvalidValueError("output", f"a folder of {recording} as it is now", earlier, advice)
     if summary.get("exit_reason") == "limit" and selection.limit is not None:
         return int(summary.get("frames", 0)) >= selection.limit
     return summary.get("exit_reason") in _FINISHED
 
 
+def _is_of(recording: str, summary: dict[str, Any]) -> bool:
+    """Whether a summary is of this recording: as large, or, where it does not say how large, under the same path."""
+    earlier, size = summary.get("source_bytes"), outputs.size_bytes(recording)
+    if earlier is not None and size is not None:
+        return bool(earlier == size)
+    path = str(summary.get("source", recording))
+    return not Path(path).exists() or Path(path).resolve() == Path(recording).resolve()
+
+
+def _refuse_turning(live: LiveOptions) -> None:
+    """Raises InvalidValueError for what would be done to a camera's pictures, and to those of no recording."""
+    for name, left, asked in (("rotate", 0, live.capture.rotate), ("flip", "none", live.capture.flip)):
+        if asked != left:
+            raise InvalidValueError(name, "left out for recordings, it is for cameras", asked, "turn the file itself")
+
+
 def _say_finished(folder: Path, recognizer: Recognizer, words: TextIO) -> None:
-    earlier = (_read_summary(folder) or {}).get("model", {})
+    earlier = (read_summary(folder) or {}).get("model", {})
     other = earlier.get("sha256") not in (None, recognizer.info.sha256)
     model = f" with another model ({earlier.get('name')} {earlier.get('version')})" if other else ""
     print(f"{folder}/ is finished already{model}", file=words)
@@ -279,14 +312,6 @@ def _report(outcomes: Sequence[Outcome], recordings: int, folder: Path, request:
     for outcome in failed:
         print(f"failed: {outcome.source}: {outcome.error}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _read_summary(folder: Path) -> dict[str, Any] | None:
-    """The summary of an earlier run; None where it has none, or one that is not ours."""
-    with suppress(OSError, ValueError):
-        summary = json.loads((folder / SUMMARY).read_text())
-        return summary if isinstance(summary, dict) else None
-    return None
 
 
 def _shown(request: WatchRequest, stop: Stop) -> list[Sink]:

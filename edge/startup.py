@@ -1,5 +1,7 @@
 """How a command ends: errors as one line on stderr without credentials, with the exit code that they stand for."""
 
+import io
+import os
 import sys
 import threading
 import traceback
@@ -23,12 +25,19 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
     `extra` names the extra of kestrel-drone whose packages the command needs; a missing one is then named as the cure.
     0 done, 1 failed on the way, 2 unusable input or installation, 130 interrupted before the work began.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
         return command() or 0
     except OutputClosedError as error:
         return error.exit_code
     except KestrelError as error:
         return _end(program, str(error), error.exit_code)
+    except OSError as error:  # of a path that may not be looked at, or is too long, wherever it was named
+        if error.filename is None or error.errno is None:
+            raise
+        reason = os.strerror(error.errno)
+        return _end(program, f"path must be one that can be used, got {str(error.filename)!r}; {reason}", 2)
     except ImportError as error:
         advice = _cure(error, extra)
         if advice is None:

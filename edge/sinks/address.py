@@ -26,7 +26,7 @@ class Address:
             return self.host.lower() == "localhost"
 
 
-def parse_address(name: str, text: str, default_host: str, default_port: int) -> Address:
+def parse_address(name: str, text: str, default_host: str, default_port: int, least_port: int = 1) -> Address:
     """`HOST:PORT`, `HOST`, `:PORT`, `PORT` or `[IPv6]:PORT`.
 
     Raises:
@@ -36,7 +36,7 @@ def parse_address(name: str, text: str, default_host: str, default_port: int) ->
         raise InvalidValueError(name, "HOST:PORT without a user name", "***", "secrets belong into files")
     host, port = _split(text, str(default_port))
     number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else -1
-    if not 0 <= number <= 65535 or any(c.isspace() or c == "/" for c in host):
+    if not least_port <= number <= 65535 or any(c.isspace() or c == "/" for c in host):
         raise InvalidValueError(name, "HOST:PORT", text, f"for example {default_host}:{default_port}")
     return Address(host or default_host, number)
 

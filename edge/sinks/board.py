@@ -13,7 +13,8 @@ import numpy as np
 from edge.drawing import draw
 from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Record, Signal, SizeWH, Summary, Verdict
 
-Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "ended"]
+Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "lost", "ended"]
+_LOST = ("signal_lost", "failed")  # how a run ends that nobody ended
 
 STUCK_AFTER_S = 10.0  # a live source gives a record a second, whatever happens
 TIMELINE_S = 600
@@ -124,7 +125,7 @@ class Board:
         self._frames = self._dropped = self._reconnects = self._appeared = 0
         self._signal: Signal = "ok"
         self._event: Event | None = None
-        self._ended = False
+        self._ended = self._lost = False
         self._seconds: deque[tuple[int, Second]] = deque(maxlen=TIMELINE_S)
         self._stages: dict[str, _Stage] = {}
 
@@ -142,6 +143,7 @@ class Board:
                 self._appeared += record.event == "appeared"
             elif isinstance(record, Summary):
                 self._ended = True
+                self._lost = record.exit_reason in _LOST
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -149,6 +151,11 @@ class Board:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the run ended because its source was gone, or failed."""
+        return self._lost
 
     def snapshot(self) -> Snapshot:
         """Everything at this moment."""
@@ -231,7 +238,7 @@ class Board:
 
     def _health(self, now: float) -> Health:
         if self._ended:
-            return "ended"
+            return "lost" if self._lost else "ended"
         if self._latest is None or self._record_at is None:
             return "starting"
         if now - self._record_at > STUCK_AFTER_S:

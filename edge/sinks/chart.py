@@ -129,8 +129,8 @@ def render(chart: Chart) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=_INK)
         axes.margins(x=0.01)
-    # "$" would start a formula.
-    upper.set_title(f"Pedestrians in {chart.title}".replace("$", r"\$"), loc="left", color=_INK, fontsize=13, pad=26)
+    title = f"Pedestrians in {chart.title}".encode("utf-8", "replace").decode()  # a name may be no text
+    upper.set_title(title.replace("$", r"\$"), loc="left", color=_INK, fontsize=13, pad=26)
     handles, labels = upper.get_legend_handles_labels()
     if handles:
         upper.legend(

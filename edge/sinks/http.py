@@ -26,6 +26,7 @@ class HttpSink(Sink):
         """The page shows frames that were judged."""
 
     def close(self) -> None:
-        """The source goes from the page; the server goes on for the others."""
+        """The source goes from the page, unless it was lost for good; the server goes on for the others."""
         self._board.end()
-        self._server.remove(self._board)
+        if not self._board.lost:
+            self._server.remove(self._board)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BOUNDARY = "kestrel-frame"
 _STREAM_STEP_S = 0.1  # at most ten pictures a second
 _REPEAT_S = 0.5  # a picture comes again: browsers show one once the next begins, and clients that left are noticed
-_UNHEALTHY = ("no_signal", "stuck")
+_UNHEALTHY = ("no_signal", "stuck", "lost")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _COOKIE = "kestrel"
 _POLICY = (
@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         return boards.get(source) if source else next(iter(boards.values()), None)
 
     def _health(self) -> None:
-        """503 where any source has no signal or does not come on; `starting` is well."""
+        """503 where any source has no signal, does not come on or was lost for good; `starting` is well."""
         found = [board.snapshot() for board in self._server.owner.boards.values()]
         status = 503 if any(s.health in _UNHEALTHY for s in found) else 200
         self._text(

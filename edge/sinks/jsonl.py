@@ -1,6 +1,7 @@
 """JSON Lines: every record one line of its own, written at once, so that a reader beside us sees it at once."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class Rotation:
     keep: int = 10
 
     def __post_init__(self) -> None:
-        if not self.max_mb > 0:
+        if not 0 < self.max_mb < math.inf:
             raise InvalidValueError("rotate_mb", "more than 0", self.max_mb)
         if self.keep < 1:
             raise InvalidValueError("keep", "at least 1", self.keep)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from edge.errors import InvalidValueError
 from edge.records import Frame
+from edge.results import LIST_NAME
 from edge.sinks.sink import unwritable
 
-LIST_NAME = ".kestrel-files"
 _MB = 1_000_000
 
 

@@ -11,10 +11,11 @@ from edge.sinks.sink import Sink, broken_off, unwritable
 class SummarySink(Sink):
     """Writes the summary together with the header's facts. The file exists only where a run came to its summary."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises InvalidValueError where the folder cannot be created."""
+    def __init__(self, path: Path, source_bytes: int | None = None) -> None:
+        """`source_bytes`: the recording's size. Raises InvalidValueError where the folder cannot be created."""
         self.warnings: list[str] = []
         self._path = path
+        self._source_bytes = source_bytes
         self._header: Header | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +29,10 @@ class SummarySink(Sink):
         if isinstance(record, Summary):
             part = self._path.with_name(self._path.name + ".part")
             try:
-                part.write_text(json.dumps(summary_json(self._header, record), indent=2) + "\n", encoding="utf-8")
+                part.write_text(
+                    json.dumps(summary_json(self._header, record, self._source_bytes), indent=2) + "\n",
+                    encoding="utf-8",
+                )
                 part.replace(self._path)
             except OSError as error:
                 raise broken_off(self._path, error) from None
@@ -40,13 +44,14 @@ class SummarySink(Sink):
         """Nothing stays open."""
 
 
-def summary_json(header: Header | None, summary: Summary) -> dict[str, Any]:
+def summary_json(header: Header | None, summary: Summary, source_bytes: int | None = None) -> dict[str, Any]:
     """The summary's fields, then the header's that stay true of the whole run; `source_fps` is the header's `fps`,
-    since the summary's own is the speed of the run. The warnings are those of both, each once."""
+    since the summary's own is the speed of the run. The warnings are those of both, each once. `source_bytes`, for
+    recordings, tells a later run whether it has the same one before it."""
     whole = summary.to_json()
     if header is not None:
         facts = header.to_json()
         kept = ("schema", "source", "started_at", "size_wh", "model", "input_wh", "threshold", "threads")
         whole |= {name: facts[name] for name in kept} | {"source_fps": facts["fps"]}
         whole["warnings"] = list(dict.fromkeys((*header.warnings, *summary.warnings)))
-    return whole
+    return whole if source_bytes is None else {**whole, "source_bytes": source_bytes}

@@ -1,6 +1,7 @@
 """What a path, folder or glob holds: videos or pictures, never a mixture."""
 
 import glob
+import itertools
 import math
 import os
 import re
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.results import left_out
 from edge.sources.pictures import PICTURE_SUFFIXES, NamedPicture
 from edge.sources.source import unusable
 
@@ -48,7 +50,8 @@ def find_recordings(uri: str) -> Found:
         base = _fixed_part(path)
         pattern = path.relative_to(base).as_posix()
         matches = glob.glob(pattern, root_dir=base, recursive=True)  # noqa: PTH207 - Path.glob refuses '**.jpg'
-        return _sort_out([base / match for match in matches if (base / match).is_file()], base, uri)
+        files = [base / match for match in matches if (base / match).is_file()]
+        return _sort_out(left_out(files), base, uri)
     raise unusable(uri, "an existing file, a folder, a glob, a camera index or a URL", "there is no such file")
 
 
@@ -68,12 +71,7 @@ def _kind(path: Path) -> int | None:
 
 def _fixed_part(pattern: Path) -> Path:
     """The folders before the first wildcard."""
-    fixed = Path(*[part for part in pattern.parts[:1] if not _WILDCARD.search(part)])
-    for part in pattern.parts[1:-1]:
-        if _WILDCARD.search(part):
-            break
-        fixed /= part
-    return fixed
+    return Path(*itertools.takewhile(lambda part: not _WILDCARD.search(part), pattern.parts[:-1]))
 
 
 def _sort_out(files: Iterable[Path], base: Path, uri: str) -> Found:

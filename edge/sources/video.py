@@ -6,6 +6,7 @@ and raw H.264 have none: OpenCV's CAP_PROP_POS_MSEC after a read is used there, 
 
 import time
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
@@ -52,6 +53,8 @@ class VideoSource(Source):
         self._pictures = chain(iter([first]), self._reader)  # chain would hold on to a list
         self._facts = facts or VideoFacts(None, None, None)
         self.warnings: list[str] = [_RAW_NOTE] if self._facts.raw else []
+        if self._facts.pixel_aspect != 1:
+            self.warnings.append(_squeezed(self._facts.pixel_aspect))
         self.info = SourceInfo(
             uri=shown,
             size_wh=first.full_wh or SizeWH(first.image.shape[1], first.image.shape[0]),
@@ -134,6 +137,13 @@ def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None
     ended_at = facts.duration_s is None or last_time_s < 0.98 * facts.duration_s
     what = "the file ends early" if ended_at else "the file is damaged"
     return f"{what}: {decoded} of {about}{expected} frames could be decoded"
+
+
+def _squeezed(aspect: Fraction) -> str:
+    return (
+        f"pixels are {aspect.numerator}:{aspect.denominator}, not square: people look squeezed to the network and in "
+        "the annotated video; convert the file with `ffmpeg -i IN -vf scale=iw*sar:ih,setsar=1 OUT`"
+    )
 
 
 def _why_unreadable(path: Path, facts: VideoFacts | None) -> str:

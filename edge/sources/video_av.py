@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -48,6 +49,7 @@ class VideoFacts:
     fps: float | None  # average
     timed: bool = False  # whether every frame carries its presentation time
     raw: bool = False  # grey of more than 8 bit: the counts of a thermal sensor
+    pixel_aspect: Fraction = Fraction(1)  # width of a pixel by its height, as it is to be shown
 
 
 def read_facts(path: Path) -> VideoFacts | None:
@@ -61,7 +63,9 @@ def read_facts(path: Path) -> VideoFacts | None:
             fps = float(rate) if rate and 0 < rate < 1000 else None
             timed = not _TIMED.isdisjoint(container.format.name.split(","))
             raw = is_raw(stream.codec_context.pix_fmt)
-            return VideoFacts(_shown_frames(container, stream), _duration_s(container, stream), fps, timed, raw)
+            aspect = Fraction(stream.sample_aspect_ratio or 1)
+            frames, duration_s = _shown_frames(container, stream), _duration_s(container, stream)
+            return VideoFacts(frames, duration_s, fps, timed, raw, aspect)
     except (av.error.FFmpegError, OSError, ValueError):
         return None
 
@@ -172,13 +176,18 @@ def _shown_frames(container: InputContainer, stream: VideoStream) -> int | None:
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
-    """The video's own length: from the stream, from Matroska's tag, or from a file that holds nothing but video."""
+    """The video's own length: from the stream, from Matroska's tag, or from a file that holds nothing but video.
+
+    Matroska tells when the last frame ends; the first one may come late.
+    """
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
+    matroska = "matroska" in container.format.name.split(",")
+    late_s = max(0.0, float((stream.start_time or 0) * (stream.time_base or 0))) if matroska else 0.0
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
     minutes, _, seconds = rest.partition(":")
     try:
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - late_s
     except ValueError:
         alone = len(container.streams) == 1 and container.duration
-        return container.duration / av.time_base if alone and container.duration else None
+        return container.duration / av.time_base - late_s if alone and container.duration else None

@@ -202,8 +202,63 @@ def test_skipping_says_when_the_earlier_run_used_another_model(kestrel, watch):
     write_video(Path("flight.mp4"), crossing(3))
     watch("flight.mp4", "--no-video")
     write_spot_model(Path("other.onnx"), version="2.0")
-    done = kestrel("watch", "flight.mp4", "--model", "other.onnx", "--resume")
+    done = kestrel("watch", "flight.mp4", "--model", "other.onnx", "--resume", "--no-video")
     assert "finished already with another model (bright-spots 1.0)" in done.stdout
+
+
+def test_resume_never_takes_another_recording_of_the_same_name_for_finished(watch):
+    for card, frames in (("card1", 3), ("card2", 6)):
+        Path(card).mkdir()
+        write_video(Path(card, "DJI_0001.mp4"), crossing(frames))
+    assert watch("card1", "--no-video", "--out", "results", "--resume").returncode == 0
+    before = Path("results/DJI_0001/summary.json").read_text()
+    refused = watch("card2", "--no-video", "--out", "results", "--resume")
+    assert refused.returncode == 1
+    assert "output must be a folder of card2/DJI_0001.mp4 as it is now, got" in refused.stderr
+    assert Path("results/DJI_0001/summary.json").read_text() == before
+    assert watch("card2", "--no-video", "--out", "results", "--resume", "--overwrite").returncode == 0
+    assert json.loads(Path("results/DJI_0001/summary.json").read_text())["frames"] == 6
+
+
+def test_resume_does_again_what_lacks_an_output_that_is_asked_for(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    watch("flight.mp4", "--no-video")
+    assert "finished already" not in watch("flight.mp4", "--csv", "flight.csv", "--resume").stdout
+    assert Path("flight.csv").exists()
+    assert Path("flight/annotated.mp4").exists()
+    assert "finished already" in watch("flight.mp4", "--csv", "flight.csv", "--resume").stdout
+
+
+def test_a_glob_never_watches_what_earlier_runs_wrote(watch):
+    Path("flights/day").mkdir(parents=True)
+    write_video(Path("flights/day/a.mp4"), crossing(3))
+    write_video(Path("flights/b.mp4"), crossing(3))
+    for earlier in (0, 2):
+        done = watch("flights/**/*.mp4", "--out", "flights/results", "--resume")
+        assert f"2 of 2 recordings watched{f' ({earlier} of them earlier)' if earlier else ''};" in done.stdout
+
+
+def test_options_of_cameras_that_would_turn_pictures_are_refused_for_recordings(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    for option, value in (("rotate", "90"), ("flip", "both")):
+        refused = watch("flight.mp4", f"--{option}", value)
+        assert refused.returncode == 2
+        assert f"{option} must be left out for recordings, it is for cameras, got" in refused.stderr
+
+
+def test_a_path_that_the_system_refuses_is_an_error_of_one_line(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    refused = watch("flight.mp4", "--out", 300 * "a")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("kestrel: path must be one that can be used, got 'aaa")
+    assert refused.stderr.endswith("File name too long\n")
+
+
+def test_a_name_that_is_no_text_stands_in_a_chart_all_the_same(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    Path("flight.mp4").rename(os.fsdecode(b"fl\xffght.mp4"))
+    assert watch(os.fsdecode(b"fl\xffght.mp4"), "--out", "results").returncode == 0
+    assert Path("results/timeline.png").exists()
 
 
 @pytest.mark.parametrize("option", ["--jsonl", "--csv"])
@@ -212,6 +267,12 @@ def test_several_recordings_cannot_share_one_file(watch, flights, option):
     assert refused.returncode == 2
     assert "several recordings" in refused.stderr
     assert not Path("flights-watched").exists()
+
+
+def test_rows_of_several_recordings_do_not_share_standard_output(watch, flights):
+    refused = watch("flights", "--csv", "-")
+    assert refused.returncode == 2
+    assert "csv must be left out for several recordings, got '-'" in refused.stderr
 
 
 def bad_inputs() -> list[tuple[list[str], str]]:

@@ -1,10 +1,13 @@
+import math
 from pathlib import Path
 
 import pytest
 
-from edge import outputs
+from edge import outputs, results
 from edge.errors import InvalidValueError
 from edge.outputs import STDOUT, OutputOptions
+from edge.sinks.clips import ClipOptions
+from edge.sinks.jsonl import Rotation
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,11 @@ def test_a_glob_of_the_working_directory_is_named_after_it(here):
 )
 def test_every_recording_has_a_folder_of_its_own(recordings, names):
     assert outputs.folder_names(recordings) == names
+
+
+def test_only_recordings_of_one_name_get_longer_ones():
+    assert outputs.folder_names(["x/a.mov", "x/a.mp4", "x/b.mp4"]) == ["a-mov", "a-mp4", "b"]
+    assert outputs.folder_names(["x/a.mov", "x/a.mp4", "x/a-mp4.ts"]) == ["a-mov", "x-a-mp4", "a-mp4-ts"]
 
 
 def test_live_sources_of_one_name_have_folders_of_their_own():
@@ -148,22 +156,79 @@ def test_the_recording_itself_is_never_overwritten():
     Path("flight/annotated.mp4").touch()
     for options in (OutputOptions(out=Path("flight"), overwrite=True), OutputOptions(csv=Path("flight/annotated.mp4"))):
         with pytest.raises(InvalidValueError, match="output must be another file than the source"):
-            outputs.refuse_source(options.out or Path("x"), options, "flight/annotated.mp4")
+            outputs.refuse_clashes(options.out or Path("x"), options, "flight/annotated.mp4")
 
 
 def test_clearing_removes_our_files_and_nobody_elses():
     Path("run/annotated").mkdir(parents=True)
-    for name in (*outputs.RESULTS, "annotated/old.jpg", "notes.txt"):
+    parts = ("annotated-00h00m00s.mp4", "run-00h00m02s.mp4")
+    mine = ("notes.txt", "annotated-by-me.mp4", "records.jsonl.old", "records.jsonl.2")
+    for name in (*results.RESULTS, "annotated/old.jpg", *parts, *mine):
         Path("run", name).touch()
-    outputs.clear(Path("run"))
-    assert [path.name for path in Path("run").iterdir()] == ["notes.txt"]
+    for name in ("records.jsonl", "records.jsonl.1"):
+        Path("run", name).write_text('{"record": "header", "schema": 1}\n')
+    Path("run", results.LIST_NAME).write_text("".join(f"{name}\t0\n" for name in (*parts, "../elsewhere.mp4")))
+    results.clear(Path("run"))
+    left = {path.name for path in Path("run").iterdir()}
+    assert left == {*mine, results.LIST_NAME, "run-00h00m02s.mp4"}  # a clip is no result of one run alone
 
 
 def test_clearing_leaves_a_folder_alone_that_is_not_ours():
     Path("run/annotated").mkdir(parents=True)
     Path("run/annotated/mine.jpg").touch()
-    outputs.clear(Path("run"))
+    results.clear(Path("run"))
     assert Path("run/annotated/mine.jpg").exists()
+
+
+@pytest.mark.parametrize("source", ["job/annotated", "job/annotated/*.jpg", "job/annotated/p0.jpg"])
+def test_watched_pictures_are_never_taken_for_results(source):
+    Path("job/annotated").mkdir(parents=True)
+    Path("job/annotated/p0.jpg").touch()
+    with pytest.raises(InvalidValueError, match="output must be another folder than that of the pictures, got 'job'"):
+        outputs.refuse_clashes(Path("job"), OutputOptions(), source)
+
+
+@pytest.mark.parametrize("file", ["r.txt", "out/annotated.mp4", "out/../out/summary.json"])
+def test_two_outputs_never_share_a_file(file):
+    options = OutputOptions(jsonl=Path(file), csv=Path(file))
+    with pytest.raises(InvalidValueError, match="output must be a file of its own for each output"):
+        outputs.refuse_clashes(Path("out"), options, "a.mp4")
+    outputs.refuse_clashes(Path("out"), OutputOptions(jsonl=Path("out/records.jsonl"), csv=Path("r.csv")), "a.mp4")
+
+
+def test_clips_and_parts_of_the_video_have_folders_of_their_own():
+    clips = ClipOptions(Path("out/../out"))
+    outputs.refuse_clashes(Path("out"), OutputOptions(clips=clips), "a.mp4")
+    for source, options in (("a.mp4", OutputOptions(clips=clips, segment_s=9)), ("0", OutputOptions(clips=clips))):
+        with pytest.raises(InvalidValueError, match="clips must be another folder than that of the video's parts"):
+            outputs.refuse_clashes(Path("out"), options, source)
+
+
+def test_a_folder_that_no_run_wrote_is_not_gone_on_with():
+    for folder, file in (("mine", "records.jsonl"), ("killed", "annotated.mp4"), ("begun", "records.jsonl")):
+        Path(folder).mkdir()
+        Path(folder, file).write_text('{"record": "header"' if folder == "begun" else "mine")
+    for folder in ("new", "killed", "begun"):
+        outputs.refuse_foreign(Path(folder), OutputOptions())
+    with pytest.raises(InvalidValueError, match=r"output must be a folder of an earlier run, or a new one, got 'mine'"):
+        outputs.refuse_foreign(Path("mine"), OutputOptions())
+    outputs.refuse_foreign(Path("mine"), OutputOptions(overwrite=True))
+
+
+def test_links_in_a_circle_are_an_error_of_one_line():
+    Path("loop").symlink_to("loop")
+    with pytest.raises(InvalidValueError, match="output must be a path that leads somewhere, got 'loop"):
+        outputs.refuse_clashes(Path("loop"), OutputOptions(), "a.mp4")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_times_that_make_no_sense_are_refused(value):
+    with pytest.raises(InvalidValueError, match="segment_s must be at least 1, got"):
+        OutputOptions(segment_s=value)
+    with pytest.raises(InvalidValueError, match="fsync_s must be at least 0, got"):
+        OutputOptions(fsync_s=value)
+    with pytest.raises(InvalidValueError, match="rotate_mb must be more than 0, got"):
+        Rotation(value)
 
 
 def test_records_and_csv_cannot_share_standard_output():

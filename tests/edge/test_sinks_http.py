@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import http.client
 import json
 import socket
@@ -86,6 +87,17 @@ def test_healthz_is_503_exactly_without_signal_or_when_stuck(
         assert health() == (503, b"north: stuck\nsouth: starting\n")
     sink.write(SUMMARY, None)
     assert health() == (200, b"ended\n")
+
+
+def test_a_source_that_is_lost_for_good_stays_an_alarm(server: HttpServer, sink: HttpSink) -> None:
+    with HttpSink(server, "south") as south:
+        south.write(dataclasses.replace(SUMMARY, exit_reason="signal_lost"), None)
+    with HttpSink(server, "west") as west:
+        west.write(SUMMARY, None)
+    sink.write(seen(0), frame(0))
+    answer = ask(server, "/healthz")
+    assert (answer.status, answer.body) == (503, b"north: ok\nsouth: lost\n")
+    assert b'kestrel_signal_ok{source="south"} 0' in ask(server, "/metrics").body
 
 
 def test_a_snapshot_is_the_annotated_picture_and_says_when_it_is_none(server: HttpServer, sink: HttpSink) -> None:

@@ -53,6 +53,26 @@ def test_a_folder_or_glob_of_videos_becomes_a_list_and_all_else_stays_one(tmp_pa
         open_source(str(tmp_path))
 
 
+@pytest.mark.parametrize("pattern", ["*/images/*.png", "**/images/*.png", "./*/images/?.png"])
+def test_a_glob_may_begin_with_its_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("day/images").mkdir(parents=True)
+    cv2.imwrite("day/images/a.png", PICTURE)
+    with open_source(pattern) as source:
+        assert [frame.name for frame in source] == ["day/images/a.png"]
+
+
+def test_a_glob_leaves_out_what_runs_wrote_and_nothing_else(tmp_path: Path) -> None:
+    for folder in ("run/annotated", "mine/annotated"):
+        (tmp_path / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / "a.png"), PICTURE)
+        cv2.imwrite(str(tmp_path / folder / "../clip.png"), PICTURE)
+    (tmp_path / "run/summary.json").write_text('{"exit_reason": "limit"}')
+    (tmp_path / "run/.kestrel-files").write_text("clip.png\t0\n")
+    with open_source(str(tmp_path / "**/*.png")) as source:
+        assert [frame.name for frame in source] == ["mine/annotated/a.png", "mine/clip.png"]
+
+
 def test_a_mixture_asks_for_a_glob(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4", 2)
     cv2.imwrite(str(tmp_path / "b.png"), PICTURE)

@@ -1,4 +1,5 @@
 import struct
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -56,6 +57,21 @@ def test_every_frame_comes_once_in_order_at_its_true_time(
     assert [warning for warning in source.warnings if "stretched to 8 bit" not in warning] == []
     assert source.info.size_wh is not None
     assert str(source.info.size_wh) == "128x64"
+
+
+@pytest.mark.parametrize("name", ["late.mkv", "late.mp4", "late.ts"])
+def test_a_video_that_begins_late_is_whole_all_the_same(tmp_path: Path, name: str) -> None:
+    times_s = make_video(tmp_path / name, 24, Recipe(begins_at=450_000))
+    source, frames = read(tmp_path / name)
+    assert np.abs(np.subtract([frame.time_s for frame in frames], times_s)).max() <= 0.001
+    assert list(source.warnings) == []
+
+
+@pytest.mark.parametrize("name", ["wide.mkv", "wide.mp4"])
+def test_pixels_that_are_not_square_are_told(tmp_path: Path, name: str) -> None:
+    make_video(tmp_path / name, 2, Recipe(pixel_aspect=Fraction(16, 11)))
+    (warning,) = read(tmp_path / name)[0].warnings
+    assert warning.startswith("pixels are 16:11, not square: people look squeezed to the network")
 
 
 def test_facts_of_a_plain_video_are_known_when_it_opens(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ class Recipe:
     options: dict[str, str] = field(default_factory=dict)
     muxer: dict[str, str] = field(default_factory=dict)
     steps: Sequence[int] = (3000,)
+    begins_at: int = 0  # in TIME_BASE
+    pixel_aspect: Fraction = Fraction(1)
 
 
 def numbered_image(number: int, width: int = BITS * BAR_PX, height: int = 64) -> Image:
@@ -49,13 +51,14 @@ def make_video(path: Path, frames: int, recipe: Recipe | None = None) -> list[fl
         stream = container.add_stream(recipe.codec, rate=30, options=recipe.options)
         stream.width, stream.height, stream.pix_fmt = BITS * BAR_PX, 64, recipe.pixel_format
         stream.codec_context.time_base = TIME_BASE
-        pts = 0
+        stream.sample_aspect_ratio = recipe.pixel_aspect
+        pts = recipe.begins_at
         for number in range(frames):
             frame = av.VideoFrame.from_ndarray(numbered_image(number), format="bgr24")
             frame = frame.reformat(format=recipe.pixel_format)
             frame.pts, frame.time_base = pts, TIME_BASE
             container.mux(stream.encode(frame))
-            times_s.append(float(pts * TIME_BASE))
+            times_s.append(float((pts - recipe.begins_at) * TIME_BASE))
             pts += recipe.steps[number % len(recipe.steps)]
         container.mux(stream.encode(None))
     return times_s

@@ -1,0 +1,87 @@
+"""The files of a run, and whose they are: nothing but an earlier run's is replaced, and none of those is watched."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from edge.errors import InvalidValueError
+
+RECORDS, VIDEO, CHART, SUMMARY = "records.jsonl", "annotated.mp4", "timeline.png", "summary.json"
+RESULTS = (RECORDS, VIDEO, CHART, SUMMARY)
+PICTURES = "annotated"  # a folder
+SEGMENT = "annotated"  # how the names of videos begin that are written in parts
+LIST_NAME = ".kestrel-files"  # which parts and clips in its folder are ours, see sinks/own_files.py
+_FIRST_LINE = b'{"record": "header"'
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """The summary of an earlier run; None where it has none, or one that is not ours."""
+    with suppress(OSError, ValueError):
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        if isinstance(summary, dict) and not summary.keys().isdisjoint(("exit_reason", "outcomes")):
+            return summary
+    return None
+
+
+def has_results(folder: Path) -> bool:
+    """Whether an earlier run left its summary or its records in a folder."""
+    return read_summary(folder) is not None or _are_records(folder / RECORDS)
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a run may take a folder for its own: it has results of an earlier one, or nothing of anybody else's."""
+    if has_results(folder):
+        return True
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return names <= {VIDEO, CHART, LIST_NAME, *listed(folder)}
+
+
+def listed(folder: Path) -> frozenset[str]:
+    """Names of the parts and clips in a folder that a run wrote."""
+    with suppress(OSError):
+        lines = (folder / LIST_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
+        return frozenset(name for name in (line.partition("\t")[0] for line in lines) if Path(name).name == name)
+    return frozenset()
+
+
+def left_out(files: Iterable[Path]) -> list[Path]:
+    """Those that no run wrote."""
+    listed_in, ours = cache(listed), cache(has_results)
+
+    def is_result(file: Path) -> bool:
+        folder = file.parent
+        if file.name in listed_in(folder):
+            return True
+        return (file.name == VIDEO and ours(folder)) or (folder.name == PICTURES and ours(folder.parent))
+
+    return [file for file in files if not is_result(file)]
+
+
+def clear(folder: Path, records: Path | None = None) -> None:
+    """Remove the results of an earlier run, and nothing else; `records`: where they are, if not in the folder.
+
+    Raises:
+        InvalidValueError: they cannot be removed.
+    """
+    records = records or folder / RECORDS
+    try:
+        if is_ours(folder):
+            shutil.rmtree(folder / PICTURES, ignore_errors=True)
+        parts = [folder / name for name in listed(folder) if name.startswith(f"{SEGMENT}-")]
+        older = [path for path in records.parent.glob(f"{records.name}.*") if path.suffix[1:].isdecimal()]
+        for path in (*parts, *filter(_are_records, older), *(folder / name for name in RESULTS)):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidValueError(
+            "output", "a folder that can be written to", str(folder), error.strerror or ""
+        ) from None
+
+
+def _are_records(file: Path) -> bool:
+    with suppress(OSError), file.open("rb") as opened:
+        return opened.read(len(_FIRST_LINE)) == _FIRST_LINE
+    return False
