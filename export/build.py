@@ -29,11 +29,13 @@ from export.model_file import write_bytes, write_model
 from export.parity import compare
 from export.static import OtherForm, other_form
 from training.calibration import verdict_rule
-from training.checkpoints import Checkpoint, load_checkpoint
+from training.checkpoints import Checkpoint
 from training.data_card import DataCard, read_data_card
 from training.datasets import Dataset, read_dataset
 from training.evaluation import load_image
+from training.history import learnt_on
 from training.networks.student import Student
+from training.teacher_files import load_network_file
 
 UNFITTED_THRESHOLD = 0.3
 NMS_IOU = 0.5
@@ -74,17 +76,21 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
     """
     _check_output(settings)
     examples = read_examples(settings.show)
-    checkpoint = load_checkpoint(settings.checkpoint)
+    checkpoint = load_network_file(settings.checkpoint)
     student = checkpoint.network()
     if not isinstance(student, Student):
         raise UnusableInputError(f"CHECKPOINT must be a student's, got a {checkpoint.kind}'s; distil one first")
     card = read_data_card(settings.data_card)
     datasets = _read_all(settings, checkpoint.modality)
     metadata = _metadata(settings, checkpoint, student, card)
+    if settings.other:
+        settings.other.require(student.spec.coarsest)
     with _scratch(settings.out.parent) as scratch:
         draft = scratch / settings.out.name
         write_model(to_onnx(student, IDENTITY), metadata, draft)
         if settings.validate:
+            for name in sorted(learnt_on(checkpoint.settings) & {d.name for d in datasets}):
+                yield f"warning: it has learnt on {name}, so what is measured there says nothing of other pictures"
             yield f"measuring on {', '.join(d.name for d in datasets)}"
             metadata, fitted = fitted_metadata(metadata, draft, datasets)
             write_model(to_onnx(student, metadata.calibration), metadata, draft)
@@ -180,7 +186,7 @@ def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:
     """The data set to fit to, if any, then the further ones."""
     if settings.also and settings.validate is None:
         raise UnusableInputError("--also must come with --validate, got none; the first data set goes there")
-    datasets = [read_dataset(path) for path in (settings.validate, *settings.also) if path is not None]
+    datasets = [read_dataset(path, usual="val") for path in (settings.validate, *settings.also) if path is not None]
     for dataset in datasets:
         if dataset.modality not in (None, modality):
             raise UnusableInputError(

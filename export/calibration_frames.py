@@ -76,13 +76,13 @@ def _labelled(source: str) -> Dataset | None:
     """The data set, where `source` is one; a folder that holds pictures or videos itself is read as these."""
     path = Path(source)
     if path.suffix in _LABELS:
-        return read_dataset(path)
+        return read_dataset(path, usual="train")
     if not path.is_dir():
         return None
     try:
         find_recordings(source)
     except SourceError:
-        return read_dataset(path)
+        return read_dataset(path, usual="train")
     return None
 
 

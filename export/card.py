@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge.contract import ModelMetadata
-from training.history import told
+from training.history import learnt_on, told
 
 NOT_FOR = (
     "Deciding alone about anyone's safety, liberty or life: it misses people, and it sees people where there are none.",
@@ -86,15 +86,26 @@ def _about_metrics(metadata: ModelMetadata) -> str:
     fitted_to = metadata.settings.get("fitted_to")
     fit = (
         f" Threshold and calibration are fitted on {fitted_to}; there, every figure that depends on either is "
-        "cross-fitted by scene."
+        f"cross-fitted by {_cut(metadata)}."
         if fitted_to
         else ""
     )
-    return (
-        "Measured through the edge runtime on pictures kept out of training; their scenes are new only where the data "
-        f"set's own split is by scene.{fit} The calibration error is that of 15 bins; below it stands what a "
-        "perfectly calibrated model would show by chance on so few pictures."
+    learnt = sorted(learnt_on(metadata.settings) & metadata.metrics.keys())
+    kept_out = (
+        f"on pictures that it learnt on as well ({', '.join(learnt)}), so the figures say nothing of others."
+        if learnt
+        else "on pictures kept out of training; their scenes are new only where the data set's own split is by scene."
     )
+    return (
+        f"Measured through the edge runtime {kept_out}{fit} The calibration error is that of 15 bins; below it stands "
+        "what a perfectly calibrated model would show by chance on so few pictures."
+    )
+
+
+def _cut(metadata: ModelMetadata) -> str:
+    """What the parts had in common that were judged together by a fit to the others."""
+    one_scene = metadata.settings.get("fitted_by") == "picture"
+    return "picture, since all are of one scene: elsewhere it may be worse" if one_scene else "scene"
 
 
 def _metrics(name: str, figures: Mapping[str, Any]) -> str:

@@ -77,10 +77,12 @@ def export(
             metavar="DATASET|VIDEO",
         ),
     ] = None,
-    calibration: Annotated[CalibrationRule, typer.Option(help="How INT8's ranges are chosen.")] = (
-        CalibrationRule.percentile
-    ),
-    allow_drop: Annotated[float, typer.Option(help="AP50 that INT8 may lose.", min=0.0, max=1.0)] = 0.01,
+    calibration: Annotated[
+        CalibrationRule | None, typer.Option(help="How INT8's ranges are chosen.  [default: percentile]")
+    ] = None,
+    allow_drop: Annotated[
+        float | None, typer.Option(help="AP50 that INT8 may lose.  [default: 0.01]", min=0.0, max=1.0)
+    ] = None,
     static: Annotated[
         str | None,
         typer.Option(
@@ -93,7 +95,9 @@ def export(
             "--raw-head", help="Write OUT-raw-head.onnx, too: float picture in, head maps out; see edge/raw_head.py."
         ),
     ] = False,
-    allow_slower: Annotated[float, typer.Option(help="Share of FP32's time that INT8 may take.", min=0.0)] = 0.75,
+    allow_slower: Annotated[
+        float | None, typer.Option(help="Share of FP32's time that INT8 may take.  [default: 0.75]", min=0.0)
+    ] = None,
 ) -> None:
     """Write a trained student as one ONNX file that carries all it needs, with its card.
 
@@ -101,14 +105,20 @@ def export(
     """
     if int8 and calibrate is None:
         raise UnusableInputError("--int8 must come with --calibrate, got none; name a labelled folder or a recording")
-    if calibrate is not None and not int8:
-        raise UnusableInputError("--calibrate must come with --int8, got it alone; add --int8")
+    of_int8 = (("calibrate", calibrate), ("calibration", calibration), ("allow-drop", allow_drop))
+    for option, given in (*of_int8, ("allow-slower", allow_slower)):
+        if given is not None and not int8:
+            raise UnusableInputError(f"--{option} must come with --int8, got it alone; add --int8")
     from export.build import ExportSettings, export_model
     from export.int8 import Int8Settings
-    from export.proof import Gate
+    from export.proof import LARGEST_DROP, LARGEST_TIME_RATIO, Gate
     from export.static import OtherForm
 
-    wanted = Int8Settings(calibrate or "", calibration.value, gate=Gate(allow_drop, allow_slower))
+    gate = Gate(
+        LARGEST_DROP if allow_drop is None else allow_drop, LARGEST_TIME_RATIO if allow_slower is None else allow_slower
+    )
+    rule = calibration or CalibrationRule.percentile
+    wanted = Int8Settings(calibrate or "", rule.value, gate=gate)
     settings = ExportSettings(
         checkpoint=checkpoint,
         out=out,

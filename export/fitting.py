@@ -13,6 +13,7 @@ from training.datasets import Dataset
 from training.evaluation import Evaluation, evaluate_model, operating_point, score_known_presence, score_sources
 
 FITTED_TO = "fitted_to"  # in the settings: name of the data set that threshold and presence were fitted to
+FITTED_BY = "fitted_by"  # in the settings: by what their figures are cross-fitted, scene or picture
 
 
 def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dataset]) -> tuple[ModelMetadata, Fit]:
@@ -29,7 +30,7 @@ def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dat
         calibration=fitted.calibration,
         verdict=fitted.verdict,
         metrics=metrics,
-        settings={**metadata.settings, FITTED_TO: first.dataset},
+        settings={**metadata.settings, FITTED_TO: first.dataset, FITTED_BY: "scene" if fitted.by_scene else "picture"},
     )
     return changed, fitted
 

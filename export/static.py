@@ -28,6 +28,12 @@ class OtherForm:
         parts = [out.stem, *(["raw-head"] if self.raw_head else []), *([str(self.input_wh)] if self.input_wh else [])]
         return out.with_stem("-".join(parts))
 
+    def require(self, multiple: int) -> None:
+        """Raises InvalidValueError for sides that are no multiples of the coarsest stride."""
+        wh = self.input_wh
+        if wh and (wh.width % multiple or wh.height % multiple):
+            raise InvalidValueError("--static", f"WxH with sides that are multiples of {multiple}", str(wh))
+
 
 class RawHeadGraph(nn.Module):
     """image (B, 3, H, W) float32 BGR 0..255 -> logits (B, 1, h, w), log_distances (B, 4, h, w).
@@ -54,8 +60,7 @@ def other_form(student: Student, metadata: ModelMetadata, form: OtherForm) -> on
         ProcessingError: the exporter failed.
     """
     multiple = student.spec.coarsest
-    if form.input_wh and (form.input_wh.width % multiple or form.input_wh.height % multiple):
-        raise InvalidValueError("--static", f"WxH with sides that are multiples of {multiple}", str(form.input_wh))
+    form.require(multiple)
     if form.raw_head:
         return export_graph(RawHeadGraph(student), Shapes(multiple, form.input_wh, True), RAW_INPUT, RAW_OUTPUTS)
     return export_graph(RecognitionGraph(student, metadata.calibration), Shapes(multiple, form.input_wh, False))

@@ -136,10 +136,10 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
         ProcessingError: a run failed; those that were finished are kept.
     """
     out = settings.run.out
-    labelled = read_dataset(settings.run.dataset, require_pedestrians=True)
+    labelled = read_dataset(settings.run.dataset, usual="train", require_pedestrians=True)
     teacher = load_network_file(settings.run.teacher or Path())
     require_modality(teacher, labelled)
-    require_modality(teacher, read_dataset(settings.validate, require_pedestrians=True))
+    require_modality(teacher, read_dataset(settings.validate, usual="val", require_pedestrians=True))
     if any(arm.noisy for arm in settings.arms):
         add_noise(build_network(settings.run.kind, settings.run.spec), settings.noise)  # refused now, not after hours
     _claim(out, settings)
@@ -183,7 +183,7 @@ def run_job(job: Job) -> str:
     Raises:
         KestrelError: it failed.
     """
-    labelled = read_dataset(job.run.dataset)
+    labelled = read_dataset(job.run.dataset, usual="train")
     dataset = with_footage(labelled, job.taught) if job.taught else labelled
     noise = job.noise if job.arm.noisy else NoiseSettings()
     student = train(job.run, dataset, prepare=lambda network: add_noise(network, noise))
@@ -234,7 +234,7 @@ def _be_quiet() -> None:
 
 
 def _score(arm: str, seed: int, checkpoint: Checkpoint, validate: Path) -> Score:
-    evaluation = evaluate(recognise_with(checkpoint), read_dataset(validate))
+    evaluation = evaluate(recognise_with(checkpoint), read_dataset(validate, usual="val"))
     return Score(
         arm=arm,
         seed=seed,

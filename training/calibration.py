@@ -46,6 +46,7 @@ class Fit:
     presence: PresenceScore  # calibration cross-fitted, AUROC of the highest scores
     at_threshold: OperatingPoint  # cross-fitted; its threshold is the mean over the pictures
     sources: tuple[SourceScore, ...]  # cross-fitted
+    by_scene: bool = True  # False: all pictures are of one scene, and each was judged by a fit to others of it
 
 
 def logit(probabilities: Vector) -> Vector:
@@ -126,13 +127,14 @@ def folds_by_scene(scenes: Sequence[str], positive: Mask, folds: int = FOLDS) ->
 
 
 def fit(judged: Sequence[JudgedPicture], top_scores: Sequence[float]) -> Fit:
-    """Fit on all pictures, judge by cross-fitting over scenes."""
+    """Fit on all pictures, judge by cross-fitting over scenes, or over pictures where all are of one scene."""
     tops = np.asarray(top_scores, dtype=np.float64)
     pictures = [one.detected.picture for one in judged]
     positive = np.array([len(p.boxes_xyxy) > 0 for p in pictures])
     # Of pictures with ignore regions alone, nobody knows whether anyone is in them.
     known = positive | np.array([not len(p.ignore_xyxy) for p in pictures])
-    fold = folds_by_scene([p.scene for p in pictures], positive)
+    by_scene = len({p.scene for p in pictures}) > 1
+    fold = folds_by_scene([p.scene if by_scene else str(n) for n, p in enumerate(pictures)], positive)
     presences, thresholds = np.zeros(len(tops)), np.zeros(len(tops))
     for k in sorted(set(fold.tolist())):
         rest, held = fold != k, fold == k
@@ -152,6 +154,7 @@ def fit(judged: Sequence[JudgedPicture], top_scores: Sequence[float]) -> Fit:
         presence=presence,
         at_threshold=operating_point(judged, thresholds),
         sources=score_sources(judged, thresholds),
+        by_scene=by_scene,
     )
 
 

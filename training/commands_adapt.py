@@ -22,6 +22,7 @@ from training.train_options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from training.loss_settings import LossSettings
     from training.noise import NoiseSettings
     from training.pseudo_labels import LabelRule
     from training.unlabelled import ThinSettings
@@ -138,7 +139,7 @@ def self_train(
     Look at OUT/round-1.png before you trust the student. Losses of the teacher, such as --soft 0.5, are 0 by default:
     with one, it is asked at every step as well.
     """
-    from training.loss_settings import FROM_TEACHER, LossSettings, settle
+    from training.loss_settings import FROM_TEACHER, settle
     from training.run import RunSettings
     from training.self_train import SelfTrainSettings
     from training.self_train import self_train as run_self_train
@@ -152,7 +153,7 @@ def self_train(
         out=out,
         spec=student.spec(),
         train=options.train_settings(),
-        losses=settle(asked, teacher=True, extra=False) if taught else LossSettings(),
+        losses=settle(asked, teacher=taught, extra=False),
         teacher=file if taught else None,
         weights=student.weights,
         resume=options.resume,
@@ -183,7 +184,9 @@ def finetune(
     teacher: Annotated[
         Path | None, typer.Option(help="Mix in the soft targets of this teacher against forgetting.", metavar="FILE")
     ] = None,
-    soft: Annotated[float, typer.Option(help="Weight of these soft targets.")] = 0.25,
+    soft: Annotated[
+        float | None, typer.Option(help="Weight of these soft targets.  [default: 0.25]", min=0, show_default=False)
+    ] = None,
     replay: Annotated[
         Path | None, typer.Option(help="Mix in these older labelled pictures against forgetting.", metavar="DATASET")
     ] = None,
@@ -197,7 +200,6 @@ def finetune(
 
     Pictures of one flight should share a scene (COCO: `scene` of an image; else the name before its number).
     """
-    from training.distill import LossSettings
     from training.finetune import TRAIN, FinetuneSettings
     from training.finetune import finetune as run_finetune
 
@@ -212,11 +214,27 @@ def finetune(
         frozen=frozen,
         patience=patience,
         teacher=teacher,
-        losses=LossSettings(soft=soft, soft_box=2 * soft),
+        losses=_against_forgetting(soft, teacher),
         replay=replay,
         allow_worse=allow_worse,
     )
     _print_all(run_finetune(settings), threads)
+
+
+def _against_forgetting(soft: float | None, teacher: Path | None) -> "LossSettings":
+    """What a student that is adapted learns from a teacher, if there is one.
+
+    Raises:
+        InvalidValueError: a weight without a teacher, or a teacher that teaches nothing.
+    """
+    from training.loss_settings import LossSettings
+
+    if teacher is None and soft is not None:
+        raise InvalidValueError("--soft", "left out without --teacher", soft, "name somebody to learn from")
+    if soft == 0:
+        raise InvalidValueError("--soft", "above 0 with --teacher", soft, "leave out both")
+    weight = 0.25 if soft is None else soft
+    return LossSettings(soft=weight, soft_box=2 * weight)
 
 
 @with_options
@@ -287,7 +305,7 @@ def _teacher_file(asked: str | None, dataset: Path) -> Path:
 
     if asked is not None:
         return Path(asked)
-    modality = read_dataset(dataset).modality
+    modality = read_dataset(dataset, usual="train").modality
     found = shipped_teacher(modality) if modality else None
     if found is None:
         raise InvalidValueError("teacher", "a file where this checkout has none", asked, "train one, name it")

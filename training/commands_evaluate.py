@@ -95,12 +95,21 @@ def evaluate(
 
 def _training_set(told: Path | None, candidate: "Candidate", dataset: Path) -> "Dataset | None":
     """The data set that is named, or the model's own where it lies beside the one to judge on."""
-    from training.datasets import read_dataset
+    from training.datasets import DatasetError, read_dataset
 
+    named = told is not None
     if told is None and candidate.trained_on:
         beside = dataset.resolve().parent / candidate.trained_on
         told = beside if beside.is_dir() and beside != dataset.resolve() else None
-    return None if told is None else read_dataset(told)
+    if told is None:
+        return None
+    try:
+        return read_dataset(told, usual="train")
+    except DatasetError as error:
+        if named:
+            raise
+        typer.echo(f"warning: did not look for pictures that nearly repeat those of training: {error}", err=True)
+        return None
 
 
 def _fit_warning(candidate: "Candidate", pictures: "Dataset") -> tuple[str, ...]:

@@ -173,7 +173,7 @@ def distil(
 
     recipe = recipe_of(backbone, weights)
     train_settings = options.train_settings()
-    pictures = read_dataset(dataset, require_pedestrians=True)
+    pictures = read_dataset(dataset, usual="train", require_pedestrians=True)
     start = None if learn_on is None else _start_point(learn_on, pictures)
     teacher_file = _find_teacher(teacher, pictures)
     if start is not None:
@@ -251,6 +251,10 @@ def export_teacher(
     network = join([load_network_file(file) for file in (checkpoint, *(others or ()))])
     stated = read_data_card(data_card)
     figures = {file.stem: _figures(file) for file in metrics or ()}
+    if len(figures) < len(metrics or ()):
+        raise UnusableInputError(
+            "--metrics must be files of different names, which the card calls them by, got one twice"
+        )
     about = about_checkpoint(network, name or out.stem, figures, stated)
     size_mb = write_teacher(network, about, out) / 1e6
     write_aside(card, lambda file: file.write(teacher_card(about, out.name, size_mb).encode()))

@@ -45,6 +45,8 @@ class TrainSettings:
             raise InvalidValueError("batch_size", "at least 1", self.batch_size)
         if not self.learning_rate > 0:
             raise InvalidValueError("learning_rate", "positive", self.learning_rate)
+        if not 0 <= self.seed < 2**32:
+            raise InvalidValueError("seed", "in 0..4294967295", self.seed)
         require_precision(self.precision)
 
 

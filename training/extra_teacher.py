@@ -28,7 +28,7 @@ import numpy as np
 
 from edge.records import SizeWH
 from training.datasets import Dataset, DatasetError, LabelledPicture, ScoredBoxes
-from training.datasets.coco import Entry, find_coco, load_document
+from training.datasets.coco import Entry, find_coco, load_document, picture_path
 from training.datasets.labels import kind_of_class
 
 SCORE_FLOOR = 0.05  # fainter boxes teach nothing
@@ -127,21 +127,24 @@ def _picture(entry: Entry, names: Names) -> int:
 
 
 def _names(dataset: Dataset, folder: Path, category: int | None) -> Names:
+    """A file's name, with or without its ending, stands for a picture where no other has it; a path always does."""
+    counts = Counter(name for picture in dataset.pictures for name in {picture.path.name, picture.path.stem})
     by_name: dict[str, int] = {}
-    stems = Counter(p.path.stem for p in dataset.pictures)
     for index, picture in enumerate(dataset.pictures):
-        by_name[picture.path.name] = index
-        if stems[picture.path.stem] == 1:
-            by_name[picture.path.stem] = index
+        path = picture.path
+        by_name |= {name: index for name in (path.name, path.stem) if counts[name] == 1}
+        if path.is_relative_to(folder):
+            by_name[path.relative_to(folder).as_posix()] = index
     by_id = {int(name): index for name, index in by_name.items() if name.isdecimal()}
     pedestrians = {PERSON}
     files = find_coco(folder, None)
     if files is not None:
         document = load_document(files.annotations)
-        named = {
-            entry.integer("id"): Path(entry.text("file_name", "filename")).name for entry in document.entries("images")
-        }
-        by_id = {image_id: by_name[name] for image_id, name in named.items() if name in by_name}
+        places = {picture.path: index for index, picture in enumerate(dataset.pictures)}
+        paths = {entry.integer("id"): picture_path(entry, files) for entry in document.entries("images")}
+        by_id = {image_id: places[path] for image_id, path in paths.items() if path in places}
+        below = {path: i for path, i in places.items() if path.is_relative_to(files.images)}
+        by_name |= {path.relative_to(files.images).as_posix(): index for path, index in below.items()}
         categories = document.entries("categories")
         pedestrians = {e.integer("id") for e in categories if kind_of_class(e.text("name")) == "pedestrian"}
     return Names(by_id, by_name, frozenset(pedestrians if category is None else {category}))

@@ -39,7 +39,7 @@ from training.datasets.coco_writing import write_coco
 from training.distill import LossSettings, distill_step
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
 from training.evaluation import SCORE_FLOOR, detect, judge, load_image
-from training.history import taken_over, with_start
+from training.history import learnt_on, taken_over, with_start
 from training.metrics import append_metrics
 from training.networks.ensemble import AnyNetwork
 from training.networks.student import Student
@@ -88,7 +88,7 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
         ProcessingError: the student got worse; the report is kept. Or the disk is full.
     """
     _check_out(settings.out)
-    dataset = read_dataset(settings.dataset, require_pedestrians=True)
+    dataset = read_dataset(settings.dataset, usual="train", require_pedestrians=True)
     split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     proof = [load_image(picture) for picture in dataset.pictures[:PROOF_PICTURES]]
     start = read_start_point(settings.model, proof)
@@ -202,7 +202,7 @@ def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iter
     count, seed = settings.train.batch_size, settings.train.seed
     if settings.replay is None:
         return TrainingBatches(split.learn, augment, count, seed).starting_at(0)
-    old = read_dataset(settings.replay)
+    old = read_dataset(settings.replay, usual="train")
     _require_modality(start, old, "replay")
     replayed = max(1, count // REPLAY_SHARE)
     ours = TrainingBatches(split.learn, augment, max(1, count - replayed), seed).starting_at(0)
@@ -281,14 +281,17 @@ def _write_report(settings: FinetuneSettings, start: StartPoint, split: Split, c
     try:
         (out / "before-after.txt").write_text(f"{title}\n\n{table(comparison)}\n", encoding="utf-8")
         (out / "before-after.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        (out / "data-card.toml").write_text(_data_card(start, held.name), encoding="utf-8")
+        (out / "data-card.toml").write_text(_data_card(start, held.name, settings.replay), encoding="utf-8")
     except OSError as error:
         raise ProcessingError(f"{out} must be writable, got {error}; free some space and try again") from None
 
 
-def _data_card(start: StartPoint, dataset: str) -> str:
-    """TOML as kestrel-export reads it; JSON's strings are TOML's."""
-    data = (*start.data, TrainingData(dataset, "the user's own"))
+def _data_card(start: StartPoint, dataset: str, replay: Path | None) -> str:
+    """TOML as kestrel-export reads it; JSON's strings are TOML's. What the start was trained on is part of it."""
+    earlier = start.data or tuple(TrainingData(name, UNSTATED) for name in sorted(learnt_on(start.settings)))
+    mixed_in = () if replay is None else (TrainingData(replay.resolve().name, UNSTATED),)
+    data = (*earlier, *(d for d in mixed_in if d.name not in {e.name for e in earlier}))
+    data += (TrainingData(dataset, "the user's own"),)
     lines = [f"intended_use = {json.dumps(start.intended_use or UNSTATED)}"]
     for one in data:
         lines += ["[[data]]", *(f"{name} = {json.dumps(value)}" for name, value in asdict(one).items())]

@@ -33,7 +33,7 @@ def with_hard_ground(dataset: Dataset, model: str, long_side: int, folder: Path)
         dataset: what is learnt from.
         model: name of a shipped model, or a model file.
         long_side: px, the size that training draws its scales around.
-        folder: of the run; what an earlier part of this run has found there is taken.
+        folder: of the run; what an earlier part of it has found there is taken, if it looked at the same with the same.
 
     Raises:
         ModelError: no model.
@@ -41,8 +41,11 @@ def with_hard_ground(dataset: Dataset, model: str, long_side: int, folder: Path)
         ProcessingError: the disk is full.
     """
     stored = folder / STORED
-    if stored.exists():
-        found = [np.array(rows, np.float32).reshape(-1, 4) for rows in json.loads(stored.read_bytes())]
+    names = [picture.path.name for picture in dataset.pictures]
+    looked = {"model": Path(model).name, "long_side": long_side, "pictures": names}
+    known = json.loads(stored.read_bytes()) if stored.exists() else None
+    if isinstance(known, dict) and known | looked == known:
+        found = [np.array(rows, np.float32).reshape(-1, 4) for rows in known["boxes"]]
     else:
         sides = [round(long_side * size) for size in SIZES]
         recognizer = Recognizer(resolve(model, "fp32"), RecognizerSettings(threshold=FAINTEST))
@@ -50,8 +53,8 @@ def with_hard_ground(dataset: Dataset, model: str, long_side: int, folder: Path)
         if dataset.modality not in (None, modality):
             raise InvalidValueError("mistakes-of", f"a {dataset.modality} model, as the data is", modality)
         shown = tqdm(dataset.pictures, desc="false alarms", disable=not sys.stderr.isatty())
-        found = [false_alarms(recognizer, picture, sides) for picture in shown]
-        text = json.dumps([rows.round(1).tolist() for rows in found])
+        found = [false_alarms(recognizer, picture, sides).round(1) for picture in shown]  # as they are stored
+        text = json.dumps({**looked, "boxes": [rows.round(1).tolist() for rows in found]})
         write_aside(stored, lambda file: file.write(text.encode()))
     pairs = zip(dataset.pictures, found, strict=True)
     return dataclasses.replace(

@@ -35,6 +35,11 @@ def taken_over(model: Settings) -> dict[str, Any]:
     return {"history": list(entries(model)), "before": {name: model.get(name, 0) for name in ("step", "seconds")}}
 
 
+def learnt_on(settings: Settings) -> set[str]:
+    """Names of the data sets that a model has learnt on."""
+    return {name for chapter in entries(settings) for name in str(chapter.get("dataset", "")).split("+")} - {""}
+
+
 def told(settings: Settings) -> tuple[str, ...]:
     """One sentence a chapter, for a card."""
     chapters = entries(settings)

@@ -88,11 +88,22 @@ def learner_of(
     if previous is None:
         return Learner(network, optimizer, average, Progress(), adaptor)
     if adaptor is not None and previous.adaptor:
+        _require_same_maps(adaptor, previous.adaptor)
         adaptor.load_state_dict(dict(previous.adaptor))
     _restore(optimizer, previous.optimizer)
     device = next(network.parameters()).device
     average.state = {k: v.to(device) for k, v in previous.averaged.items()}
     return Learner(network, optimizer, average, Progress(**previous.progress), adaptor)
+
+
+def _require_same_maps(adaptor: nn.Module, previous: Mapping[str, torch.Tensor]) -> None:
+    ours = adaptor.state_dict()
+    for name, tensor in previous.items():
+        if ours[name].shape != tensor.shape:
+            raise UnusableInputError(
+                f"--resume must go on with a teacher whose maps have {len(tensor)} channels, got {len(ours[name])}; "
+                "name the same teacher, leave --feature out, or begin a new run"
+            )
 
 
 def _restore(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:

@@ -203,7 +203,7 @@ def _make_folder(out: Path) -> None:
 
 
 def _data(settings: RunSettings, dataset: Dataset | None) -> Dataset:
-    found = read_dataset(settings.dataset, require_pedestrians=True) if dataset is None else dataset
+    found = read_dataset(settings.dataset, usual="train", require_pedestrians=True) if dataset is None else dataset
     if settings.extra_teacher is None:
         return found
     return with_predictions(found, settings.dataset, settings.extra_teacher, settings.extra_category)

@@ -66,7 +66,7 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     """
     out = settings.run.out
     _check_out(out, settings.run.resume)
-    labelled = read_dataset(settings.run.dataset, require_pedestrians=True)
+    labelled = read_dataset(settings.run.dataset, usual="train", require_pedestrians=True)
     teacher = load_network_file(settings.teacher)
     require_modality(teacher, labelled)
     add_noise(build_network(settings.run.kind, settings.run.spec), settings.noise)  # refused now, not after labelling

@@ -69,6 +69,8 @@ def _from_model_file(file: Path, images: Sequence[Image]) -> StartPoint:
 
 def _from_checkpoint(file: Path) -> StartPoint:
     checkpoint = load_network_file(file)
+    if checkpoint.progress:  # of an unfinished run: how far it came is not in its settings yet
+        checkpoint = checkpoint.finished()
     student = checkpoint.network()
     if not isinstance(student, Student):
         raise UnusableInputError(f"MODEL must be a student, got a {checkpoint.kind}'s checkpoint; name another file")

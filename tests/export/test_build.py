@@ -11,8 +11,10 @@ import export.build
 from edge.contract import ModelMetadata
 from edge.errors import ProcessingError, UnusableInputError
 from edge.recognizer import Recognizer
+from edge.records import SizeWH
 from export.__main__ import main
 from export.build import _commit, export_model
+from export.static import OtherForm
 from tests.export.conftest import export_settings
 from tests.models import METADATA, spot_model
 from tests.training.people import run_settings, write_people
@@ -77,7 +79,10 @@ def test_an_export_leaves_the_model_and_its_card_and_nothing_else(exported):
 
 def test_an_export_tells_what_it_does(exported):
     said = (exported.parent / "said.txt").read_text().splitlines()
-    assert [line.split()[0] for line in said] == ["measuring", "threshold", "parity", "people-rgb:", "wrote"]
+    words = ["warning:", "measuring", "threshold", "parity", "people-rgb:", "wrote"]
+    assert [line.split()[0] for line in said] == words
+    assert said[0] == "warning: it has learnt on people-rgb, so what is measured there says nothing of other pictures"
+    assert "on pictures that it learnt on as well (people-rgb)" in exported.with_suffix(".md").read_text()
 
 
 def test_the_file_is_an_ordinary_onnx_model(exported):
@@ -118,6 +123,7 @@ def test_unusable_input_is_refused_before_anything_is_written(learnt_student, pe
             "names of their own, got 2 named 'people-rgb'",
         ),
         (dataclasses.replace(base, data_card=tmp_path / "no.toml"), "--data-card must be a readable file"),
+        (dataclasses.replace(base, other=OtherForm(SizeWH(100, 100), False)), "--static must be WxH with sides that"),
     ]
     before = sorted(tmp_path.iterdir())
     for settings, rule in cases:
@@ -135,6 +141,8 @@ def test_unusable_input_is_refused_before_anything_is_written(learnt_student, pe
         (["no.pt"], "OUT.onnx"),
         (["no.pt", "m.onnx", "--wings"], "No such option: --wings"),
         (["no.pt", "m.onnx", "--long-side", "7"], "--long-side"),
+        (["no.pt", "m.onnx", "--allow-drop", "0.5"], "--allow-drop must come with --int8, got it alone; add --int8"),
+        (["no.pt", "m.onnx", "--calibration", "entropy"], "--calibration must come with --int8"),
     ],
 )
 def test_the_command_ends_bad_input_with_one_line_and_2(monkeypatch, tmp_path, arguments, line):

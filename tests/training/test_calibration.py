@@ -171,6 +171,16 @@ def test_one_scene_and_one_picture_are_enough_to_go_on():
     assert found.threshold == pytest.approx(0.6)
 
 
+def test_of_one_scene_each_picture_is_judged_by_a_fit_to_others_and_the_fit_says_so():
+    """The scores are far from chances: figures of no fit at all would be those of the scores themselves."""
+    told = [("only", k % 2 == 0, float(0.3 - 0.2 * (k % 2) + 0.001 * k)) for k in range(40)]
+    found = fitted(*told)
+    assert (found.by_scene, fitted(*told, ("other", True, 0.3)).by_scene) == (False, True)
+    assert found.calibration.error is not None
+    assert found.calibration.error < 0.15  # 0.5 without a fit
+    assert found.calibration.error == found.presence.calibration_error
+
+
 def test_the_verdict_enters_where_the_count_becomes_one():
     calibration = Calibration(2.0, 0.5)
     rule = verdict_rule(0.4, calibration)

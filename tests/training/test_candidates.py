@@ -73,6 +73,9 @@ def test_the_models_own_training_set_is_looked_at_where_it_lies_beside(
     dataset = spot_folder(tmp_path / "spots-val")
     _, err = run(monkeypatch, model, dataset, "--threads", 1)
     assert "nearly repeat" not in err
+    (tmp_path / "spots-train").mkdir()  # nobody named it: what is wrong with it ends nothing
+    _, err = run(monkeypatch, model, dataset, "--threads", 1)
+    assert "warning: did not look for pictures that nearly repeat those of training: " in err
     assert "threshold and presence of bright-spots were fitted to spots-val" in err
     spot_folder(tmp_path / "spots-train")
     _, err = run(monkeypatch, model, dataset, "--threads", 1)

@@ -70,6 +70,40 @@ def test_several_networks_are_exported_as_one_teacher_and_taught_from(
     assert "feature" in json.loads((tmp_path / "s" / "metrics.jsonl").read_text().splitlines()[0])
 
 
+def test_a_run_that_learns_on_from_an_unfinished_one_knows_how_far_it_came(monkeypatch, people_rgb, tmp_path):
+    command = ("distil", people_rgb, "--teacher", "none", *SHORT)
+    assert run(monkeypatch, kestrel_train, *command, "--out", tmp_path / "first") == 0
+    start = ("--from", tmp_path / "first" / "last.pt", "--out", tmp_path / "again")
+    few = ("--steps", "1", "--crop", "64", "--batch-size", "2")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, "--teacher", "none", *start, *few) == 0
+    settings = load_checkpoint(tmp_path / "again" / "student.pt").settings
+    assert (settings["step"], [chapter["from_step"] for chapter in settings["history"]]) == (3, [0, 2])
+
+
+def test_a_resumed_run_keeps_to_teachers_of_as_many_channels(monkeypatch, capsys, people_rgb, learnt_student, tmp_path):
+    file = tmp_path / "t.safetensors"
+    assert run(monkeypatch, kestrel_train, "export-teacher", learnt_student, file, "--with", learnt_student) == 0
+    command = ("distil", people_rgb, "--out", tmp_path / "s", *SHORT, "--feature", "1", "--teacher")
+    assert run(monkeypatch, kestrel_train, *command, learnt_student) == 0
+    assert run(monkeypatch, kestrel_train, *command, file, "--resume", "--steps", "4") == 2
+    assert "--resume must go on with a teacher whose maps have 16 channels, got 32" in capsys.readouterr().err
+
+
+def test_figures_of_one_name_are_not_lost_in_a_card(monkeypatch, capsys, learnt_student, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "val.json").write_text('{"AP50": 0.25}')
+    told = ("--metrics", tmp_path / "a" / "val.json", "--metrics", tmp_path / "b" / "val.json")
+    assert run(monkeypatch, kestrel_train, "export-teacher", learnt_student, tmp_path / "t.safetensors", *told) == 2
+    assert "--metrics must be files of different names" in capsys.readouterr().err
+
+
+def test_a_width_at_which_layers_do_not_meet_is_refused(monkeypatch, capsys, people_rgb, tmp_path):
+    narrow = ("--width-multiplier", "0.3", "--backbone", "yolox_nano", "--weights", "none", "--teacher", "none")
+    assert run(monkeypatch, kestrel_train, "distil", people_rgb, "--out", tmp_path, "--steps", "1", *narrow) == 2
+    assert "width_multiplier must be a multiple of 0.25, got 0.3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -216,7 +216,9 @@ def test_a_folder_name_may_say_the_modality(text: str, modality: str | None) -> 
         ("flight7_00012.jpg", "flight7"),
         ("day1/flight7_frame12.jpg", "day1/flight7"),
         ("beach-3_jpg.rf.0a1b2c.jpg", "beach"),
-        ("00012.jpg", "00012"),
+        ("00012.jpg", "."),
+        ("day1/frame_0012.jpg", "day1"),
+        ("IMG_0001.png", "IMG"),
         ("lonely.png", "lonely"),
     ],
 )

@@ -78,7 +78,7 @@ def test_yolo_shares_become_pixels(tmp_path: Path) -> None:
     first, empty = dataset.pictures
     np.testing.assert_allclose(first.boxes_xyxy, [[40, 15, 60, 35]], atol=1e-4)
     np.testing.assert_allclose(first.others_xyxy, [[5, 7.5, 15, 12.5]], atol=1e-4)
-    assert (first.scene, first.size_wh) == ("a", SizeWH(100, 50))
+    assert (first.scene, first.size_wh) == ("images/train/a", SizeWH(100, 50))
     assert len(empty.boxes_xyxy) == 0
 
 
@@ -157,6 +157,26 @@ def test_hit_uav_is_read_in_its_own_layout(inner: str, tmp_path: Path) -> None:
     assert picture.boxes_xyxy.tolist() == [[10, 20, 15, 32]]
     assert picture.others_xyxy.tolist() == [[30, 20, 39, 29]]
     assert picture.ignore_xyxy.tolist() == [[40, 30, 49, 39]]
+
+
+def test_whoever_learns_takes_train_of_several_splits_and_whoever_judges_val(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_hit_uav(tmp_path, split)
+    for usual in ("train", "val"):
+        dataset = read_dataset(tmp_path, usual=usual)
+        assert dataset.name.endswith(f"-{usual}")
+        assert dataset.warnings[-1] == f"of the splits train, val, test, {usual} is used"
+        assert read_dataset(tmp_path, usual).warnings == dataset.warnings[:-1]
+
+
+def test_a_yolo_folder_with_splits_is_learnt_from(tmp_path: Path) -> None:
+    description = "train: images/train\nvalid: images/none\nnames: [person, car]\n"
+    folder = write_yolo(tmp_path / "data", "0 0.5 0.5 0.2 0.4\n", description)
+    assert read_dataset(folder, usual="train").name == "data-train"
+    with pytest.raises(DatasetError, match="none"):
+        read_dataset(folder, usual="val")  # Roboflow's valid
+    with pytest.raises(DatasetError, match="split must be one of train, valid, got 'test'; let one be called test"):
+        read_dataset(folder, usual="test")
 
 
 def test_one_of_several_hit_uav_splits_must_be_named(tmp_path: Path) -> None:

@@ -78,6 +78,25 @@ def test_predictions_find_their_pictures_by_id_and_by_name(people_rgb, tmp_path)
     assert dataset.warnings == ("p.json has no box in 1 of 4 pictures; they count as empty of people",)
 
 
+def test_pictures_of_one_name_in_two_folders_keep_their_own_boxes(people_rgb, tmp_path):
+    folder = tmp_path / "flights-rgb"
+    shutil.copytree(people_rgb, folder)
+    document = json.loads((folder / "annotations.json").read_text())
+    for number, image in enumerate(document["images"][:2]):
+        place = folder / "images" / f"flight{number}" / "1.png"
+        place.parent.mkdir()
+        (folder / "images" / image["file_name"]).rename(place)
+        image["file_name"] = f"flight{number}/1.png"
+    (folder / "annotations.json").write_text(json.dumps(document))
+    ids = [image["id"] for image in document["images"]]
+    rows = [entry(ids[0], (10, 20, 12, 24)), entry("flight1/1.png", (40, 20, 12, 24)), entry(ids[1], (5, 5, 6, 6))]
+    pictures = with_predictions(read_dataset(folder), folder, write(tmp_path / "p.json", rows), None).pictures
+    assert pictures[0].scored.boxes_xyxy.tolist() == [[10, 20, 22, 44]]
+    assert pictures[1].scored.boxes_xyxy.tolist() == [[40, 20, 52, 44], [5, 5, 11, 11]]
+    with pytest.raises(DatasetError, match="image_id must be the id or file name of a picture"):
+        with_predictions(read_dataset(folder), folder, write(tmp_path / "p.json", [entry("1.png")]), None)
+
+
 def test_the_category_of_pedestrians_is_the_data_set_s_own_unless_told(people_rgb, tmp_path):
     folder = shutil.copytree(people_rgb, tmp_path / "people-rgb")
     document = json.loads((folder / "annotations.json").read_text())

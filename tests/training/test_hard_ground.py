@@ -54,7 +54,19 @@ def test_a_resumed_run_takes_what_was_found(spots, model, tmp_path):
     assert (tmp_path / "run" / STORED).exists()
     Path(model).unlink()
     again = with_hard_ground(spots, model, SIDE_PX, tmp_path / "run")
-    np.testing.assert_allclose(again.pictures[0].hard_xyxy, first.pictures[0].hard_xyxy, atol=0.05)
+    np.testing.assert_array_equal(again.pictures[0].hard_xyxy, first.pictures[0].hard_xyxy)
+
+
+def test_other_pictures_another_size_or_another_model_are_looked_at_anew(spots, model, tmp_path):
+    first = with_hard_ground(spots, model, SIDE_PX, tmp_path / "run")
+    twice = dataclasses.replace(spots, pictures=(*spots.pictures, *spots.pictures))
+    assert len(with_hard_ground(twice, model, SIDE_PX, tmp_path / "run").pictures[1].hard_xyxy)
+    blind = str(write_spot_model(tmp_path / "blind.onnx", modality="thermal"))
+    for changed in ((spots, blind, SIDE_PX), (spots, str(tmp_path / "gone.onnx"), SIDE_PX)):
+        with pytest.raises(InvalidValueError):
+            with_hard_ground(*changed, tmp_path / "run")
+    again = with_hard_ground(spots, model, 2 * SIDE_PX, tmp_path / "run")
+    assert again.pictures[0].hard_xyxy.shape[1] == first.pictures[0].hard_xyxy.shape[1] == 4
 
 
 def test_a_model_of_the_other_modality_is_refused(spots, tmp_path):

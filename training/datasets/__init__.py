@@ -21,8 +21,12 @@ _LAYOUTS = (
 )
 
 
-def read_dataset(path: Path, split: str | None = None, *, require_pedestrians: bool = False) -> Dataset:
-    """Read a labelled folder; its layout is recognised. `split` names one of several splits in one folder.
+def read_dataset(
+    path: Path, split: str | None = None, *, usual: str | None = None, require_pedestrians: bool = False
+) -> Dataset:
+    """Read a labelled folder; its layout is recognised.
+
+    `split` names one of several splits in one folder; where none is named, `usual` is taken: train, or val.
 
     Raises:
         DatasetError: no known layout, a broken annotation file (file, line and rule are named), a missing picture,
@@ -30,7 +34,7 @@ def read_dataset(path: Path, split: str | None = None, *, require_pedestrians: b
     """
     if not path.exists():
         raise DatasetError(f"dataset must be a folder that exists, got {str(path)!r}")
-    dataset = _read(path, split)
+    dataset = _read(path, split, usual)
     if not dataset.pictures:
         raise DatasetError(f"{path} must hold at least one labelled picture, got none")
     if require_pedestrians and not dataset.pedestrians:
@@ -62,17 +66,17 @@ def join_datasets(datasets: Iterable[Dataset]) -> Dataset:
     )
 
 
-def _read(path: Path, split: str | None) -> Dataset:
+def _read(path: Path, split: str | None, usual: str | None = None) -> Dataset:
     name = (path.parent if path.is_file() else path).resolve().name
     coco = find_coco(path, split)
     if coco is not None:
         return read_coco(coco, name)
     yolo = find_yolo(path)
     if yolo is not None:
-        return read_yolo(yolo, split)
+        return read_yolo(yolo, split, usual)
     hit_uav = find_hit_uav(path)
     if hit_uav is not None:
-        return read_hit_uav(hit_uav, split)
+        return read_hit_uav(hit_uav, split, usual)
     visdrone = find_visdrone(path, split)
     if visdrone is not None:
         return read_visdrone(visdrone)

@@ -102,12 +102,7 @@ def _read_images(
         image_id = entry.integer("id")
         if image_id in entries:
             raise DatasetError(f"{entry.place}: id must be unique, got {image_id} again")
-        file_name = entry.text("file_name", "filename")
-        path = files.images / file_name
-        if not path.is_file():
-            path = files.annotations.parent / file_name  # some tools write images/name.jpg
-        if not path.is_file():
-            raise DatasetError(f"{entry.place}: file_name must name a picture in {files.images}, got {file_name!r}")
+        path, file_name = picture_path(entry, files), _file_name(entry)
         source = entry.text("source", default=name)
         scene = entry.text(files.scene_field, default="") or scene_of_name(file_name)
         entries[image_id] = PictureEntry(path, _size(entry, path), scene, source)
@@ -115,6 +110,23 @@ def _read_images(
         if modality is not None:
             modalities[modality] += 1
     return entries, modalities
+
+
+def picture_path(entry: "Entry", files: CocoFiles) -> Path:
+    """Where the picture of an entry of `images` lies.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    file_name = _file_name(entry)
+    for folder in (files.images, files.annotations.parent):  # some tools write images/name.jpg
+        if (folder / file_name).is_file():
+            return folder / file_name
+    raise DatasetError(f"{entry.place}: file_name must name a picture in {files.images}, got {file_name!r}")
+
+
+def _file_name(entry: "Entry") -> str:
+    return entry.text("file_name", "filename")
 
 
 def _modality(entry: "Entry", document: "Document", source: str) -> Modality | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from training.datasets.coco import CocoFiles, load_document, read_document
 from training.datasets.labels import Kind
-from training.datasets.records import Dataset, DatasetError
+from training.datasets.records import Dataset
+from training.datasets.split_choice import choose_split, with_split
 
 SOURCE = "hit-uav"
 _KINDS: Mapping[int, Kind] = {
@@ -31,16 +32,14 @@ def find_hit_uav(path: Path) -> Path | None:
     return None
 
 
-def read_hit_uav(folder: Path, split: str | None) -> Dataset:
-    """Read one split; without a name the only one there is.
+def read_hit_uav(folder: Path, split: str | None, usual: str | None = None) -> Dataset:
+    """Read one split; without a name the only one there is, or the usual one of several.
 
     Raises:
         DatasetError: no such split, or what `read_coco` refuses.
     """
     there = [name for name in _SPLITS if (folder / "annotations" / f"{name}.json").is_file()]
-    chosen = there[0] if split is None and len(there) == 1 else split
-    if chosen not in there:
-        raise DatasetError(f"{folder}: split must be one of {', '.join(there)}, got {split!r}; name one with --split")
+    chosen = choose_split(folder, there, split, usual)
     files = CocoFiles(folder / "annotations" / f"{chosen}.json", folder / chosen, scene_field="date_captured")
     document = load_document(files.annotations)
-    return read_document(document, files, _KINDS, SOURCE)
+    return with_split(read_document(document, files, _KINDS, SOURCE), chosen, there, named=split is not None)

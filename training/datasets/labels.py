@@ -81,11 +81,12 @@ def modality_of_words(text: str) -> Modality | None:
 def scene_of_name(name: str) -> str:
     """A guess for collections that name no scenes: the folder and the name without its trailing number.
 
-    Frames of one video are usually numbered, so `flight7_00012.jpg` belongs to `flight7`.
+    Frames of one video are usually numbered, so `flight7_00012.jpg` belongs to `flight7`; where nothing but a number
+    (or `frame`, `img` before it) tells them apart, all of a folder are one scene.
     """
     path = Path(name)
     stem = re.sub(r"[_-](jpg|jpeg|png)$", "", path.stem.split(".rf.")[0])  # names that Roboflow makes
-    scene = re.sub(r"[ _.-]*(frame|img)?[ _.-]*\d+$", "", stem) or stem
+    scene = re.sub(r"[ _.-]*(frame|img)?[ _.-]*\d+$", "", stem)
     return (path.parent / scene).as_posix()
 
 
@@ -110,7 +111,7 @@ def size_from_header(path: Path) -> SizeWH:
         with PillowImage.open(path) as picture:
             width, height = picture.size
             rotated = picture.getexif().get(0x0112) in _ROTATED_BY_EXIF
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError) as error:
         raise DatasetError(f"{path} must be a picture; {error}") from None
     return SizeWH(height, width) if rotated else SizeWH(width, height)
 

@@ -24,6 +24,7 @@ from training.datasets.labels import (
     size_from_header,
 )
 from training.datasets.records import Dataset, DatasetError
+from training.datasets.split_choice import choose_split, with_split
 from training.datasets.textfile import Line, list_pictures, read_lines
 
 _YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -48,14 +49,14 @@ def find_yolo(path: Path) -> Path | None:
     return next((path / name for name in _YAML_NAMES if (path / name).is_file()), None)
 
 
-def read_yolo(file: Path, split: str | None) -> Dataset:
-    """Read one split; without a name the only one there is.
+def read_yolo(file: Path, split: str | None, usual: str | None = None) -> Dataset:
+    """Read one split; without a name the only one there is, or the usual one of several.
 
     Raises:
         DatasetError: a broken description or line, polygons, a class without a name, a picture that is not there.
     """
     description = _describe(file)
-    chosen = _choose(description, split)
+    chosen = choose_split(file, tuple(description.folders), split, usual)
     checked = []
     labels_seen = 0
     for path in _pictures(description, chosen):
@@ -63,13 +64,14 @@ def read_yolo(file: Path, split: str | None) -> Dataset:
         size_wh = size_from_header(path)
         labels = list(_labels(label_file, description, size_wh)) if label_file.is_file() else []
         labels_seen += label_file.is_file()
-        scene = scene_of_name(path.name)
+        scene = scene_of_name(_below(path, description.root))
         checked.append(check_picture(PictureEntry(path, size_wh, scene, file.resolve().parent.name), labels))
     if not labels_seen:
         expected = _label_file(checked[0].picture.path)
         raise DatasetError(f"{file}: {chosen} must have label files such as {expected}, got none")
     name = file.resolve().parent.name
-    return as_dataset(name, modality_of_words(name), checked)
+    read = as_dataset(name, modality_of_words(name), checked)
+    return with_split(read, chosen, tuple(description.folders), named=split is not None)
 
 
 def _describe(file: Path) -> YoloDescription:
@@ -96,6 +98,8 @@ def _describe(file: Path) -> YoloDescription:
             f"{file}: names must contain pedestrian, person or people, got {values.get('names')}; rename the class"
         )
     folders = {name: _folders(file, name, values[name]) for name in _SPLITS if values.get(name)}
+    if not folders:
+        raise DatasetError(f"{file}: one of {', '.join(_SPLITS)} must name a folder of pictures, got none")
     return YoloDescription(file, root, kinds, folders)
 
 
@@ -117,17 +121,9 @@ def _folders(file: Path, name: str, value: Any) -> tuple[str, ...]:
     return tuple(rows)
 
 
-def _choose(description: YoloDescription, split: str | None) -> str:
-    there = tuple(description.folders)
-    if not there:
-        raise DatasetError(f"{description.file}: one of {', '.join(_SPLITS)} must name a folder of pictures, got none")
-    if split is None and len(there) == 1:
-        return there[0]
-    wanted = "valid" if split == "val" and "val" not in there else split  # Roboflow writes valid
-    if wanted not in there:
-        expected = ", ".join(there)
-        raise DatasetError(f"{description.file}: split must be one of {expected}, got {split!r}; name one with --split")
-    return wanted
+def _below(path: Path, root: Path) -> str:
+    """The picture's path as it is below the data set's folder."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def _pictures(description: YoloDescription, split: str) -> Iterator[Path]:

@@ -44,6 +44,8 @@ class StudentSpec:
             raise InvalidValueError("coarsest", "16 or 32", self.coarsest)
         if not 0 < self.width_multiplier <= MOST_WIDTH:
             raise InvalidValueError("width_multiplier", f"above 0 and at most {MOST_WIDTH:g}", self.width_multiplier)
+        if self.width_multiplier % yolox.WIDTH_STEP:
+            raise InvalidValueError("width_multiplier", f"a multiple of {yolox.WIDTH_STEP}", self.width_multiplier)
         if self.width_multiplier != 1 and self.backbone != yolox.BACKBONE:
             raise InvalidValueError("width_multiplier", f"1 unless {yolox.BACKBONE} is used", self.width_multiplier)
 

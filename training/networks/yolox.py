@@ -21,6 +21,7 @@ BACKBONE = "yolox_nano"
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # 0..1; the released stem reads 0..255, see load_yolox
 STAGES = ("stem", "dark2", "dark3", "dark4", "dark5")  # as TrunkSpec.frozen_stages counts them
 CHANNELS = {4: 32, 8: 64, 16: 64, 32: 128}
+WIDTH_STEP = 0.25  # of width multipliers: else two halves, each in eights, do not make the whole
 
 
 def narrowed(channels: int, width_multiplier: float) -> int:
