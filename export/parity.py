@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from edge.contract import Calibration
 from edge.errors import ProcessingError
@@ -65,7 +66,7 @@ def compare(
         network_input = recognizer.preprocess(image)
         ours = recognizer.run_graph(network_input.tensor)[0]
         theirs = _in_torch(graph, network_input.tensor)
-        pairs = _pair(ours, theirs)
+        pairs = _pair(ours, _near_peaks(graph, network_input.tensor))
         scores.extend(pairs.score_differences)
         boxes.extend(pairs.box_differences_px)
         presences.append(abs(ours.presence - theirs.presence))
@@ -98,10 +99,20 @@ def _in_torch(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> Predict
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Each peak of ONNX Runtime's that is worth a look, beside the peak of PyTorch's with the nearest box."""
+    """Each peak of ONNX Runtime's that is worth a look, beside the near peak of PyTorch's with the nearest box."""
 
     score_differences: npt.NDArray[np.float32]  # (N,)
     box_differences_px: npt.NDArray[np.float32]  # (N,) of the side that differs most
+
+
+def _near_peaks(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> Predictions:
+    """PyTorch's cells that no neighbour beats by more than rounding: where two tie, either may be the peak."""
+    with torch.inference_mode():
+        predictions = graph.student(torch.from_numpy(tensor).permute(0, 3, 1, 2).float())[graph.stride]
+        chances = predictions.logits.sigmoid()  # (1, h, w)
+        near = functional.max_pool2d(chances, 3, 1, 1) - chances <= CLOSE
+        boxes = predictions.boxes_xyxy().permute(0, 2, 3, 1)  # (1, h, w, 4)
+        return Predictions(boxes[near].numpy(), chances[near].numpy(), 0.0)
 
 
 def _pair(ours: Predictions, theirs: Predictions) -> _Pairs:

@@ -3,14 +3,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
 from edge.errors import ProcessingError
+from edge.network import Predictions
 from edge.recognizer import Recognizer
 from edge.records import Image
-from export.parity import Parity, compare
+from export.parity import Parity, _near_peaks, _pair, compare
 from tests.training.people import draw_people
 from training.checkpoints import load_checkpoint
+from training.networks.dense import Predictions as PredictedMaps
+from training.networks.dense import decode_boxes
 from training.networks.student import Student
 
 IMAGES = [draw_people([(30, 30)]), draw_people([]), draw_people([(5, 60), (60, 10)], seed=3)[:64]]
@@ -66,6 +70,28 @@ def test_a_model_with_another_presence_is_refused(exported, learnt_student):
     assert parity.largest_score_difference < 1e-3
     with pytest.raises(ProcessingError, match="must agree"):
         parity.require()
+
+
+def test_either_of_two_cells_that_tie_may_be_the_peak():
+    """The boxes of neighbours differ by pixels, and nearest of all other peaks lies far away."""
+    logits = torch.full((1, 4, 6), -9.0)
+    logits[0, 1, 1], logits[0, 1, 2], logits[0, 3, 5] = 1.0, 1.0 + 1e-6, 0.5
+    reach = torch.ones(1, 4, 4, 6)
+    reach[0, :, 1, 2] = 1.5
+
+    class Graph:
+        stride = 4
+
+        def student(self, _: torch.Tensor) -> dict[int, PredictedMaps]:
+            return {4: PredictedMaps(4, logits, reach)}
+
+    near = _near_peaks(Graph(), np.zeros((1, 16, 24, 3), np.uint8))
+    assert (near.scores > 0.5).sum() == 3
+    boxes = decode_boxes(reach, 4)[0, :, 1]  # (4, 6)
+    for column in (1, 2):
+        pairs = _pair(Predictions(boxes[:, column][None].numpy(), np.array([0.7311], np.float32), 0.7311), near)
+        assert pairs.box_differences_px.max() < 1e-3
+        assert pairs.score_differences.max() < 1e-3
 
 
 def test_decisions_that_flip_are_refused_however_small_the_differences():
