@@ -62,5 +62,11 @@ def _learnt(chapter: Settings) -> str:
     return (
         f"labels of {chapter.get('dataset', '?')}{teachers} (weights: {weights or 'not stated'}){mistakes}, "
         f"{train.get('batch_size', '?')} crops a batch, learning rate {train.get('learning_rate', '?')}, "
-        f"seed {train.get('seed', '?')}."
+        f"seed {train.get('seed', '?')}{_mixed(chapter)}."
     )
+
+
+def _mixed(chapter: Settings) -> str:
+    """Weights between those before and after learning on hold up better elsewhere (arXiv 2109.01903, 2203.05482)."""
+    share = chapter.get("mean_share")
+    return f"; of the weights, {share:g} is from after and the rest from before" if share is not None else ""
