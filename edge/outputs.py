@@ -83,7 +83,8 @@ def folder_names(recordings: Sequence[str]) -> list[str]:
     chosen = [0] * len(forms)
     while True:
         names = [form[length] for form, length in zip(forms, chosen, strict=True)]
-        alike = [i for i, (name, count) in enumerate((name, Counter(names)[name]) for name in names) if count > 1]
+        counts = Counter(names)
+        alike = [i for i, name in enumerate(names) if counts[name] > 1]
         if not alike:
             return names
         for i in alike:

@@ -238,7 +238,7 @@ def is_finished(recording: str, folder: Path, request: WatchRequest) -> bool:
         InvalidValueError: it watched another recording.
     """
     selection, summary = request.selection, read_summary(folder)
-    if summary is None or not outputs.are_there(folder, request.outputs):
+    if summary is None:
         return False
     if not _is_of(recording, summary):
         if request.outputs.overwrite:
@@ -246,6 +246,8 @@ def is_finished(recording: str, folder: Path, request: WatchRequest) -> bool:
         advice = "add --overwrite to replace its results, or choose another folder with --out"
         earlier = f"{folder} of {summary.get('source')}"
         raise InvalidValueError("output", f"a folder of {recording} as it is now", earlier, advice)
+    if not outputs.are_there(folder, request.outputs):
+        return False
     if summary.get("exit_reason") == "limit" and selection.limit is not None:
         return int(summary.get("frames", 0)) >= selection.limit
     return summary.get("exit_reason") in _FINISHED
