@@ -54,7 +54,7 @@ def with_hard_ground(dataset: Dataset, model: str, long_side: int, folder: Path)
             raise InvalidValueError("mistakes-of", f"a {dataset.modality} model, as the data is", modality)
         shown = tqdm(dataset.pictures, desc="false alarms", disable=not sys.stderr.isatty())
         found = [false_alarms(recognizer, picture, sides).round(1) for picture in shown]  # as they are stored
-        text = json.dumps({**looked, "boxes": [rows.round(1).tolist() for rows in found]})
+        text = json.dumps({**looked, "boxes": [rows.tolist() for rows in found]})
         write_aside(stored, lambda file: file.write(text.encode()))
     pairs = zip(dataset.pictures, found, strict=True)
     return dataclasses.replace(
