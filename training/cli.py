@@ -4,7 +4,8 @@ import typer
 
 from training.commands_adapt import ablate, finetune, self_train
 from training.commands_evaluate import evaluate
-from training.commands_train import distil, export_teacher, teacher
+from training.commands_files import average, export_teacher
+from training.commands_train import distil, teacher
 
 app = typer.Typer(
     add_completion=False,
@@ -21,6 +22,7 @@ def kestrel_train() -> None:
 
 app.command()(teacher)
 app.command()(distil)
+app.command()(average)
 app.command()(export_teacher)
 app.command()(evaluate)
 app.command("self-train")(self_train)

@@ -1,13 +1,12 @@
-"""`kestrel-train teacher`, `distil` and `export-teacher`: what they are told, turned into settings."""
+"""`kestrel-train teacher` and `distil`: what they are told, turned into settings."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edge.errors import InvalidValueError, UnusableInputError
+from edge.errors import InvalidValueError
 from training.train_options import (
     WEIGHTS_HELP,
     BackboneOption,
@@ -209,66 +208,6 @@ def distil(
         tensorboard=options.tensorboard,
     )
     _start(settings, options.threads, pictures, start)
-
-
-def export_teacher(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a finished teacher.", metavar="CHECKPOINT")],
-    out: Annotated[Path, typer.Argument(help="File to write; its card lies beside it.", metavar="OUT.safetensors")],
-    others: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--with",
-            help="Another network that teaches along, whose chances and boxes are averaged with CHECKPOINT's; may be "
-            "repeated.",
-            metavar="CHECKPOINT",
-        ),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the teacher.  [default: the file's]")] = None,
-    data_card: Annotated[
-        Path | None, typer.Option(help="TOML file with intended use, data sets and licences.", metavar="FILE")
-    ] = None,
-    metrics: Annotated[
-        list[Path] | None,
-        typer.Option(help="What kestrel-train evaluate --json wrote of it; may be repeated.", metavar="JSON"),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file and its card.")] = False,
-) -> None:
-    """Write a teacher to give away: at most 15 MB of FP16 safetensors, and a card.
-
-    Example: kestrel-train export-teacher runs/a/teacher.pt teacher.safetensors --with runs/b/teacher.pt
-    """
-    from training.checkpoints import write_aside
-    from training.data_card import read_data_card
-    from training.ensembles import join
-    from training.teacher_card import teacher_card
-    from training.teacher_files import SUFFIX, about_checkpoint, load_network_file, write_teacher
-
-    card = out.with_suffix(".md")
-    if out.suffix != SUFFIX:
-        raise UnusableInputError(f"OUT must end in {SUFFIX}, got {out.name!r}; name a file like teacher{SUFFIX}")
-    if not overwrite and (out.exists() or card.exists()):
-        raise UnusableInputError(f"OUT and its card must be new files, got {str(out)!r}; add --overwrite")
-    network = join([load_network_file(file) for file in (checkpoint, *(others or ()))])
-    stated = read_data_card(data_card)
-    figures = {file.stem: _figures(file) for file in metrics or ()}
-    if len(figures) < len(metrics or ()):
-        raise UnusableInputError(
-            "--metrics must be files of different names, which the card calls them by, got one twice"
-        )
-    about = about_checkpoint(network, name or out.stem, figures, stated)
-    size_mb = write_teacher(network, about, out) / 1e6
-    write_aside(card, lambda file: file.write(teacher_card(about, out.name, size_mb).encode()))
-    typer.echo(f"wrote {out} ({size_mb:.1f} MB) and {card.name}")
-
-
-def _figures(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnusableInputError(f"--metrics must be what evaluate --json wrote, got {file.name}: {error}") from None
-    if not isinstance(values, dict) or "AP50" not in values:
-        raise UnusableInputError(f"--metrics must be what evaluate --json wrote, got no AP50 in {file.name}")
-    return values
 
 
 def _find_teacher(asked: str | None, dataset: "Dataset") -> Path | None:

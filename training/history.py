@@ -67,6 +67,9 @@ def _learnt(chapter: Settings) -> str:
 
 
 def _mixed(chapter: Settings) -> str:
-    """Weights between those before and after learning on hold up better elsewhere (arXiv 2109.01903, 2203.05482)."""
-    share = chapter.get("mean_share")
-    return f"; of the weights, {share:g} is from after and the rest from before" if share is not None else ""
+    """What averaging.py did after the chapter."""
+    others = [
+        f"{other['share']:.2g} of the weights after {other.get('step') or '?'} steps with seed {other.get('seed', '?')}"
+        for other in chapter.get("mean_with", ())
+    ]
+    return f"; then the mean of the rest with {' and '.join(others)}" if others else ""

@@ -56,6 +56,17 @@ def test_a_teacher_is_written_to_give_away_and_found_by_who_distils(monkeypatch,
     assert "soft" not in lines[0]
 
 
+def test_the_mean_of_two_runs_is_a_checkpoint_like_theirs(monkeypatch, capsys, learnt_student, tmp_path):
+    mean = tmp_path / "mean.pt"
+    command = ("average", learnt_student, learnt_student, "--out", mean)
+    assert run(monkeypatch, kestrel_train, *command) == 0
+    assert f"wrote {mean}; kestrel-train evaluate tells" in capsys.readouterr().out
+    of_two, of_one = load_checkpoint(mean).averaged, load_checkpoint(learnt_student).averaged
+    assert all(torch.allclose(of_two[name], of_one[name], atol=1e-6) for name in of_one)
+    assert run(monkeypatch, kestrel_train, *command) == 2
+    assert "--out must be a new file" in capsys.readouterr().err
+
+
 def test_several_networks_are_exported_as_one_teacher_and_taught_from(
     monkeypatch, capsys, people_rgb, learnt_student, tmp_path
 ):

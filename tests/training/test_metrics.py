@@ -68,9 +68,6 @@ def test_a_run_that_learns_on_goes_on_with_the_history_of_its_model():
     again = with_start(first, {"dataset": "c"}, 3)  # resumed, with other data
     assert [(entry["from_step"], entry["dataset"]) for entry in entries(again)] == [(0, "a"), (7, "b"), (10, "c")]
     assert again["before"] == {"step": 7, "seconds": 2.0}
-    assert told({**again, "history": [{**chapter, "mean_share": 0.5} for chapter in again["history"]]})[-1].endswith(
-        "; of the weights, 0.5 is from after and the rest from before."
-    )
     assert [line.partition(":")[0] for line in told({**again, "step": 12})] == [
         "Steps 0 to 7",
         "Steps 7 to 10",
