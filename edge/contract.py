@@ -21,6 +21,10 @@ from edge.records import Modality, Precision
 MODEL_SCHEMA = 3
 _ADDED = {"second_look": 2, "closer_look": 3}  # field -> the schema that brought it; older files go without
 MAX_DETECTIONS = 500
+PAD_VALUE = 114  # grey level of what the picture does not fill, as YOLOX was trained
+NMS_IOU = 0.5
+LONGEST_LOG = 6.0  # of a distance: a side is at most exp(6) = 403 strides away from its cell
+NOWHERE = -1e9  # logit of a cell that cannot be a peak
 MOST_CLOSER = 4.0  # times the usual size
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")

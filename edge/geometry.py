@@ -24,14 +24,6 @@ class Placement:
         if self.content_wh.width > self.input_wh.width or self.content_wh.height > self.input_wh.height:
             raise InvalidValueError("content_wh", f"at most the input's {self.input_wh}", str(self.content_wh))
 
-    @property
-    def shrink(self) -> float:
-        """Frame pixels that become one input pixel, along the more compressed side; below 1: enlarged."""
-        return max(
-            self.frame_wh.width / self.content_wh.width,
-            self.frame_wh.height / self.content_wh.height,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Detections:

@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.contract import MAX_DETECTIONS, Calibration
+from edge.contract import LONGEST_LOG, MAX_DETECTIONS, NOWHERE, Calibration
 from edge.network import Predictions
-
-LONGEST_LOG = 6.0  # a side is at most exp(6) = 403 strides away from its cell
-_NOWHERE = -1e9
 
 Map = npt.NDArray[np.float32]
 
@@ -27,9 +24,9 @@ def decode_raw_head(logits: Map, log_distances: Map, stride: int, calibration: C
     top, right and bottom side, in strides from the cell's centre.
     """
     width = logits.shape[1]
-    kept = np.where(_is_peak(logits), logits, np.float32(_NOWHERE)).ravel()
+    kept = np.where(_is_peak(logits), logits, np.float32(NOWHERE)).ravel()
     cells = np.argsort(-kept, kind="stable")[:MAX_DETECTIONS]
-    cells = cells[kept[cells] > _NOWHERE / 2]  # (N,)
+    cells = cells[kept[cells] > NOWHERE / 2]  # (N,)
     scores = np.zeros(MAX_DETECTIONS, np.float32)
     scores[: len(cells)] = _sigmoid(kept[cells])
     reach = stride * np.exp(np.minimum(log_distances.reshape(4, -1)[:, cells], LONGEST_LOG))  # (4, N)
@@ -44,7 +41,7 @@ def decode_raw_head(logits: Map, log_distances: Map, stride: int, calibration: C
 def _is_peak(logits: Map) -> npt.NDArray[np.bool_]:
     """(h, w): beats the neighbours of lower index, and is not beaten by those of higher index."""
     height, width = logits.shape
-    padded = np.pad(logits, 1, constant_values=_NOWHERE)  # (h + 2, w + 2)
+    padded = np.pad(logits, 1, constant_values=NOWHERE)  # (h + 2, w + 2)
     around = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
     before, after = np.maximum.reduce(around[:4]), np.maximum.reduce(around[5:])
     return np.asarray((logits > before) & (logits >= after))

@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -31,7 +30,6 @@ from edge.second_look import SecondLook
 from edge.thermal import PaletteReader
 
 MAX_DEFAULT_THREADS = 4
-AREA_FROM_SHRINK = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +61,6 @@ def usable_threads() -> int:
     """The cores that this process may use, at most 4: beyond that small networks gain nothing."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MAX_DEFAULT_THREADS)
-
-
-def interpolation_for(shrink: float) -> int:
-    """OpenCV's interpolation for a resize that turns `shrink` pixels into one.
-
-    Linear reads a 2x2 neighbourhood, so up to a shrink of 2 every pixel of the frame counts and it costs the least.
-    Beyond, it would skip pixels, and a person of a few pixels could vanish or flicker: area averages all of them.
-    """
-    return cv2.INTER_AREA if shrink > AREA_FROM_SHRINK else cv2.INTER_LINEAR
 
 
 class Recognizer:

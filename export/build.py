@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edge.contract import PEDESTRIAN, ModelMetadata
+from edge.contract import NMS_IOU, PAD_VALUE, PEDESTRIAN, ModelMetadata
 from edge.errors import UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import Image, Modality
@@ -29,17 +29,14 @@ from export.model_file import write_bytes, write_model
 from export.parity import compare
 from export.static import OtherForm, other_form
 from training.calibration import verdict_rule
+from training.candidates import UNFITTED_THRESHOLD
 from training.checkpoints import Checkpoint
 from training.data_card import DataCard, read_data_card
-from training.datasets import Dataset, read_dataset
-from training.evaluation import load_image
+from training.datasets import Dataset, load_image, read_dataset
 from training.history import learnt_on
 from training.networks.student import Student
 from training.teacher_files import load_network_file
 
-UNFITTED_THRESHOLD = 0.3
-NMS_IOU = 0.5
-PAD_VALUE = 114
 PARITY_FRAMES = 100
 SIDES_WITHOUT_DATA = ((64, 64), (96, 160), (240, 320), (512, 640))
 
@@ -199,7 +196,7 @@ def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:
 
 
 def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student, card: DataCard) -> ModelMetadata:
-    trained_at = checkpoint.settings["augment"]
+    trained_at = checkpoint.input_rule
     return ModelMetadata(
         name=settings.name,
         version=settings.version,
@@ -213,8 +210,8 @@ def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student
         pad_value=PAD_VALUE,
         score_threshold=UNFITTED_THRESHOLD,
         nms_iou=NMS_IOU,
-        default_long_side=settings.long_side or int(trained_at["default_long_side"]),
-        max_enlarge=settings.max_enlarge or float(trained_at["max_enlarge"]),
+        default_long_side=settings.long_side or trained_at.default_long_side,
+        max_enlarge=settings.max_enlarge or trained_at.max_enlarge,
         calibration=IDENTITY,
         verdict=verdict_rule(UNFITTED_THRESHOLD, IDENTITY),
         intended_use=card.intended_use,

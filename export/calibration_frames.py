@@ -12,8 +12,7 @@ from edge.recognizer import Recognizer
 from edge.records import Image
 from edge.sources import expand_recordings, is_live, open_source, redact
 from edge.sources.files import find_recordings
-from training.datasets import Dataset, read_dataset
-from training.evaluation import load_image
+from training.datasets import Dataset, load_image, read_dataset
 
 LEAST_FRAMES = 200
 CROP_PX = 512  # frames are cut to it, so that neither memory nor time depends on how large they are

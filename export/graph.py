@@ -17,10 +17,10 @@ import onnxslim  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
-from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, Calibration
+from edge.contract import INPUT_NAME, MAX_DETECTIONS, NOWHERE, OUTPUT_NAMES, Calibration
 from edge.errors import ProcessingError
 from edge.records import SizeWH
-from training.networks.peaks import NOWHERE, boxes_at, find_peaks
+from training.networks.peaks import boxes_at, find_peaks
 from training.networks.student import Student
 
 OPSET = 18  # the lowest that torch's exporter writes without converting down, and that ONNX Runtime >= 1.14 reads

@@ -16,8 +16,8 @@ from export.proof import Gate, Made, Proof, prove
 from export.quantize import Prepared, calibrate, choose_ranges, prepare, quantize
 from export.ranges import Calibrating, Range
 from export.sensitivity import Judge, rank_layers
-from training.datasets import Dataset
-from training.evaluation import evaluate_model, load_image
+from training.datasets import Dataset, load_image
+from training.evaluation import evaluate_model
 from training.networks.student import Student
 
 IDENTITY = Calibration(1.0, 0.0)  # presence = highest score: what a fit starts from

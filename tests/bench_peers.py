@@ -112,8 +112,8 @@ def load(name: str, peers_dir: Path, threads: int) -> Detector:
 def judge_all(detectors: Sequence[Detector], options: argparse.Namespace) -> list[Row]:
     """All pictures through all detectors, then the scores of each."""
     from training.coco_scoring import DetectedPicture
-    from training.datasets import read_dataset
-    from training.evaluation import judge, load_image
+    from training.datasets import load_image, read_dataset
+    from training.evaluation import judge
 
     pictures = read_dataset(options.dataset_dir).pictures[: options.limit]
     for number, picture in enumerate([*pictures[:_WARM_UP], *pictures]):

@@ -61,8 +61,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def run(dataset_dir: Path, recognizer: Recognizer, limit: int | None) -> list[Way]:
     """Every picture all three ways, in turn."""
-    from training.datasets import read_dataset
-    from training.evaluation import load_image
+    from training.datasets import load_image, read_dataset
 
     def fit(frame_wh: SizeWH) -> SizeWH:
         return recognizer.place(frame_wh).content_wh

@@ -24,8 +24,8 @@ from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image, Recognition, SizeWH
 from edge.tiling import Batches, plan_for
 from training.coco_scoring import DetectedPicture, HeightScore
-from training.datasets import LabelledPicture, read_dataset
-from training.evaluation import SCORE_FLOOR, Evaluation, detect, judge, load_image
+from training.datasets import LabelledPicture, load_image, read_dataset
+from training.evaluation import SCORE_FLOOR, Evaluation, detect, judge
 from training.presence_scoring import score_presence
 
 MOSAIC_WH = SizeWH(3840, 2160)

@@ -13,15 +13,27 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.contract import PAD_VALUE
 from edge.errors import InvalidValueError
-from edge.recognizer import interpolation_for
 from edge.records import Boxes, Image, Modality
+from edge.scaling import resize_into
 from training.datasets import LabelledPicture, ScoredBoxes
 from training.targets import Targets
 
 LEAST_VISIBLE = 0.4  # share of a person that must lie in the crop; less is ignored
 LEAST_HEIGHT_PX = 5.0  # shorter people are ignored
 PALETTES = (cv2.COLORMAP_INFERNO, cv2.COLORMAP_JET, cv2.COLORMAP_RAINBOW, cv2.COLORMAP_HOT, cv2.COLORMAP_TURBO)
+
+
+@dataclass(frozen=True, slots=True)
+class InputRule:
+    """At which size pictures are recognised, see `edge.geometry.place_by_rule`."""
+
+    default_long_side: int = 960  # px
+    max_enlarge: float = 1.5  # times the picture's own size
+
+
+DEFAULT_INPUT = InputRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +60,8 @@ class AugmentSettings:
     """How views are drawn. Scales are relative to the size at which the picture would be recognised."""
 
     crop_px: int = 320
-    max_enlarge: float = 1.5
-    default_long_side: int = 960
+    max_enlarge: float = DEFAULT_INPUT.max_enlarge
+    default_long_side: int = DEFAULT_INPUT.default_long_side
     scale_low: float = 0.35
     scale_high: float = 1.5
     aspect_jitter: float = 0.1
@@ -104,8 +116,8 @@ def random_view(
     x0, y0 = np.floor(origin).astype(int)
     x1, y1 = np.minimum(np.ceil(origin + window).astype(int), (width, height))
     patch_wh = np.clip(np.round((x1 - x0, y1 - y0) * scale_xy).astype(int), 1, crop)
-    # The student must learn the very pixels that the recognizer will show it.
-    patch = cv2.resize(image[y0:y1, x0:x1], patch_wh.tolist(), interpolation=interpolation_for(1 / scale))
+    patch = np.empty((patch_wh[1], patch_wh[0], 3), np.uint8)
+    resize_into(image[y0:y1, x0:x1], patch)  # the very pixels that the recognizer will show
     place = rng.integers(0, crop - patch_wh + 1)
     canvas = _canvas(crop, patch_wh, background, rng)
     canvas[place[1] : place[1] + patch_wh[1], place[0] : place[0] + patch_wh[0]] = patch
@@ -140,7 +152,7 @@ def _window_origin(
 def _canvas(
     crop: int, patch_wh: npt.NDArray[np.int64], background: Callable[[], Image] | None, rng: np.random.Generator
 ) -> Image:
-    canvas = np.full((crop, crop, 3), 114, np.uint8)
+    canvas = np.full((crop, crop, 3), PAD_VALUE, np.uint8)
     if background is None or (patch_wh >= crop).all():
         return canvas
     ground = background()

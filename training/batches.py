@@ -10,8 +10,7 @@ import torch
 from edge.errors import InvalidValueError
 from edge.records import Image
 from training.augment import AugmentSettings, View, collate, random_view
-from training.datasets import Dataset, LabelledPicture
-from training.evaluation import load_image
+from training.datasets import Dataset, LabelledPicture, load_image
 from training.targets import Batch
 
 
@@ -70,7 +69,7 @@ class TrainingBatches:
         wanted = {source: n ** (balance - 1) * settings.emphasis.get(source, 1.0) for source, n in counts.items()}
         weights = np.array([wanted[p.source] for p in dataset.pictures]) * empty
         self._shares = weights / weights.sum()
-        self._empty = [p for p in dataset.pictures if not len(p.boxes_xyxy) and not len(p.ignore_xyxy)]
+        self._empty = [p for p in dataset.pictures if p.shows_pedestrian is False]
         self._decoded = DecodedPictures(cache_bytes)
 
     def batch(self, number: int) -> Batch:

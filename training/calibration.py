@@ -130,9 +130,8 @@ def fit(judged: Sequence[JudgedPicture], top_scores: Sequence[float]) -> Fit:
     """Fit on all pictures, judge by cross-fitting over scenes, or over pictures where all are of one scene."""
     tops = np.asarray(top_scores, dtype=np.float64)
     pictures = [one.detected.picture for one in judged]
-    positive = np.array([len(p.boxes_xyxy) > 0 for p in pictures])
-    # Of pictures with ignore regions alone, nobody knows whether anyone is in them.
-    known = positive | np.array([not len(p.ignore_xyxy) for p in pictures])
+    positive = np.array([p.shows_pedestrian is True for p in pictures])
+    known = np.array([p.shows_pedestrian is not None for p in pictures])
     by_scene = len({p.scene for p in pictures}) > 1
     fold = folds_by_scene([p.scene if by_scene else str(n) for n, p in enumerate(pictures)], positive)
     presences, thresholds = np.zeros(len(tops)), np.zeros(len(tops))

@@ -12,7 +12,7 @@ from edge.thermal import PaletteReader
 from training.evaluation import SCORE_FLOOR
 
 CHECKPOINT_SUFFIXES = (".pt", ".safetensors")
-CHECKPOINT_THRESHOLD = 0.3  # a checkpoint has none of its own: as an export without validation pictures
+UNFITTED_THRESHOLD = 0.3  # of a checkpoint, and of an export without validation pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +64,13 @@ def _of_checkpoint(file: Path, threads: int | None, tta: bool) -> Candidate:
     torch.set_num_threads(threads or torch.get_num_threads())
     checkpoint = load_network_file(file)
     network = checkpoint.network()
-    trained_at = checkpoint.settings["augment"]
-    long_side, enlarge = int(trained_at["default_long_side"]), float(trained_at["max_enlarge"])
-    recognizer = TorchRecognizer(network, network.strides[0], long_side, enlarge)
+    recognizer = TorchRecognizer(network, network.strides[0], checkpoint.input_rule)
     recognise = AveragedRecognizer(recognizer).recognise if tta else recognizer.recognise
     palette = PaletteReader()  # as the runtime that flies does
     return Candidate(
         recognise=recognise if checkpoint.modality == "rgb" else lambda image: recognise(palette.to_grey(image)),
         name=file.stem + ("+tta" if tta else ""),
         modality=checkpoint.modality,
-        threshold=CHECKPOINT_THRESHOLD,
+        threshold=UNFITTED_THRESHOLD,
         trained_on=str(checkpoint.settings.get("dataset", "")),
     )

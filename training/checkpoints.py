@@ -13,6 +13,7 @@ from torch import nn
 
 from edge.errors import ProcessingError, UnusableInputError
 from edge.records import Modality
+from training.augment import DEFAULT_INPUT, InputRule
 from training.networks.ensemble import AnyNetwork, Ensemble, EnsembleSpec
 from training.networks.student import Student, StudentSpec
 from training.networks.teacher import Teacher, TeacherSpec
@@ -47,6 +48,15 @@ class Checkpoint:
             first = str(error).splitlines()[-1].strip()
             raise UnusableInputError(f"checkpoint must hold the weights of its own architecture, got {first}") from None
         return network.eval()
+
+    @property
+    def input_rule(self) -> InputRule:
+        """The size that it was trained for."""
+        size = self.settings.get("augment", {})
+        return InputRule(
+            int(size.get("default_long_side", DEFAULT_INPUT.default_long_side)),
+            float(size.get("max_enlarge", DEFAULT_INPUT.max_enlarge)),
+        )
 
     def finished(self) -> "Checkpoint":
         """What is worth keeping once the optimiser is done; how long it took, earlier runs included, joins them."""

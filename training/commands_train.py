@@ -220,7 +220,7 @@ def _find_teacher(asked: str | None, dataset: "Dataset") -> Path | None:
 
 
 def _start_point(model: str, dataset: "Dataset") -> "StartPoint":
-    from training.evaluation import load_image
+    from training.datasets import load_image
     from training.start_point import PROOF_PICTURES, read_start_point
 
     start = read_start_point(model, [load_image(picture) for picture in dataset.pictures[:PROOF_PICTURES]])

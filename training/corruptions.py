@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.contract import PAD_VALUE
 from edge.records import Image
 from edge.thermal import IRON, RAINBOW
 
@@ -25,7 +26,6 @@ EXPOSURE, READ_NOISE_LEVELS = 0.25, 3.0
 CRF = 38
 HAZE, AIR_LIGHT = 0.55, 200.0
 SMALLER = 0.5
-PAD_VALUE = 114
 
 Levels = npt.NDArray[np.float32]
 

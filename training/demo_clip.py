@@ -13,8 +13,7 @@ import typer
 
 from edge.errors import UnusableInputError
 from edge.records import Image
-from training.datasets import LabelledPicture, read_dataset
-from training.evaluation import load_image
+from training.datasets import LabelledPicture, load_image, read_dataset
 
 
 def frames_of(datasets: list[Path], prefix: str) -> list[LabelledPicture]:

@@ -19,7 +19,7 @@ from training.losses.giou import giou_loss
 from training.losses.hard_targets import hard_target_loss
 from training.losses.scored_heat import scored_heat_loss
 from training.losses.soft_targets import soft_target_loss
-from training.networks.dense import Predictions
+from training.networks.dense import PredictedMaps
 from training.scored_targets import ScoredTargets, scored_targets
 from training.shared_maps import channels_by_stride, watched
 from training.targets import Batch, DenseTargets, dense_targets
@@ -44,7 +44,7 @@ class Losses:
 class Taught:
     """What a teacher says of a batch."""
 
-    predictions: Mapping[int, Predictions]  # by stride
+    predictions: Mapping[int, PredictedMaps]  # by stride
     maps: Mapping[int, Tensor]  # by stride, (B, C, h, w)
 
 
@@ -71,7 +71,7 @@ def distill_step(
     """
     taught = None if teacher is None else _ask(teacher, batch.images)
     with watched(student) as maps:
-        predicted: Mapping[int, Predictions] = student(batch.images)
+        predicted: Mapping[int, PredictedMaps] = student(batch.images)
     named: dict[str, Tensor] = {}
     for stride, predictions in predicted.items():
         targets = dense_targets(batch.targets, stride, batch.images)
@@ -115,17 +115,17 @@ def _common_stride(ours: Mapping[int, object], theirs: Mapping[int, object]) -> 
 @torch.no_grad()
 def _ask(teacher: nn.Module, images: Tensor) -> Taught:
     with watched(teacher) as maps:
-        predictions: Mapping[int, Predictions] = teacher(images)
+        predictions: Mapping[int, PredictedMaps] = teacher(images)
     return Taught(predictions, maps.by_stride(images))
 
 
-def _at(stride: int, taught: Mapping[int, Predictions]) -> Predictions:
+def _at(stride: int, taught: Mapping[int, PredictedMaps]) -> PredictedMaps:
     if stride not in taught:
         raise InvalidValueError("teacher", f"one with a head at stride {stride}", f"strides {sorted(taught)}")
     return taught[stride]
 
 
-def _task_losses(predictions: Predictions, targets: DenseTargets, settings: LossSettings) -> dict[str, Tensor]:
+def _task_losses(predictions: PredictedMaps, targets: DenseTargets, settings: LossSettings) -> dict[str, Tensor]:
     return {
         "heat": heatmap_focal_loss(predictions.logits, targets.heat, targets.counted),
         "box": settings.box * giou_loss(predictions.boxes_xyxy(), targets.boxes_xyxy, targets.box_weight),
@@ -133,7 +133,7 @@ def _task_losses(predictions: Predictions, targets: DenseTargets, settings: Loss
 
 
 def _distill_losses(
-    predictions: Predictions, taught: Predictions, targets: DenseTargets, settings: LossSettings
+    predictions: PredictedMaps, taught: PredictedMaps, targets: DenseTargets, settings: LossSettings
 ) -> dict[str, Tensor]:
     losses = {}
     if settings.soft:
@@ -150,7 +150,7 @@ def _distill_losses(
 
 
 def _extra_losses(
-    predictions: Predictions, scored: ScoredTargets, targets: DenseTargets, settings: LossSettings
+    predictions: PredictedMaps, scored: ScoredTargets, targets: DenseTargets, settings: LossSettings
 ) -> dict[str, Tensor]:
     losses = {}
     if settings.extra:

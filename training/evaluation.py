@@ -20,9 +20,8 @@ from edge.contract import MAX_DETECTIONS
 from edge.errors import InvalidValueError
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Image, Modality, Recognition, SizeWH
-from edge.sources.pictures import read_picture
 from training.coco_scoring import BoxScores, DetectedPicture, PictureMatch, match_pictures, score_ap50, score_boxes
-from training.datasets import Dataset, DatasetError, LabelledPicture
+from training.datasets import Dataset, LabelledPicture, load_image
 from training.presence_scoring import PresenceScore, score_presence
 
 SCORE_FLOOR = 0.02  # below it a detection is not worth counting; AP needs all above
@@ -180,21 +179,6 @@ def detect(
     return tuple(found)
 
 
-def load_image(picture: LabelledPicture) -> Image:
-    """Decode a picture to (H, W, 3) uint8 BGR as `kestrel watch` does.
-
-    Raises:
-        DatasetError: it cannot be decoded, or its size differs from the annotation's.
-    """
-    image = read_picture(picture.path).image
-    if image is None:
-        raise DatasetError(f"{picture.path} must be a picture that OpenCV can decode; it is damaged or missing")
-    size_wh = SizeWH(image.shape[1], image.shape[0])
-    if size_wh != picture.size_wh:
-        raise DatasetError(f"{picture.path} must be {picture.size_wh} as its annotation says, got {size_wh}")
-    return image
-
-
 def judge(
     detected: Sequence[DetectedPicture],
     threshold: float,
@@ -301,8 +285,8 @@ def score_known_presence(judged: Sequence[JudgedPicture], presences: Vector) -> 
     Pictures that hold ignore regions alone are left out: nobody knows whether a pedestrian is in them.
     """
     pictures = [one.detected.picture for one in judged]
-    positive = np.array([len(picture.boxes_xyxy) > 0 for picture in pictures])
-    known = positive | np.array([not len(picture.ignore_xyxy) for picture in pictures])
+    positive = np.array([picture.shows_pedestrian is True for picture in pictures])
+    known = np.array([picture.shows_pedestrian is not None for picture in pictures])
     return score_presence(presences[known], positive[known])
 
 

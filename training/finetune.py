@@ -34,11 +34,11 @@ from training.calibration import fit
 from training.checkpoints import Checkpoint, save_checkpoint, strip
 from training.coco_scoring import DetectedPicture
 from training.data_card import UNSTATED
-from training.datasets import Dataset, read_dataset
+from training.datasets import Dataset, load_image, read_dataset
 from training.datasets.coco_writing import write_coco
 from training.distill import LossSettings, distill_step
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
-from training.evaluation import SCORE_FLOOR, detect, judge, load_image
+from training.evaluation import SCORE_FLOOR, detect, judge
 from training.history import learnt_on, taken_over, with_start
 from training.metrics import append_metrics
 from training.networks.ensemble import AnyNetwork
@@ -172,9 +172,7 @@ def _copy_of(network: Student) -> Student:
 
 
 def _ask(student: Student, start: StartPoint, held_out: Dataset) -> tuple[DetectedPicture, ...]:
-    recognizer = TorchRecognizer(
-        student, student.spec.stride, start.default_long_side, start.max_enlarge, student.spec.coarsest
-    )
+    recognizer = TorchRecognizer(student, student.spec.stride, start.input_rule, student.spec.coarsest)
     return detect(recognizer.recognise, held_out.pictures)
 
 
@@ -194,11 +192,7 @@ def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.d
 
 
 def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iterator[Batch]:
-    augment = dataclasses.replace(
-        AugmentSettings.of(start.modality, settings.crop_px),
-        default_long_side=start.default_long_side,
-        max_enlarge=start.max_enlarge,
-    )
+    augment = _augment(settings, start)
     count, seed = settings.train.batch_size, settings.train.seed
     if settings.replay is None:
         return TrainingBatches(split.learn, augment, count, seed).starting_at(0)
@@ -207,6 +201,16 @@ def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iter
     replayed = max(1, count // REPLAY_SHARE)
     ours = TrainingBatches(split.learn, augment, max(1, count - replayed), seed).starting_at(0)
     return map(_joined, ours, TrainingBatches(old, augment, replayed, seed + 1).starting_at(0))
+
+
+def _augment(settings: FinetuneSettings, start: StartPoint) -> AugmentSettings:
+    """People are learnt at the size at which the model will see them."""
+    rule = start.input_rule
+    return dataclasses.replace(
+        AugmentSettings.of(start.modality, settings.crop_px),
+        default_long_side=rule.default_long_side,
+        max_enlarge=rule.max_enlarge,
+    )
 
 
 def _joined(ours: Batch, old: Batch) -> Batch:
@@ -236,11 +240,7 @@ def _checkpoint(
     settings: FinetuneSettings, start: StartPoint, dataset: Dataset, kept: Snapshot, comparison: Comparison
 ) -> Checkpoint:
     described: Mapping[str, Any] = {
-        "augment": {
-            **asdict(AugmentSettings.of(start.modality, settings.crop_px)),
-            "default_long_side": start.default_long_side,
-            "max_enlarge": start.max_enlarge,
-        },
+        "augment": asdict(_augment(settings, start)),
         "dataset": dataset.name,
         "train": asdict(settings.train),
         "losses": asdict(settings.losses),

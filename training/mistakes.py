@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge.records import Boxes
+from training.boxes import centred_in
 from training.evaluation import JudgedPicture
 
 Kind = Literal["unseen", "nobody", "double", "loose"]
@@ -71,10 +71,3 @@ def _mistakes_of(one: JudgedPicture, threshold: float) -> list[Mistake]:
         kind: Kind = "loose" if (around & missed).any() else "double" if around.any() else "nobody"
         mistakes.append(Mistake(kind, one, box, float(score)))
     return mistakes
-
-
-def centred_in(boxes_xyxy: Boxes, targets_xyxy: Boxes) -> npt.NDArray[np.bool_]:
-    """(N, M): whether the centre of box n lies in target m."""
-    centres = (boxes_xyxy[:, None, :2] + boxes_xyxy[:, None, 2:]) / 2  # (N, 1, 2)
-    inside = (targets_xyxy[None, :, :2] <= centres) & (centres <= targets_xyxy[None, :, 2:])  # (N, M, 2)
-    return np.asarray(inside.all(-1))

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from edge.records import Image
 from training.coco_scoring import score_ap50
-from training.datasets import Dataset, LabelledPicture
-from training.evaluation import Evaluation, load_image
+from training.datasets import Dataset, LabelledPicture, load_image
+from training.evaluation import Evaluation
 
 THUMB_PX, LOW_FREQUENCIES = 32, 12
 BITS = LOW_FREQUENCIES**2 - 1

@@ -7,8 +7,7 @@ import numpy as np
 
 from edge.errors import ProcessingError
 from edge.records import Image
-from training.datasets import LabelledPicture
-from training.evaluation import load_image
+from training.datasets import LabelledPicture, load_image
 from training.near_duplicates import NearDuplicates
 
 CELL_PX, COLUMNS, MOST_PAIRS = 200, 3, 12

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
 from edge.records import Boxes, Image, Recognition, Scores, SizeWH
 from edge.sources.pictures import read_picture
+from training.boxes import centred_in
 from training.datasets import LabelledPicture
 from training.datasets.labels import scene_of_name
 from training.unlabelled import Recording, frames_of
@@ -65,15 +66,8 @@ def labels_of(recognition: Recognition, rule: LabelRule) -> PseudoLabels:
     sure = scores >= rule.floor
     faint = boxes[(scores >= rule.faint) & ~sure]
     people = boxes[sure]
-    doubled = _centred_in(faint, people).any(1) | _centred_in(people, faint).any(0)
+    doubled = centred_in(faint, people).any(1) | centred_in(people, faint).any(0)
     return PseudoLabels(people, scores[sure], faint[~doubled])
-
-
-def _centred_in(boxes: Boxes, others: Boxes) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """(N, M): the centre of box n lies in other m."""
-    centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2  # (N, 1, 2)
-    inside = (centres >= others[None, :, :2]) & (centres <= others[None, :, 2:])  # (N, M, 2)
-    return np.asarray(inside.all(2), np.bool_)
 
 
 def save_frames(recordings: Sequence[Recording], folder: Path) -> tuple[Path, ...]:

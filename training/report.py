@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from edge.errors import ProcessingError
 from edge.records import Image
-from training.evaluation import Evaluation, load_image, precision_recall
+from training.datasets import load_image
+from training.evaluation import Evaluation, precision_recall
 from training.mistakes import Kind, Mistake, count_mistakes, find_mistakes
 from training.robustness import VariantScore
 

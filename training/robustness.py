@@ -11,8 +11,8 @@ from edge.contract import MAX_DETECTIONS
 from edge.records import Image, Recognition
 from training.coco_scoring import DetectedPicture, score_ap50
 from training.corruptions import Variant
-from training.datasets import LabelledPicture
-from training.evaluation import SCORE_FLOOR, Evaluation, load_image
+from training.datasets import LabelledPicture, load_image
+from training.evaluation import SCORE_FLOOR, Evaluation
 from training.presence_scoring import auroc
 
 
@@ -65,8 +65,7 @@ def _detected(picture: LabelledPicture, recognition: Recognition, scale: float) 
 
 def _score(variant: Variant, found: Sequence[DetectedPicture], clean: Evaluation) -> VariantScore:
     ap50, before = score_ap50(found), clean.boxes.ap50
-    known = [one for one in found if len(one.picture.boxes_xyxy) or not len(one.picture.ignore_xyxy)]
-    by_kind = [[one.presence for one in known if bool(len(one.picture.boxes_xyxy)) == kind] for kind in (True, False)]
+    by_kind = [[one.presence for one in found if one.picture.shows_pedestrian is kind] for kind in (True, False)]
     return VariantScore(
         name=variant.name,
         severity=variant.severity,

@@ -108,7 +108,7 @@ def train(
     adaptor = make_adaptor(network, teacher) if teacher is not None and settings.losses.feature else None
     learner = learner_of(network, adaptor, settings.train, previous)
     run = _Run(
-        settings, _looked_at(dataset, settings, modality, processes), plan, teacher, learner, previous, processes
+        settings, _with_hard_ground(dataset, settings, modality, processes), plan, teacher, learner, previous, processes
     )
     return _learn(run)
 
@@ -209,7 +209,7 @@ def _data(settings: RunSettings, dataset: Dataset | None) -> Dataset:
     return with_predictions(found, settings.dataset, settings.extra_teacher, settings.extra_category)
 
 
-def _looked_at(dataset: Dataset, settings: RunSettings, modality: Modality, processes: Processes) -> Dataset:
+def _with_hard_ground(dataset: Dataset, settings: RunSettings, modality: Modality, processes: Processes) -> Dataset:
     """Takes minutes, so what is cheap to refuse is refused before; one process looks, the others read what it found."""
     if settings.mistakes_of is None:
         return dataset

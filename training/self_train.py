@@ -11,10 +11,9 @@ teacher.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -123,9 +122,7 @@ def recognise_with(teacher: Checkpoint) -> Recognise:
     network = teacher.network()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    size: Mapping[str, Any] = teacher.settings.get("augment", {})
-    long_side, enlarge = int(size.get("default_long_side", 960)), float(size.get("max_enlarge", 1.5))
-    return TorchRecognizer(network, network.strides[0], long_side, enlarge, INPUT_MULTIPLE).recognise
+    return TorchRecognizer(network, network.strides[0], teacher.input_rule, INPUT_MULTIPLE).recognise
 
 
 def require_modality(teacher: Checkpoint, labelled: Dataset) -> Modality:

@@ -32,10 +32,11 @@ class Snapshot:
 
 def quality_of(detected: Sequence[DetectedPicture]) -> float:
     """Mean of AP50 and of the AUROC of presence, of those that these pictures can tell; 0 where they tell neither."""
-    known = [one for one in detected if len(one.picture.boxes_xyxy) or not len(one.picture.ignore_xyxy)]
-    presence = np.array([one.presence for one in known], dtype=np.float64)
-    people = np.array([len(one.picture.boxes_xyxy) > 0 for one in known], dtype=bool)
-    figures = (score_ap50(detected) if detected else None, auroc(presence[people], presence[~people]))
+    with_people, without = (
+        np.array([one.presence for one in detected if one.picture.shows_pedestrian is shows], dtype=np.float64)
+        for shows in (True, False)
+    )
+    figures = (score_ap50(detected) if detected else None, auroc(with_people, without))
     told = [figure for figure in figures if figure is not None]
     return float(np.mean(told)) if told else 0.0
 

@@ -9,6 +9,7 @@ from edge.contract import Calibration, TrainingData
 from edge.errors import UnusableInputError
 from edge.model_files import SHIPPED_NAMES, resolve
 from edge.records import Image, Modality
+from training.augment import InputRule
 from training.networks.student import Student
 from training.shipped import read_shipped, require_same
 from training.teacher_files import load_network_file
@@ -23,8 +24,7 @@ class StartPoint:
     name: str
     student: Student
     modality: Modality
-    default_long_side: int
-    max_enlarge: float
+    input_rule: InputRule
     settings: Mapping[str, Any]  # how it was trained
     norms_known: bool = True  # False: batch norms are folded into convolutions, and must be held (finetune.hold_norms)
     second_look: float | None = None  # as the model runs; training and its figures go by one look
@@ -54,8 +54,7 @@ def _from_model_file(file: Path, images: Sequence[Image]) -> StartPoint:
         name=metadata.name,
         student=shipped.student,
         modality=metadata.modality,
-        default_long_side=metadata.default_long_side,
-        max_enlarge=metadata.max_enlarge,
+        input_rule=InputRule(metadata.default_long_side, metadata.max_enlarge),
         settings={k: v for k, v in metadata.settings.items() if k != "spec"},
         norms_known=False,
         second_look=metadata.second_look,
@@ -74,13 +73,11 @@ def _from_checkpoint(file: Path) -> StartPoint:
     student = checkpoint.network()
     if not isinstance(student, Student):
         raise UnusableInputError(f"MODEL must be a student, got a {checkpoint.kind}'s checkpoint; name another file")
-    size = checkpoint.settings.get("augment", {})
     return StartPoint(
         name=file.stem,
         student=student,
         modality=checkpoint.modality,
-        default_long_side=int(size.get("default_long_side", 960)),
-        max_enlarge=float(size.get("max_enlarge", 1.5)),
+        input_rule=checkpoint.input_rule,
         settings=checkpoint.settings,
         second_look=checkpoint.settings.get("second_look"),
         closer_look=checkpoint.settings.get("closer_look"),

@@ -6,19 +6,17 @@ Same scaling, same peaks, same NMS as the recognizer that flies; only the networ
 import time
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 
 from edge import geometry
-from edge.recognizer import interpolation_for
+from edge.contract import NMS_IOU, PAD_VALUE
+from edge.recognizer import scale_into
 from edge.records import Image, Recognition, SizeWH
+from training.augment import InputRule
 from training.evaluation import SCORE_FLOOR
 from training.networks.ensemble import AnyNetwork
 from training.networks.peaks import boxes_at, find_peaks
-
-PAD_VALUE = 114
-NMS_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +25,17 @@ class TorchRecognizer:
 
     network: AnyNetwork
     stride: int
-    default_long_side: int
-    max_enlarge: float
+    input_rule: InputRule
     input_multiple: int = 32
 
     def recognise(self, image: Image) -> Recognition:
         """(H, W, 3) uint8 BGR -> detections in its pixels."""
         started = time.perf_counter()
         frame_wh = SizeWH(image.shape[1], image.shape[0])
-        placement = geometry.place_by_rule(frame_wh, self.default_long_side, self.max_enlarge, self.input_multiple)
-        content, size = placement.content_wh, placement.input_wh
-        padded = np.full((size.height, size.width, 3), PAD_VALUE, np.uint8)
-        padded[: content.height, : content.width] = cv2.resize(
-            image, (content.width, content.height), interpolation=interpolation_for(placement.shrink)
-        )
+        rule = self.input_rule
+        placement = geometry.place_by_rule(frame_wh, rule.default_long_side, rule.max_enlarge, self.input_multiple)
+        padded = np.full((placement.input_wh.height, placement.input_wh.width, 3), PAD_VALUE, np.uint8)
+        scale_into(image, padded, placement)
         prepared = time.perf_counter()
         device = next(self.network.parameters()).device
         images = torch.from_numpy(padded).to(device).permute(2, 0, 1)[None].float()

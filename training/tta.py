@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge.errors import InvalidValueError
 from edge.records import Boxes, Image, Recognition, Scores
+from training.augment import InputRule
 from training.torch_recognizer import TorchRecognizer
 
 SCALES = (0.55, 0.75, 1.0, 1.25)  # a look at much less costs little and contradicts most false alarms
@@ -34,12 +35,11 @@ class AveragedRecognizer:
 
     def recognise(self, image: Image) -> Recognition:
         """(H, W, 3) uint8 BGR -> detections in its pixels; the times are those of all views together."""
-        views = []
+        usual, views = self.recognizer.input_rule, []
         for scale in self.scales:
             scaled = dataclasses.replace(
                 self.recognizer,
-                default_long_side=round(self.recognizer.default_long_side * scale),
-                max_enlarge=self.recognizer.max_enlarge * scale,
+                input_rule=InputRule(round(usual.default_long_side * scale), usual.max_enlarge * scale),
             )
             views.append(scaled.recognise(image))
             if self.flip:

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge.errors import InvalidValueError, ModelError, UnusableInputError
-from edge.recognizer import Recognizer, RecognizerSettings, interpolation_for, usable_threads
+from edge.recognizer import Recognizer, RecognizerSettings, usable_threads
 from edge.records import SizeWH
 from tests.models import METADATA, save, spot_model, write_spot_model
 
@@ -131,20 +131,6 @@ def test_an_exact_size_is_rounded_up_to_the_stride(model_file):
     recognizer = Recognizer(model_file, RecognizerSettings(threads=1, input_wh=SizeWH(500, 300)))
     assert recognizer.exact_input_wh == SizeWH(512, 304)
     assert recognizer.place(SizeWH(1000, 500)).content_wh == SizeWH(512, 256)
-
-
-@pytest.mark.parametrize(
-    ("shrink", "interpolation"),
-    [
-        (0.5, cv2.INTER_LINEAR),
-        (1, cv2.INTER_LINEAR),
-        (2, cv2.INTER_LINEAR),
-        (2.01, cv2.INTER_AREA),
-        (4, cv2.INTER_AREA),
-    ],
-)
-def test_strong_shrinking_averages_instead_of_skipping(shrink, interpolation):
-    assert interpolation_for(shrink) == interpolation
 
 
 def test_the_model_is_named_with_the_hash_of_its_file(recognizer, model_file):

@@ -18,8 +18,7 @@ from export.static import OtherForm
 from tests.export.conftest import export_settings
 from tests.models import METADATA, spot_model
 from tests.training.people import run_settings, write_people
-from training.datasets import read_dataset
-from training.evaluation import load_image
+from training.datasets import load_image, read_dataset
 from training.run import train
 
 

@@ -13,8 +13,7 @@ from export.sensitivity import Judge, rank_layers
 from tests.edge.spots import write_pictures
 from tests.export.conftest import export_settings
 from training.checkpoints import load_checkpoint
-from training.datasets import read_dataset
-from training.evaluation import load_image
+from training.datasets import load_image, read_dataset
 
 ANYTHING_GOES = Gate(largest_drop=1.0, largest_time_ratio=1000.0)
 

@@ -13,8 +13,7 @@ from edge.records import Image
 from export.parity import Parity, _near_peaks, _pair, compare
 from tests.training.people import draw_people
 from training.checkpoints import load_checkpoint
-from training.networks.dense import Predictions as PredictedMaps
-from training.networks.dense import decode_boxes
+from training.networks.dense import PredictedMaps, decode_boxes
 from training.networks.student import Student
 
 IMAGES = [draw_people([(30, 30)]), draw_people([]), draw_people([(5, 60), (60, 10)], seed=3)[:64]]

@@ -7,8 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.errors import ProcessingError
 from export.quantize import calibrate, choose_ranges, prepare, quantize
 from tests.models import spot_model
-from training.datasets import read_dataset
-from training.evaluation import load_image
+from training.datasets import load_image, read_dataset
 
 
 @pytest.fixture(scope="module")

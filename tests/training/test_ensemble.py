@@ -12,7 +12,7 @@ from training.checkpoints import Checkpoint, build_network, strip
 from training.data_card import DataCard
 from training.distill import make_adaptor
 from training.ensembles import join
-from training.networks.dense import Predictions
+from training.networks.dense import PredictedMaps
 from training.networks.ensemble import Ensemble, EnsembleSpec, first_of
 from training.networks.student import Student
 from training.networks.teacher import Teacher
@@ -39,10 +39,10 @@ def networks() -> tuple[Teacher, Teacher, Student]:
     return built
 
 
-def ask(network: torch.nn.Module) -> dict[int, Predictions]:
+def ask(network: torch.nn.Module) -> dict[int, PredictedMaps]:
     images = torch.randint(0, 256, (2, 3, 64, 96), generator=torch.Generator().manual_seed(1)).float()
     with torch.inference_mode():
-        said: dict[int, Predictions] = network(images)
+        said: dict[int, PredictedMaps] = network(images)
     return said
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from training.networks.dense import Predictions
+from training.networks.dense import PredictedMaps
 from training.networks.teacher import Teacher, TeacherSpec, coarser
 from training.networks.yolox import MEAN, STD
 
@@ -8,7 +8,7 @@ from training.networks.yolox import MEAN, STD
 def test_the_surest_of_four_cells_speaks_for_the_coarser_one():
     logits = torch.zeros(1, 2, 4)
     logits[0, 1, 2] = 3.0  # centre at x 10, y 6
-    fine = Predictions(4, logits, torch.full((1, 4, 2, 4), 2.0).log())  # 8 px to every side
+    fine = PredictedMaps(4, logits, torch.full((1, 4, 2, 4), 2.0).log())  # 8 px to every side
     coarse = coarser(fine)
     assert coarse.stride == 8
     assert torch.equal(coarse.logits, torch.tensor([[[0.0, 3.0]]]))

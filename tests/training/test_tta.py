@@ -4,6 +4,7 @@ import pytest
 from edge.errors import InvalidValueError
 from edge.records import Recognition
 from tests.training.people import draw_people
+from training.augment import InputRule
 from training.checkpoints import load_checkpoint
 from training.torch_recognizer import TorchRecognizer
 from training.tta import AveragedRecognizer, fuse, mirror
@@ -51,7 +52,7 @@ def test_mirrored_boxes_are_those_of_the_mirrored_picture():
 
 
 def test_a_mirrored_picture_gets_the_mirrored_answer(learnt_student):
-    recognizer = TorchRecognizer(load_checkpoint(learnt_student).network(), 4, default_long_side=96, max_enlarge=1.0)
+    recognizer = TorchRecognizer(load_checkpoint(learnt_student).network(), 4, InputRule(96, 1.0))
     averaged = AveragedRecognizer(recognizer, scales=(1.0, 1.34))
     image = draw_people([(20, 30)])
     plain, flipped = averaged.recognise(image), averaged.recognise(np.ascontiguousarray(image[:, ::-1]))
@@ -62,6 +63,6 @@ def test_a_mirrored_picture_gets_the_mirrored_answer(learnt_student):
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, 99.0)])
 def test_scales_that_make_no_sense_are_refused(learnt_student, scales):
-    recognizer = TorchRecognizer(load_checkpoint(learnt_student).network(), 4, default_long_side=96, max_enlarge=1.0)
+    recognizer = TorchRecognizer(load_checkpoint(learnt_student).network(), 4, InputRule(96, 1.0))
     with pytest.raises(InvalidValueError, match="scales must be one at least"):
         AveragedRecognizer(recognizer, scales=scales)

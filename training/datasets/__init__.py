@@ -9,11 +9,12 @@ from pathlib import Path
 
 from training.datasets.coco import find_coco, read_coco
 from training.datasets.hit_uav import find_hit_uav, read_hit_uav
+from training.datasets.pictures import load_image
 from training.datasets.records import Dataset, DatasetError, LabelledPicture, ScoredBoxes
 from training.datasets.visdrone import find_visdrone, read_visdrone
 from training.datasets.yolo import find_yolo, read_yolo
 
-__all__ = ["Dataset", "DatasetError", "LabelledPicture", "ScoredBoxes", "join_datasets", "read_dataset"]
+__all__ = ["Dataset", "DatasetError", "LabelledPicture", "ScoredBoxes", "join_datasets", "load_image", "read_dataset"]
 
 _LAYOUTS = (
     "COCO (annotations.json and images/), VisDrone (annotations/*.txt and images/), YOLO (data.yaml), "

@@ -16,7 +16,6 @@ from training.datasets.records import Dataset, DatasetError, LabelledPicture
 
 Kind = Literal["pedestrian", "ignore", "other"]
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 CLIP_TOLERANCE_PX = 0.1  # rounding of normalised coordinates; clipped without a word
 
 _PEDESTRIAN_NAMES = frozenset({"pedestrian", "pedestrians", "person", "persons", "people", "human", "humans"})

@@ -43,6 +43,11 @@ class LabelledPicture:
             if len(shape) != 2 or shape[1] != 4:
                 raise InvalidValueError(name, "of shape (N, 4)", shape)
 
+    @property
+    def shows_pedestrian(self) -> bool | None:
+        """None where it holds ignore regions alone: nobody knows whether anyone is in them."""
+        return True if len(self.boxes_xyxy) else None if len(self.ignore_xyxy) else False
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

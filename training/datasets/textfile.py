@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.datasets.labels import PICTURE_SUFFIXES
+from edge.sources.pictures import PICTURE_SUFFIXES
 from training.datasets.records import DatasetError
 
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edge.contract import LONGEST_LOG
+
 PRIOR = 0.01  # share of pedestrian cells that an untrained head believes in (focal loss, arXiv 1708.02002)
-LONGEST_LOG = 6.0  # a side is at most exp(6) = 403 strides away from its cell
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
+class PredictedMaps:
     """Raw output of one head, for a batch."""
 
     stride: int
@@ -86,7 +87,7 @@ class DenseHead(nn.Module):
         nn.init.normal_(self.distances.weight, std=0.01)
         nn.init.constant_(self.distances.bias, 1.0)  # type: ignore[arg-type]
 
-    def forward(self, features: Tensor) -> Predictions:
+    def forward(self, features: Tensor) -> PredictedMaps:
         """(B, width, h, w) -> logits (B, h, w) and log distances (B, 4, h, w)."""
         logits = self.classify(self.class_tower(features))  # (B, 1, h, w)
-        return Predictions(self.stride, logits[:, 0], self.distances(self.box_tower(features)))
+        return PredictedMaps(self.stride, logits[:, 0], self.distances(self.box_tower(features)))

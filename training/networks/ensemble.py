@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edge.contract import LONGEST_LOG
 from edge.errors import InvalidValueError, UnusableInputError
-from training.networks.dense import LONGEST_LOG, Predictions
+from training.networks.dense import PredictedMaps
 from training.networks.student import Student
 from training.networks.teacher import Teacher
 
@@ -84,7 +85,7 @@ class Ensemble(nn.Module):
         """Strides at which all of its networks predict."""
         return self._strides
 
-    def forward(self, images: Tensor) -> dict[int, Predictions]:
+    def forward(self, images: Tensor) -> dict[int, PredictedMaps]:
         """(B, 3, H, W) BGR 0..255, sides multiples of 32 -> predictions by stride."""
         said = [network(images) for network in self.networks]
         return {stride: _mean([predictions[stride] for predictions in said]) for stride in self._strides}
@@ -98,9 +99,9 @@ def first_of(network: AnyNetwork) -> Student | Teacher:
     return network.networks[0] if isinstance(network, Ensemble) else network
 
 
-def _mean(said: Sequence[Predictions]) -> Predictions:
+def _mean(said: Sequence[PredictedMaps]) -> PredictedMaps:
     chances = torch.stack([predictions.logits.float().sigmoid() for predictions in said])  # (N, B, h, w)
     reaches = torch.stack([p.log_distances.float().clamp(max=LONGEST_LOG).exp() for p in said])  # (N, B, 4, h, w)
     weights = (chances + LEAST_ODDS)[:, :, None]
     reach = (weights * reaches).sum(0) / weights.sum(0)
-    return Predictions(said[0].stride, chances.mean(0).logit(LEAST_ODDS), reach.log())
+    return PredictedMaps(said[0].stride, chances.mean(0).logit(LEAST_ODDS), reach.log())

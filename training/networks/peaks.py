@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edge.contract import MAX_DETECTIONS
-from training.networks.dense import LONGEST_LOG
-
-NOWHERE = -1e9  # logit of a cell that cannot win
+from edge.contract import LONGEST_LOG, MAX_DETECTIONS, NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from edge.errors import InvalidValueError, UnusableInputError
 from training.networks import yolox, yolox_head
-from training.networks.dense import DenseHead, Predictions, Pyramid
+from training.networks.dense import DenseHead, PredictedMaps, Pyramid
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
 
@@ -97,7 +97,7 @@ class Student(nn.Module):
         """Strides that this network predicts at."""
         return (self.spec.stride,)
 
-    def forward(self, images: Tensor) -> dict[int, Predictions]:
+    def forward(self, images: Tensor) -> dict[int, PredictedMaps]:
         """(B, 3, H, W) BGR 0..255, sides multiples of `coarsest` -> predictions by stride."""
         features = self.trunk(images)
         return {self.spec.stride: self.head(features if self.pyramid is None else self.pyramid(features)[0])}

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from edge.errors import InvalidValueError, UnusableInputError
 from training.networks import yolox
-from training.networks.dense import DenseHead, Predictions, Pyramid
+from training.networks.dense import DenseHead, PredictedMaps, Pyramid
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
 from training.networks.yolox_head import YoloxHead
@@ -64,7 +64,7 @@ class TeacherSpec:
 
 
 class Teacher(nn.Module):
-    """Predictions at stride 4 and 8; a student learns from the map at its own stride."""
+    """PredictedMaps at stride 4 and 8; a student learns from the map at its own stride."""
 
     def __init__(self, spec: TeacherSpec) -> None:
         super().__init__()
@@ -81,18 +81,18 @@ class Teacher(nn.Module):
         """Strides that this network predicts at."""
         return HEAD_STRIDES
 
-    def forward(self, images: Tensor) -> dict[int, Predictions]:
+    def forward(self, images: Tensor) -> dict[int, PredictedMaps]:
         """(B, 3, H, W) BGR 0..255, sides multiples of 32 -> predictions by stride."""
         features = self.trunk(images)
         if self.spec.head == "yolox":
-            fine: Predictions = self.head(features)
+            fine: PredictedMaps = self.head(features)
             return {4: fine, 8: coarser(fine)}
         levels = self.pyramid(features)
         return {s: head(levels[PYRAMID_STRIDES.index(s)]) for s, head in zip(HEAD_STRIDES, self.heads, strict=True)}
 
 
-def coarser(fine: Predictions) -> Predictions:
-    """Predictions at twice the stride: each cell says what the surest of its four says."""
+def coarser(fine: PredictedMaps) -> PredictedMaps:
+    """PredictedMaps at twice the stride: each cell says what the surest of its four says."""
     stride = 2 * fine.stride
     logits, where = functional.max_pool2d(fine.logits[:, None], 2, return_indices=True)  # (B, 1, h, w) both
     boxes = fine.boxes_xyxy().flatten(2).gather(2, where.flatten(2).expand(-1, 4, -1))  # (B, 4, h * w)
@@ -100,4 +100,4 @@ def coarser(fine: Predictions) -> Predictions:
     x = stride * (torch.arange(logits.shape[3], device=x0.device, dtype=x0.dtype) + 0.5)
     y = stride * (torch.arange(logits.shape[2], device=x0.device, dtype=x0.dtype) + 0.5)[:, None]
     reach = torch.stack((x - x0, y - y0, x1 - x, y1 - y), 1) / stride
-    return Predictions(stride, logits[:, 0], reach.clamp(min=LEAST_REACH).log())
+    return PredictedMaps(stride, logits[:, 0], reach.clamp(min=LEAST_REACH).log())

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.networks.dense import PRIOR, Predictions
+from training.networks.dense import PRIOR, PredictedMaps
 from training.networks.depthwise import use_fast_depthwise
 from training.networks.reactivate import activate
 from training.networks.yolox import CrossStage, narrowed, separable, unit
@@ -54,7 +54,7 @@ class Level(nn.Module):
         self.classify, self.objects = nn.Conv2d(width, cells, 1), nn.Conv2d(width, cells, 1)
         self.distances = nn.Conv2d(width, 4 * cells, 1)
 
-    def forward(self, features: Tensor, fine: Tensor | None) -> Predictions:
+    def forward(self, features: Tensor, fine: Tensor | None) -> PredictedMaps:
         """(B, C, H/s, W/s) -> predictions at stride 4; `fine` (B, 64, H/s, W/s) joins before the first activation."""
         convolve, act = self.stem
         shared = convolve(features)
@@ -65,7 +65,7 @@ class Level(nn.Module):
         )  # YOLOX reads objectness off the box's tower
         cells = self.stride // STRIDE
         logits = functional.pixel_shuffle(seen, cells)  # (B, 1, H/4, W/4)
-        return Predictions(STRIDE, logits, functional.pixel_shuffle(self.distances(for_boxes), cells))
+        return PredictedMaps(STRIDE, logits, functional.pixel_shuffle(self.distances(for_boxes), cells))
 
     def start_neutral(self) -> None:
         """Every cell is background with the prior's certainty."""
@@ -100,7 +100,7 @@ class YoloxHead(nn.Module):
         """Those that predict: no activation lies behind them."""
         return [level.get_submodule(name) for level in self.levels for name in ("classify", "objects", "distances")]  # type: ignore[misc]
 
-    def forward(self, features: Sequence[Tensor]) -> Predictions:
+    def forward(self, features: Sequence[Tensor]) -> PredictedMaps:
         """Maps at strides 4, 8, 16, 32 -> logits (B, H/4, W/4) and log distances (B, 4, H/4, W/4)."""
         fine, *coarse = features
         maps = self.bottom_up(*coarse)
@@ -108,4 +108,4 @@ class YoloxHead(nn.Module):
         said = [level(at, extra) for level, at, extra in zip(self.levels, maps, extras, strict=True)]
         surest = said[0].logits.maximum(said[1].logits).maximum(said[2].logits)  # (B, 1, H/4, W/4)
         reach = said[0].log_distances + said[1].log_distances + said[2].log_distances
-        return Predictions(STRIDE, surest[:, 0], reach)
+        return PredictedMaps(STRIDE, surest[:, 0], reach)
