@@ -35,6 +35,7 @@ from training.data_card import DataCard, read_data_card
 from training.datasets import Dataset, load_image, read_dataset
 from training.history import learnt_on
 from training.networks.student import Student
+from training.rounding import text_of
 from training.teacher_files import load_network_file
 
 PARITY_FRAMES = 100
@@ -91,7 +92,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             yield f"measuring on {', '.join(d.name for d in datasets)}"
             metadata, fitted = fitted_metadata(metadata, draft, datasets)
             write_model(to_onnx(student, metadata.calibration), metadata, draft)
-            yield f"threshold {fitted.threshold:.3f}, presence calibration error {_text(fitted.calibration.error)}"
+            yield f"threshold {fitted.threshold:.3f}, presence calibration error {text_of(fitted.calibration.error)}"
         else:
             yield "warning: without --validate the threshold and the presence are guesses"
         parity = compare(student, metadata.calibration, draft, _frames(datasets), metadata.score_threshold)
@@ -141,7 +142,7 @@ def _publish(draft: Path, out: Path, metadata: ModelMetadata, examples: Sequence
     for file in (*contents, out):
         draft.with_name(file.name).replace(file)
     for name, figures in metadata.metrics.items():
-        yield f"{name}: AP50 {_text(figures['AP50'])}, presence AUROC {_text(figures['presence']['AUROC'])}"
+        yield f"{name}: AP50 {text_of(figures['AP50'])}, presence AUROC {text_of(figures['presence']['AUROC'])}"
     yield f"wrote {out} ({size_mb:.1f} MB) and {out.with_suffix('.md').name}"
 
 
@@ -249,7 +250,3 @@ def _git(*words: str, folder: Path) -> str:
     except OSError:
         return ""
     return done.stdout.strip()
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -5,6 +5,8 @@ from typing import Any
 
 from edge.contract import ModelMetadata
 from training.history import learnt_on, told
+from training.markdown import bullets, table
+from training.rounding import text_of
 
 NOT_FOR = (
     "Deciding alone about anyone's safety, liberty or life: it misses people, and it sees people where there are none.",
@@ -30,11 +32,11 @@ def model_card(metadata: ModelMetadata, file_name: str, file_mb: float, pictures
         "## Intended use",
         metadata.intended_use,
         "## Not for",
-        _bullets(NOT_FOR),
+        bullets(NOT_FOR),
         "## How it runs",
-        _bullets(_how_it_runs(metadata)),
+        bullets(_how_it_runs(metadata)),
         "## Training data",
-        _table(("data", "licence", "attribution"), [(d.name, d.licence, d.attribution) for d in metadata.data])
+        table(("data", "licence", "attribution"), [(d.name, d.licence, d.attribution) for d in metadata.data])
         if metadata.data
         else "Not stated.",
         "## Metrics",
@@ -43,7 +45,7 @@ def model_card(metadata: ModelMetadata, file_name: str, file_mb: float, pictures
         *(_metrics(name, figures) for name, figures in metadata.metrics.items()),
         *_int8(metadata.settings.get("int8")),
         "## Known failures",
-        _bullets((*KNOWN_FAILURES, *(line for name in metadata.metrics for line in _failures(name, metadata)))),
+        bullets((*KNOWN_FAILURES, *(line for name in metadata.metrics for line in _failures(name, metadata)))),
         "## How to reproduce",
         _reproduce(metadata, file_name),
     ]
@@ -126,17 +128,17 @@ def _metrics(name: str, figures: Mapping[str, Any]) -> str:
         ("presence calibration error by chance alone", presence.get("ECE_by_chance")),
     ]
     head = f"### {name}: {figures.get('pictures')} pictures, {figures.get('pedestrians')} pedestrians"
-    parts = [head, _table(("figure", "value"), [(label, _text(value)) for label, value in rows])]
+    parts = [head, table(("figure", "value"), [(label, text_of(value)) for label, value in rows])]
     sources = figures.get("sources", ())
     if len(sources) > 1:
         titles = ("source", "pictures", "pedestrians", "AP50", "recall", "false alarms")
-        parts.append(_table(titles, [_source(source) for source in sources]))
+        parts.append(table(titles, [_source(source) for source in sources]))
     return "\n\n".join(parts)
 
 
 def _source(source: Mapping[str, Any]) -> tuple[str, ...]:
     counts = [str(source[name]) for name in ("pictures", "pedestrians", "false_alarms")]
-    return (source["source"], *counts[:2], _text(source["AP50"]), _text(source["recall"]), counts[2])
+    return (source["source"], *counts[:2], text_of(source["AP50"]), text_of(source["recall"]), counts[2])
 
 
 def _height(entry: Mapping[str, Any]) -> str:
@@ -154,7 +156,7 @@ def _int8(proof: Mapping[str, Any] | None) -> tuple[str, ...]:
         return ()
     fp32, int8 = proof["fp32"], proof["int8"]
     figures = (("AP50", "AP50"), ("AUROC", "presence AUROC"), ("ECE", "presence calibration error"))
-    rows = [(label, _text(fp32[name]), _text(int8[name])) for name, label in figures]
+    rows = [(label, text_of(fp32[name]), text_of(int8[name])) for name, label in figures]
     rows.append(("network alone, ms", f"{fp32['infer_ms']:.1f}", f"{int8['infer_ms']:.1f}"))
     kept = ", ".join(f"`{layer}`" for layer in proof["kept_fp32"])
     return (
@@ -162,7 +164,7 @@ def _int8(proof: Mapping[str, Any] | None) -> tuple[str, ...]:
         f"On {proof['dataset']}: AP50 drops by {proof['AP50_drop']:.4f} (allowed {proof['allowed']['AP50_drop']:g}), "
         f"the network takes {proof['time_ratio']:.2f} of FP32's time (allowed {proof['allowed']['time_ratio']:g}), "
         f"measured in turn at {proof['input']} with {proof['threads']} threads on {proof['machine']}.",
-        _table(("figure", "FP32", "INT8"), rows),
+        table(("figure", "FP32", "INT8"), rows),
         f"Ranges: {proof['calibration']} over {proof['calibration_frames']} frames kept apart from the validation "
         f"pictures. Layers kept in FP32 beyond the head's last convolutions: {kept or 'none'}.",
     )
@@ -193,22 +195,9 @@ def _reproduce(metadata: ModelMetadata, file_name: str) -> str:
     parts = [
         f"Exported at commit `{metadata.commit}`. All settings are in the file's metadata: `kestrel models FILE`. "
         "What the student learnt from:",
-        _bullets(told(metadata.settings)),
+        bullets(told(metadata.settings)),
     ]
     commands = [f"kestrel-train evaluate {file_name} {name} --report report/" for name in metadata.metrics]
     if commands:
         parts.append(f"```bash\n{chr(10).join(commands)}\n```")
     return "\n\n".join(parts)
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines)
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -68,7 +68,9 @@ def export(
     size: Annotated[
         str | None, typer.Option(help="What listings call its size: small, nano, ...", metavar="WORD")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.onnx.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT.onnx, its card and pictures, and other forms.")
+    ] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Write OUT-int8.onnx, too, if it is worth it.")] = False,
     calibrate: Annotated[
         str | None,

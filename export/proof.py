@@ -12,6 +12,7 @@ from edge.contract import ModelMetadata
 from edge.errors import ProcessingError
 from edge.recognizer import Recognizer
 from edge.records import Image
+from training.rounding import text_of
 
 LARGEST_DROP = 0.01  # of AP50
 LARGEST_TIME_RATIO = 0.75
@@ -94,8 +95,8 @@ class Proof:
 
     def __str__(self) -> str:
         rows = [
-            f"{name} AP50 {one.ap50:.3f}, presence AUROC {_text(one.auroc)}, calibration error "
-            f"{_text(one.calibration_error)}, {one.infer_ms:.1f} ms"
+            f"{name} AP50 {one.ap50:.3f}, presence AUROC {text_of(one.auroc)}, calibration error "
+            f"{text_of(one.calibration_error)}, {one.infer_ms:.1f} ms"
             for name, one in (("FP32", self.fp32), ("INT8", self.int8))
         ]
         return f"{'; '.join(rows)}; time ratio {self.speed.ratio:.2f} at {self.speed.input_wh}"
@@ -176,7 +177,3 @@ def _up(value: float, digits: int) -> str:
     """Rounded up, so that it suffices."""
     step = 10.0**-digits
     return f"{(value // step + 1) * step:.{digits}f}"
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -28,10 +28,12 @@ from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.noise import NoiseSettings, add_noise
 from training.pseudo_labels import LabelRule
+from training.rounding import text_of
 from training.run import RunSettings, train
 from training.self_train import NOISE, collect_frames, recognise_with, require_modality, teach_frames, with_footage
 from training.teacher_files import load_network_file
 from training.unlabelled import ThinSettings
+from training.write_aside import write_aside
 
 TEACHER = "teacher"
 
@@ -191,7 +193,7 @@ def run_job(job: Job) -> str:
     _write(job.result, asdict(score))
     with contextlib.suppress(OSError):
         (job.run.out / "last.pt").unlink()  # a finished run is not gone on with
-    return f"{job.run.out.name}: AP50 {_text(score.ap50)}, presence AUROC {_text(score.auroc)}"
+    return f"{job.run.out.name}: AP50 {text_of(score.ap50)}, presence AUROC {text_of(score.auroc)}"
 
 
 def _run_all(jobs: Sequence[Job], processes: int) -> Iterator[str]:
@@ -314,17 +316,8 @@ def _fingerprint(settings: AblateSettings) -> Mapping[str, Any]:
 
 
 def _write(file: Path, values: Any) -> None:
-    aside = file.with_name(file.name + ".partial")
-    try:
-        aside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        aside.replace(file)
-    except OSError as error:
-        raise ProcessingError(f"{file} must be writable, got {error}; free some space, then run this again") from None
+    write_aside(file, lambda aside: aside.write((json.dumps(values, indent=1) + "\n").encode()))
 
 
 def _read_score(file: Path) -> Score:
     return Score(**json.loads(file.read_text(encoding="utf-8")))
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

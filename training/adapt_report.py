@@ -13,6 +13,7 @@ from edge.errors import ProcessingError
 from training.calibration import fit, presence_of
 from training.coco_scoring import DetectedPicture
 from training.evaluation import judge, score_known_presence
+from training.rounding import text_of
 
 LEAST_LOSS_AP50 = 0.005  # less may be rounding
 LEAST_LOSS_AUROC = 0.02
@@ -95,7 +96,7 @@ def figures_of(
     )
 
 
-def losses(before: Figures, after: Figures) -> tuple[str, ...]:
+def regressions(before: Figures, after: Figures) -> tuple[str, ...]:
     """What got worse by more than rounding, or than one pair of pictures in another order; empty where nothing did."""
     lost = []
     if before.ap50 is not None and after.ap50 is not None and after.ap50 < before.ap50 - LEAST_LOSS_AP50:
@@ -111,7 +112,7 @@ def table(comparison: Comparison) -> str:
     """Plain text for a terminal."""
     lines = ["                     before    after"]
     for name, words in _NAMES.items():
-        before, after = (_text(getattr(side, name)) for side in (comparison.before, comparison.after))
+        before, after = (text_of(getattr(side, name)) for side in (comparison.before, comparison.after))
         lines.append(f"{words:18}{before:>9}{after:>9}")
     return "\n".join(lines)
 
@@ -133,7 +134,7 @@ def draw(comparison: Comparison, title: str, file: Path) -> Path:
         bars.bar(places + shift, heights, 0.38, color=colour, label=label)
         for place, name in zip(places, _BARS, strict=True):
             value = getattr(side, name)
-            bars.text(place + shift, (value or 0.0) + 0.01, _text(value, 2), ha="center", va="bottom", fontsize=7)
+            bars.text(place + shift, (value or 0.0) + 0.01, text_of(value, 2), ha="center", va="bottom", fontsize=7)
     bars.set_xticks(places, [_NAMES[name].replace(" at it", "") for name in _BARS], rotation=20, fontsize=8)
     bars.set(ylim=(0, 1.12))
     bars.legend(loc="upper left", ncols=2)
@@ -149,7 +150,3 @@ def draw(comparison: Comparison, title: str, file: Path) -> Path:
     except OSError as error:
         raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
     return file
-
-
-def _text(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,22 +1,21 @@
 """Checkpoints: tensors and plain values only, so that loading one runs no code; written aside, then renamed."""
 
-import contextlib
 import dataclasses
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
-from edge.errors import ProcessingError, UnusableInputError
+from edge.errors import UnusableInputError
 from edge.records import Modality
 from training.augment import DEFAULT_INPUT, InputRule
 from training.networks.ensemble import AnyNetwork, Ensemble, EnsembleSpec
 from training.networks.student import Student, StudentSpec
 from training.networks.teacher import Teacher, TeacherSpec
+from training.write_aside import write_aside
 
 CHECKPOINT_SCHEMA = 1
 
@@ -93,26 +92,6 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """
     values = {f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint)}
     write_aside(path, lambda file: torch.save({"kestrel_checkpoint": CHECKPOINT_SCHEMA, **values}, file))
-
-
-def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it: there is the old file or the new one, never half of one.
-
-    Raises:
-        ProcessingError: the disk is full or the folder cannot be written.
-    """
-    aside = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())  # a full disk may be told only now; and the rename must not overtake the bytes
-        aside.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise ProcessingError(f"{path} must be writable, got {error}; free some space, then go on") from None
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -46,10 +46,12 @@ class StudentOptions:
     """The student that learns."""
 
     backbone: BackboneOption = "efficientnet_lite0"
-    stride: Annotated[int, typer.Option(help="Of the detection map: 4 for small people, 8 for speed.")] = 4
+    stride: Annotated[int, typer.Option(help="Stride of the detection map: 4 for small people, 8 for speed.")] = 4
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip"
     head: HeadOption = None
-    activation: Annotated[str, typer.Option(help="Of yolox_nano: silu, as it was trained, or relu.")] = "silu"
+    activation: Annotated[str, typer.Option(help="Activation of yolox_nano: silu, as it was trained, or relu.")] = (
+        "silu"
+    )
     frozen_stages: FrozenOption = None
     like: Annotated[
         Path | None,
@@ -58,9 +60,7 @@ class StudentOptions:
 
     def spec(self) -> dict[str, Any]:
         """The architecture, as a run wants it."""
-        from training.networks.student import StudentSpec
-        from training.networks.trunks import recipe_of
-        from training.networks.yolox_head import STRIDE as YOLOX_STRIDE
+        from training.networks.recipes import student_spec
         from training.teacher_files import load_network_file
 
         if self.weights == "teacher":
@@ -73,15 +73,12 @@ class StudentOptions:
             if checkpoint.kind != "student":
                 raise UnusableInputError(f"--like must be a student's checkpoint, got a {checkpoint.kind}'s")
             return dict(checkpoint.spec)
-        recipe = recipe_of(self.backbone, self.weights)
-        return StudentSpec(
-            backbone=self.backbone,
-            stride=self.stride,
-            coarsest=recipe.coarsest,
-            frozen_stages=recipe.frozen_stages if self.frozen_stages is None else self.frozen_stages,
-            mean=recipe.mean,
-            std=recipe.std,
-            head=self.head or (recipe.head if self.stride == YOLOX_STRIDE else "dense"),
+        return student_spec(
+            self.backbone,
+            self.weights,
+            self.stride,
+            frozen_stages=self.frozen_stages,
+            head=self.head,
             activation=self.activation,
         ).to_json()
 
@@ -260,7 +257,7 @@ def ablate(
     hard: Annotated[float, typer.Option(help="Weight of the hard targets.", min=0)] = 0.5,
     soft_box: Annotated[float, typer.Option(help="Weight of the teacher's boxes where they are better.", min=0)] = 2.0,
     feature: Annotated[float, typer.Option(help="Weight of the teacher's feature maps.", min=0)] = 1.0,
-    temperature: Annotated[float, typer.Option(help="Of the soft targets.")] = 2.0,
+    temperature: Annotated[float, typer.Option(help="Temperature of the soft targets.")] = 2.0,
 ) -> None:
     """Find out whether distillation helps: the same student with and without it, over several seeds.
 

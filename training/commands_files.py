@@ -17,7 +17,9 @@ def average(
     out: Annotated[Path, typer.Option(help="Checkpoint to write.", metavar="FILE.pt")],
     share: Annotated[
         float | None,
-        typer.Option(help="Of the last CHECKPOINT; the others share the rest equally.  [default: the same for all]"),
+        typer.Option(
+            help="Share of the last CHECKPOINT; the others share the rest equally.  [default: the same for all]"
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
@@ -47,7 +49,7 @@ def export_teacher(
             metavar="CHECKPOINT",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the teacher.  [default: the file's]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the teacher.  [default: the file's]")] = None,
     data_card: Annotated[
         Path | None, typer.Option(help="TOML file with intended use, data sets and licences.", metavar="FILE")
     ] = None,
@@ -61,11 +63,11 @@ def export_teacher(
 
     Example: kestrel-train export-teacher runs/a/teacher.pt teacher.safetensors --with runs/b/teacher.pt
     """
-    from training.checkpoints import write_aside
     from training.data_card import read_data_card
     from training.ensembles import join
     from training.teacher_card import teacher_card
     from training.teacher_files import SUFFIX, about_checkpoint, load_network_file, write_teacher
+    from training.write_aside import write_aside
 
     card = out.with_suffix(".md")
     if out.suffix != SUFFIX:

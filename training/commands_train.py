@@ -34,7 +34,7 @@ class LossOptions:
     """Weights of what is learnt from teachers; None: the default where that teacher is there."""
 
     soft: Annotated[float | None, typer.Option(help=WEIGHT.format("teacher's soft targets", 0.5))] = None
-    temperature: Annotated[float | None, typer.Option(help="Of the soft targets.  [default: 2]")] = None
+    temperature: Annotated[float | None, typer.Option(help="Temperature of the soft targets.  [default: 2]")] = None
     hard: Annotated[
         float | None, typer.Option(help=WEIGHT.format("teacher's decision, in place of soft targets", 0))
     ] = None
@@ -114,11 +114,13 @@ def distil(
     ] = None,
     extra_category: Annotated[
         int | None,
-        typer.Option(help="Pedestrians in there.  [default: the data set's own category, or 1]", metavar="ID"),
+        typer.Option(
+            help="Category id of pedestrians in that file.  [default: the data set's own category, or 1]", metavar="ID"
+        ),
     ] = None,
     out: OutOption = Path("runs/student"),
     backbone: BackboneOption = "efficientnet_lite0",
-    stride: Annotated[int, typer.Option(help="Of the detection map: 4 for small people, 8 for speed.")] = 4,
+    stride: Annotated[int, typer.Option(help="Stride of the detection map: 4 for small people, 8 for speed.")] = 4,
     weights: Annotated[
         str,
         typer.Option(
@@ -130,7 +132,7 @@ def distil(
     activation: Annotated[
         Literal["silu", "hardswish", "relu"] | None,
         typer.Option(
-            help="Of yolox_nano: silu, as it was trained; hardswish, nearly the same and faster; or relu, for INT8. "
+            help="Activation of yolox_nano: silu, as it was trained; hardswish, nearly the same and faster; or relu, for INT8. "
             "A model (--from) or teacher (--weights teacher) that has another is refitted to it.  [default: silu, or "
             "the model's]",
         ),
@@ -138,7 +140,7 @@ def distil(
     width_multiplier: Annotated[
         float | None,
         typer.Option(
-            help="Of yolox_nano's channels: 0.5 is twice as fast. A model (--from) or teacher (--weights teacher) that "
+            help="Share of yolox_nano's channels: 0.5 is twice as fast. A model (--from) or teacher (--weights teacher) that "
             "is wider gives its strongest channels.  [default: 1, or the model's]",
         ),
     ] = None,
@@ -165,12 +167,9 @@ def distil(
     from training.datasets import read_dataset
     from training.history import taken_over
     from training.loss_settings import settle
-    from training.networks.student import StudentSpec
-    from training.networks.trunks import recipe_of
-    from training.networks.yolox_head import STRIDE as YOLOX_STRIDE
+    from training.networks.recipes import student_spec
     from training.run import RunSettings
 
-    recipe = recipe_of(backbone, weights)
     train_settings = options.train_settings()
     pictures = read_dataset(dataset, usual="train", require_pedestrians=True)
     start = None if learn_on is None else _start_point(learn_on, pictures)
@@ -178,14 +177,12 @@ def distil(
     if start is not None:
         spec = _spec_to_learn_on(start.student.spec, frozen_stages or 0, activation, width_multiplier)
     else:
-        spec = StudentSpec(
-            backbone=backbone,
-            stride=stride,
-            coarsest=recipe.coarsest,
-            frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
-            mean=recipe.mean,
-            std=recipe.std,
-            head=head or (recipe.head if stride == YOLOX_STRIDE else "dense"),
+        spec = student_spec(
+            backbone,
+            weights,
+            stride,
+            frozen_stages=frozen_stages,
+            head=head,
             activation=activation or "silu",
             width_multiplier=1.0 if width_multiplier is None else width_multiplier,
         )

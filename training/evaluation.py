@@ -23,6 +23,7 @@ from edge.records import Image, Modality, Recognition, SizeWH
 from training.coco_scoring import BoxScores, DetectedPicture, PictureMatch, match_pictures, score_ap50, score_boxes
 from training.datasets import Dataset, LabelledPicture, load_image
 from training.presence_scoring import PresenceScore, score_presence
+from training.rounding import rounded
 
 SCORE_FLOOR = 0.02  # below it a detection is not worth counting; AP needs all above
 
@@ -51,7 +52,7 @@ class OperatingPoint:
     def to_json(self) -> dict[str, Any]:
         """Figures to 0.0001."""
         names = ("threshold", "precision", "recall", "f1", "count_mae")
-        return {name: _rounded(getattr(self, name)) for name in names}
+        return {name: rounded(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ class SourceScore:
             "source": self.source,
             "pictures": self.pictures,
             "pedestrians": self.pedestrians,
-            "AP50": _rounded(self.ap50),
-            "recall": _rounded(self.recall),
+            "AP50": rounded(self.ap50),
+            "recall": rounded(self.recall),
             "false_alarms": self.false_alarms,
         }
 
@@ -108,7 +109,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The figures alone, to 0.0001; the same model, data and threads give the same text."""
         heights = [
-            {"low_px": h.low_px, "high_px": h.high_px, "pedestrians": h.pedestrians, "AP50": _rounded(h.ap50)}
+            {"low_px": h.low_px, "high_px": h.high_px, "pedestrians": h.pedestrians, "AP50": rounded(h.ap50)}
             for h in self.boxes.by_height
         ]
         return {
@@ -116,10 +117,10 @@ class Evaluation:
             "dataset": self.dataset,
             "pictures": len(self.judged),
             "pedestrians": self.pedestrians,
-            "AP50": _rounded(self.boxes.ap50),
-            "AP50_95": _rounded(self.boxes.ap50_95),
-            "centre_AP": _rounded(self.boxes.centre_ap),
-            "max_recall": _rounded(self.boxes.max_recall),
+            "AP50": rounded(self.boxes.ap50),
+            "AP50_95": rounded(self.boxes.ap50_95),
+            "centre_AP": rounded(self.boxes.centre_ap),
+            "max_recall": rounded(self.boxes.max_recall),
             "AP50_by_height": heights,
             "at_threshold": self.at_threshold.to_json(),
             "at_best_F1": self.at_best_f1.to_json(),
@@ -292,7 +293,3 @@ def score_known_presence(judged: Sequence[JudgedPicture], presences: Vector) -> 
 
 def _joined(parts: list[npt.NDArray[Any]]) -> Vector:
     return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from edge.contract import TrainingData
 from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
-from training.adapt_report import Comparison, draw, figures_of, losses, table
+from training.adapt_report import Comparison, draw, figures_of, regressions, table
 from training.augment import AugmentSettings
 from training.batches import TrainingBatches
 from training.calibration import fit
@@ -97,7 +97,7 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     before = _ask(start.student, start, split.held_out)
     snapshots = _learn(settings, start, split)
     comparison = _compare(start, before, snapshots)
-    worse = losses(comparison.before, comparison.after)
+    worse = regressions(comparison.before, comparison.after)
     _write_report(settings, start, split, comparison)
     yield table(comparison)
     if worse and not settings.allow_worse:

@@ -17,8 +17,8 @@ from edge.errors import InvalidValueError
 from edge.model_files import resolve
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image
-from training.checkpoints import write_aside
 from training.datasets import Dataset, LabelledPicture, load_image
+from training.write_aside import write_aside
 
 FAINTEST = 0.12  # score of a false alarm that is worth another look
 SIZES = (0.75, 1.0, 1.35)  # of the longest side, relative to the size that training draws its scales around

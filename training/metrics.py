@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import ProcessingError, UnusableInputError
+from training.write_aside import write_aside
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -37,12 +38,7 @@ def forget_after(path: Path, step: int) -> None:
     kept = [line for line in lines if 0 < _step_of(line) <= step]
     if kept == lines:
         return
-    aside = path.with_name(path.name + ".partial")
-    try:
-        aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise ProcessingError(f"{path} must be writable, got {error}; free some space, then resume") from None
+    write_aside(path, lambda file: file.write("".join(f"{line}\n" for line in kept).encode()))
 
 
 def _step_of(line: str) -> int:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.rounding import rounded
+
 CALIBRATION_BINS = 15
 CHANCE_DRAWS = 50
 
@@ -40,15 +42,15 @@ class PresenceScore:
         return {
             "positives": self.positives,
             "negatives": self.negatives,
-            "AUROC": _rounded(self.auroc),
-            "ECE": _rounded(self.calibration_error),
-            "ECE_by_chance": _rounded(self.error_by_chance),
+            "AUROC": rounded(self.auroc),
+            "ECE": rounded(self.calibration_error),
+            "ECE_by_chance": rounded(self.error_by_chance),
         }
 
     def bins_to_json(self) -> list[dict[str, Any]]:
         """The bins that hold pictures: presence said, share of pictures that hold a pedestrian, pictures."""
         return [
-            {"said": _rounded(one.mean_presence), "true": _rounded(one.pedestrian_share), "pictures": one.pictures}
+            {"said": rounded(one.mean_presence), "true": rounded(one.pedestrian_share), "pictures": one.pictures}
             for one in self.bins
             if one.pictures
         ]
@@ -122,7 +124,3 @@ def _bin(edges: Vector, presences: Vector, positive: Mask) -> CalibrationBin:
         mean_presence=float(presences.mean()) if some else None,
         pedestrian_share=float(positive.mean()) if some else None,
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

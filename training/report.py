@@ -20,6 +20,7 @@ from training.datasets import load_image
 from training.evaluation import Evaluation, precision_recall
 from training.mistakes import Kind, Mistake, count_mistakes, find_mistakes
 from training.robustness import VariantScore
+from training.rounding import text_of
 
 TILE_PX = 192
 SHEET_COLUMNS = 6
@@ -52,28 +53,30 @@ def table(evaluation: Evaluation) -> str:
         f"{evaluation.model} on {evaluation.dataset}: {len(evaluation.judged)} pictures, "
         f"{evaluation.pedestrians} pedestrians",
         "",
-        f"AP50 {_text(boxes.ap50)}   AP50:95 {_text(boxes.ap50_95)}   centre AP {_text(boxes.centre_ap)}   "
-        f"max recall {_text(boxes.max_recall)}",
-        f"presence: AUROC {_text(presence.auroc)}   calibration error {_text(presence.calibration_error)} "
-        f"(by chance alone {_text(presence.error_by_chance)})   "
+        f"AP50 {text_of(boxes.ap50)}   AP50:95 {text_of(boxes.ap50_95)}   centre AP {text_of(boxes.centre_ap)}   "
+        f"max recall {text_of(boxes.max_recall)}",
+        f"presence: AUROC {text_of(presence.auroc)}   calibration error {text_of(presence.calibration_error)} "
+        f"(by chance alone {text_of(presence.error_by_chance)})   "
         f"{presence.positives} pictures with and {presence.negatives} without pedestrians",
         "",
         "                   score  precision   recall       F1  count error",
     ]
     for name, point in (("model's threshold", evaluation.at_threshold), ("best F1", evaluation.at_best_f1)):
         lines.append(
-            f"{name:18}{point.threshold:6.3f}{_text(point.precision):>11}{_text(point.recall):>9}{_text(point.f1):>9}"
+            f"{name:18}{point.threshold:6.3f}{text_of(point.precision):>11}{text_of(point.recall):>9}{text_of(point.f1):>9}"
             f"{point.count_mae:>13.2f}"
         )
     lines += [*_mistakes_text(evaluation), "", "height in pixels     pedestrians     AP50"]
     for height in boxes.by_height:
-        lines.append(f"{_height_text(height.low_px, height.high_px):18}{height.pedestrians:>14}{_text(height.ap50):>9}")
+        lines.append(
+            f"{_height_text(height.low_px, height.high_px):18}{height.pedestrians:>14}{text_of(height.ap50):>9}"
+        )
     width = max(16, *(len(source.source) for source in evaluation.sources))
     lines += ["", f"{'source':{width}}  pictures  pedestrians     AP50   recall  false alarms"]
     for source in evaluation.sources:
         lines.append(
-            f"{source.source:{width}}{source.pictures:>10}{source.pedestrians:>13}{_text(source.ap50):>9}"
-            f"{_text(source.recall):>9}{source.false_alarms:>14}"
+            f"{source.source:{width}}{source.pictures:>10}{source.pedestrians:>13}{text_of(source.ap50):>9}"
+            f"{text_of(source.recall):>9}{source.false_alarms:>14}"
         )
     lines.append("recall and false alarms of a source are those at the model's threshold")
     return "\n".join(lines)
@@ -94,11 +97,11 @@ def variants_table(rows: Sequence[VariantScore], evaluation: Evaluation) -> str:
     """Accuracy on changed pictures beside that on the pictures as they are, as plain text."""
     lines = [
         f"{'pictures':14}    AP50  of clean    AUROC  how",
-        f"{'as they are':14}{_text(evaluation.boxes.ap50):>8}{'':>10}{_text(evaluation.presence.auroc):>9}",
+        f"{'as they are':14}{text_of(evaluation.boxes.ap50):>8}{'':>10}{text_of(evaluation.presence.auroc):>9}",
     ]
     for row in rows:
         share = "-" if row.share_of_clean is None else f"{row.share_of_clean:.0%}"
-        lines.append(f"{row.name:14}{_text(row.ap50):>8}{share:>10}{_text(row.auroc):>9}  {row.severity}")
+        lines.append(f"{row.name:14}{text_of(row.ap50):>8}{share:>10}{text_of(row.auroc):>9}  {row.severity}")
     known = [row.share_of_clean for row in rows if row.share_of_clean is not None]
     if known:
         lines.append(f"{'mean':14}{'':8}{float(np.mean(known)):>10.0%}")
@@ -122,13 +125,13 @@ def draw_variants(rows: Sequence[VariantScore], evaluation: Evaluation, axes: Ax
     for k, row in enumerate(rows):
         share = row.share_of_clean or 0.0
         axes.barh(k, share, color="#0072B2")
-        axes.text(share + 0.01, k, f"{share:.0%}, AP50 {_text(row.ap50)}", va="center", fontsize=8, bbox=_PAPER)
+        axes.text(share + 0.01, k, f"{share:.0%}, AP50 {text_of(row.ap50)}", va="center", fontsize=8, bbox=_PAPER)
     axes.axvline(1.0, color="#999999", linestyle="--", zorder=0)
     labels = [row.name + "\n" + textwrap.fill(row.severity, 34) for row in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=7)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.35), xlabel="share of the AP50 on the pictures as they are")
-    axes.set_title(f"{evaluation.model} on {evaluation.dataset}, AP50 {_text(evaluation.boxes.ap50)}", fontsize=10)
+    axes.set_title(f"{evaluation.model} on {evaluation.dataset}, AP50 {text_of(evaluation.boxes.ap50)}", fontsize=10)
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
@@ -167,7 +170,7 @@ def draw_precision_recall(evaluation: Evaluation, axes: Axes) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower left")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    axes.set_title(f"AP50 {_text(evaluation.boxes.ap50)} on {evaluation.dataset}")
+    axes.set_title(f"AP50 {text_of(evaluation.boxes.ap50)} on {evaluation.dataset}")
 
 
 def draw_reliability(evaluation: Evaluation, axes: Axes) -> None:
@@ -183,7 +186,7 @@ def draw_reliability(evaluation: Evaluation, axes: Axes) -> None:
     axes.legend(loc="upper left")
     axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="presence", ylabel="share of pictures with a pedestrian")
     axes.set_title(
-        f"calibration error {_text(evaluation.presence.calibration_error)}; number of pictures above the bars"
+        f"calibration error {text_of(evaluation.presence.calibration_error)}; number of pictures above the bars"
     )
 
 
@@ -191,7 +194,7 @@ def draw_heights(evaluation: Evaluation, axes: Axes) -> None:
     """AP50 by height, with the number of pedestrians behind each bar."""
     for k, height in enumerate(evaluation.boxes.by_height):
         axes.bar(k, height.ap50 or 0.0, color="#0072B2")
-        label = f"{_text(height.ap50)}\nof {height.pedestrians}"
+        label = f"{text_of(height.ap50)}\nof {height.pedestrians}"
         axes.text(k, (height.ap50 or 0.0) + 0.01, label, ha="center", va="bottom", fontsize=8)
     names = [_height_text(height.low_px, height.high_px) for height in evaluation.boxes.by_height]
     axes.set_xticks(range(len(names)), names)
@@ -204,7 +207,7 @@ def draw_sources(evaluation: Evaluation, axes: Axes) -> None:
     for k, source in enumerate(evaluation.sources):
         axes.barh(k, source.ap50 or 0.0, color="#0072B2")
         alarms = f"{source.false_alarms / source.pictures:.2f} false alarms a picture"
-        found = f"AP50 {_text(source.ap50)} of {source.pedestrians}, " if source.pedestrians else "nobody there, "
+        found = f"AP50 {text_of(source.ap50)} of {source.pedestrians}, " if source.pedestrians else "nobody there, "
         axes.text((source.ap50 or 0.0) + 0.01, k, f"{found}{alarms}", va="center", fontsize=8)
     names = [f"{source.source}\n{source.pictures} pictures" for source in evaluation.sources]
     axes.set_yticks(range(len(names)), names, fontsize=8)
@@ -298,10 +301,6 @@ def _write_text(text: str, file: Path) -> Path:
     except OSError as error:
         raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
     return file
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _height_text(low_px: float, high_px: float | None) -> str:

@@ -14,6 +14,7 @@ from training.corruptions import Variant
 from training.datasets import LabelledPicture, load_image
 from training.evaluation import SCORE_FLOOR, Evaluation
 from training.presence_scoring import auroc
+from training.rounding import rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ class VariantScore:
         return {
             "name": self.name,
             "severity": self.severity,
-            "AP50": _rounded(self.ap50),
-            "share_of_clean": _rounded(self.share_of_clean),
-            "AUROC": _rounded(self.auroc),
+            "AP50": rounded(self.ap50),
+            "share_of_clean": rounded(self.share_of_clean),
+            "AUROC": rounded(self.auroc),
         }
 
 
@@ -73,7 +74,3 @@ def _score(variant: Variant, found: Sequence[DetectedPicture], clean: Evaluation
         share_of_clean=ap50 / before if ap50 is not None and before else None,
         auroc=auroc(np.array(by_kind[0], np.float64), np.array(by_kind[1], np.float64)),
     )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

@@ -5,6 +5,7 @@ from typing import Any
 
 from training.ensembles import member_settings
 from training.history import told
+from training.markdown import bullets, table
 from training.teacher_files import TeacherFile
 
 NOT_FOR = (
@@ -25,15 +26,15 @@ def teacher_card(about: TeacherFile, file_name: str, file_mb: float) -> str:
         "Students learn from it: `kestrel-train distil DATASET` finds it in a checkout, "
         f"`--teacher {file_name}` names it elsewhere.",
         "## Not for",
-        _bullets(NOT_FOR),
+        bullets(NOT_FOR),
         "## Architecture",
         *_architecture(about),
         "## Training data",
-        _table(("data", "licence", "attribution"), [(d.name, d.licence, d.attribution) for d in about.data])
+        table(("data", "licence", "attribution"), [(d.name, d.licence, d.attribution) for d in about.data])
         if about.data
         else "Not stated.",
         "## How it was trained",
-        *_numbered([_bullets(told(settings)) for settings in member_settings(about.settings)]),
+        *_numbered([bullets(told(settings)) for settings in member_settings(about.settings)]),
         "## Metrics",
         *([_metrics(name, figures) for name, figures in about.metrics.items()] or ["Not measured."]),
     ]
@@ -47,7 +48,7 @@ def _what(about: TeacherFile) -> str:
 
 def _architecture(about: TeacherFile) -> list[str]:
     specs = [member["spec"] for member in about.spec.get("members", ())] or [about.spec]
-    return _numbered([_table(("part", "value"), [(k, _value(v)) for k, v in spec.items()]) for spec in specs])
+    return _numbered([table(("part", "value"), [(k, _value(v)) for k, v in spec.items()]) for spec in specs])
 
 
 def _numbered(told: Sequence[str]) -> list[str]:
@@ -67,19 +68,10 @@ def _metrics(name: str, figures: Mapping[str, Any]) -> str:
     ]
     shown = [(label, "-" if value is None else f"{value:.3f}") for label, value in rows]
     head = f"### {name}: {figures.get('pictures', '?')} pictures, {figures.get('pedestrians', '?')} pedestrians"
-    return f"{head}\n\n{_table(('figure', 'value'), shown)}"
+    return f"{head}\n\n{table(('figure', 'value'), shown)}"
 
 
 def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_value(v) for v in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines)

@@ -19,8 +19,9 @@ from torch import Tensor
 from edge.contract import PEDESTRIAN, TrainingData
 from edge.errors import ProcessingError, UnusableInputError
 from edge.records import Modality
-from training.checkpoints import Checkpoint, load_checkpoint, write_aside
+from training.checkpoints import Checkpoint, load_checkpoint
 from training.data_card import DataCard
+from training.write_aside import write_aside
 
 SCHEMA = 1
 SUFFIX = ".safetensors"

@@ -6,7 +6,7 @@ import pytest
 from edge.contract import Calibration
 from edge.errors import ProcessingError
 from tests.training.test_snapshots import answer
-from training.adapt_report import Comparison, Figures, draw, figures_of, losses, table
+from training.adapt_report import Comparison, Figures, draw, figures_of, regressions, table
 
 GOOD = Figures(0.8, 0.4, 0.9, 0.95, 0.05, 0.5, 0.8, 0.7, 0.2, 100)
 PICTURES = [
@@ -34,7 +34,7 @@ def comparison(after: Figures) -> Comparison:
     ],
 )
 def test_worse_is_less_than_rounding_or_chance_explain(changes, lost):
-    assert losses(GOOD, dataclasses.replace(GOOD, **changes)) == lost
+    assert regressions(GOOD, dataclasses.replace(GOOD, **changes)) == lost
 
 
 def test_a_model_is_judged_at_its_own_threshold_where_it_has_one():

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.errors import ProcessingError
 from edge.records import Boxes, Modality, Scores
 from training.datasets.records import LabelledPicture
+from training.write_aside import write_aside
 
 PEDESTRIAN_ID, IGNORE_ID, OTHER_ID = 1, 2, 3
 CATEGORIES = [
@@ -49,13 +49,11 @@ def write_coco(
                 annotations.append(entry | {"iscrowd": 0})
     info = {"modality": modality} if modality else {}
     document = {"info": info, "images": images, "annotations": annotations, "categories": CATEGORIES}
-    aside = file.with_name(file.name + ".partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(document), encoding="utf-8")
-        aside.replace(file)
     except OSError as error:
-        raise ProcessingError(f"{file} must be writable, got {error}; free some space and try again") from None
+        raise ProcessingError(f"{folder} must be a folder, got {error}; move what is there") from None
+    write_aside(file, lambda aside: aside.write(json.dumps(document).encode()))
     return file
 
 

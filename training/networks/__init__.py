@@ -1,1 +1,1 @@
-"""Teacher and student: a pre-trained trunk, a feature pyramid, and one dense head a stride."""
+"""Teacher and student: a pre-trained trunk, and a feature pyramid with dense heads or the head of YOLOX."""

@@ -1,4 +1,4 @@
-"""The student: the front of a pre-trained mobile trunk, a light pyramid, one dense head."""
+"""The student: a mobile trunk, a light pyramid and a dense head, or all of YOLOX-nano, which is what is shipped."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -21,6 +21,7 @@ from training.networks.yolox import CrossStage, narrowed, separable, unit
 STRIDE = 4  # of the predictions
 LEVELS = {8: 64, 16: 128, 32: 256}  # stride -> channels after the bottom-up path
 WIDTH = 64  # of the towers
+PRETRAINED = ("bottom_up.", "levels.")  # parts that come with what COCO taught
 
 
 class BottomUp(nn.Module):
