@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge.errors import ProcessingError
 from edge.records import Boxes, Modality, Scores
 from training.datasets.records import LabelledPicture
 from training.write_aside import write_aside
