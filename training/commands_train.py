@@ -133,15 +133,15 @@ def distil(
         Literal["silu", "hardswish", "relu"] | None,
         typer.Option(
             help="Activation of yolox_nano: silu, as it was trained; hardswish, nearly the same and faster; or relu, "
-            "for INT8. A model (--from) or teacher (--weights teacher) that has another is refitted to it.  [default: silu, or "
-            "the model's]",
+            "for INT8. A model (--from) or teacher (--weights teacher) that has another is refitted to it.  "
+            "[default: silu, or the model's]",
         ),
     ] = None,
     width_multiplier: Annotated[
         float | None,
         typer.Option(
-            help="Share of yolox_nano's channels: 0.5 is twice as fast. A model (--from) or teacher (--weights teacher) "
-            "that is wider gives its strongest channels.  [default: 1, or the model's]",
+            help="Share of yolox_nano's channels: 0.5 is twice as fast. A model (--from) or teacher "
+            "(--weights teacher) that is wider gives its strongest channels.  [default: 1, or the model's]",
         ),
     ] = None,
     frozen_stages: FrozenOption = None,
