@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from edge.recognizer import Recognizer
 from edge.records import Frame, SizeWH
-from edge.sources.source import Source
 from edge.view import Look, View, WholeView
 
 DECODED_AHEAD = 1  # frames that wait in the decoder; one more waits here until a core is free
@@ -20,11 +19,10 @@ DECODED_AHEAD = 1  # frames that wait in the decoder; one more waits here until 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A frame, what was seen of it (None: it was not to be looked at), and how many warnings its source had by then."""
+    """A frame, and what was seen of it; None: it was not to be looked at."""
 
     frame: Frame
     look: Look | None
-    said: int
 
 
 class SeparateCores(View):
@@ -51,27 +49,23 @@ class SeparateCores(View):
         return WholeView(self._recognizer).input_wh(frame_wh)
 
 
-def looked_at(
-    frames: Iterable[Frame], source: Source, view: View, takes: Callable[[Frame], bool]
-) -> Generator[Looked, None, None]:
+def looked_at(frames: Iterable[Frame], view: View, takes: Callable[[Frame], bool]) -> Generator[Looked, None, None]:
     """Every frame with what `view` sees of it, if `takes` says so; one after the other, or several at once.
 
     Raises:
         KestrelError: where the frame would have come that could not be read or looked at; those before it come first.
     """
     if view.at_once > 1:
-        yield from _several(frames, source, view, takes)
+        yield from _several(frames, view, takes)
         return
     for frame in frames:
-        yield Looked(frame, view.look(frame) if takes(frame) else None, len(source.warnings))
+        yield Looked(frame, view.look(frame) if takes(frame) else None)
 
 
-def _several(
-    frames: Iterable[Frame], source: Source, view: View, takes: Callable[[Frame], bool]
-) -> Generator[Looked, None, None]:
+def _several(frames: Iterable[Frame], view: View, takes: Callable[[Frame], bool]) -> Generator[Looked, None, None]:
     failure: Exception | None = None
     coming: Iterator[Frame] | None = iter(frames)
-    due: deque[tuple[Frame, Future[Look] | None, int]] = deque()
+    due: deque[tuple[Frame, Future[Look] | None]] = deque()
     executor = ThreadPoolExecutor(view.at_once, "look")
     try:
         while due or coming is not None:
@@ -83,11 +77,10 @@ def _several(
                 except Exception as error:  # raised again after the frames before it
                     failure, coming = error, None
                 else:
-                    look = executor.submit(view.look, frame) if takes(frame) else None
-                    due.append((frame, look, len(source.warnings)))
+                    due.append((frame, executor.submit(view.look, frame) if takes(frame) else None))
             if due:
-                frame, look, said = due.popleft()
-                yield Looked(frame, None if look is None else look.result(), said)
+                frame, look = due.popleft()
+                yield Looked(frame, None if look is None else look.result())
         if failure is not None:
             raise failure
     finally:

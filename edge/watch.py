@@ -63,12 +63,11 @@ def watch(
     header = make_header(source.info, recognizer, view, first_frames, all_warnings(notes, source, sinks))
     try:
         publish(sinks, header)
-        said = len(source.warnings)
-        with closing(looked_at(handed_on(first_frames, frames), source, view, selection.takes)) as looking:
+        with closing(looked_at(handed_on(first_frames, frames), view, selection.takes)) as looking:
             for looked in looking:
                 if stop.requested:
                     break
-                frame, look, said = looked.frame, looked.look, looked.said
+                frame, look = looked.frame, looked.look
                 if look is None:
                     skip(sinks, frame)
                     tally.skip(frame)
@@ -82,7 +81,7 @@ def watch(
                     break
         for sink in sinks:
             sink.settle()
-        reason = exit_reason(stop.requested, tally.frames == selection.limit, len(source.warnings) > said)
+        reason = exit_reason(stop.requested, tally.frames == selection.limit, source.ended_early)
         summary = tally.summary(reason, all_warnings(header.warnings, source, sinks))
         publish(sinks, summary)
     except KestrelError as failure:
@@ -140,13 +139,13 @@ def all_warnings(notes: Sequence[str], source: Source, sinks: Iterable[Sink]) ->
     return tuple(dict.fromkeys(said))
 
 
-def exit_reason(stopped: bool, limited: bool, warned_at_the_end: bool) -> str:
-    """Why the frames ended; a warning that comes after the last frame is about a recording that is cut short."""
+def exit_reason(stopped: bool, limited: bool, ended_early: bool) -> str:
+    """Why the frames ended."""
     if stopped:
         return "interrupted"
     if limited:
         return "limit"
-    return "truncated" if warned_at_the_end else "end_of_source"
+    return "truncated" if ended_early else "end_of_source"
 
 
 def reason_of(failure: KestrelError) -> str:

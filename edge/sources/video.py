@@ -73,6 +73,7 @@ class VideoSource(Source):
         note = early_end(self._facts, seq + 1, time_s)
         if note:
             self.warnings.append(note)
+            self.ended_early = True
 
     def _read(self) -> Generator[Picture, None, None]:
         return read_with_opencv(self._path) if self._by_opencv else read_with_pyav(self._path, fit=self._fit)
