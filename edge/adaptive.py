@@ -50,7 +50,7 @@ class AdaptiveView(View):
             return Look(None)
         frame_wh = frame.size_wh or SizeWH(frame.image.shape[1], frame.image.shape[0])
         begun = () if frame_wh == self._frame_wh else (self._begin(frame, frame.image, frame_wh),)
-        recognition = self._recognizer.recognise(frame.image, self._long_side(self._footing.rung), frame_wh)
+        recognition = self._recognise(frame.image, self._long_side(self._footing.rung), frame_wh)
         step = next_step(self._footing, self._reading(recognition), self._rule, self._long_sides)
         before, self._footing = self._footing, step.footing
         if step.reason is None:
@@ -81,11 +81,15 @@ class AdaptiveView(View):
         """Milliseconds of each size, the smallest first, up to the first that is too slow."""
         costs_ms: list[float] = []
         for long_side in self._long_sides:
-            self._recognizer.recognise(image, long_side)  # memory is taken, an engine built
-            costs_ms.append(sorted(_cost_ms(self._recognizer.recognise(image, long_side)) for _ in range(_TIMED))[1])
+            self._recognise(image, long_side)  # memory is taken, an engine built
+            costs_ms.append(sorted(_cost_ms(self._recognise(image, long_side)) for _ in range(_TIMED))[1])
             if costs_ms[-1] > budget_ms:
                 break
         return costs_ms
+
+    def _recognise(self, image: Image, long_side: int | None, frame_wh: SizeWH | None = None) -> Recognition:
+        """Without a closer look: that would not be the size which is chosen here."""
+        return self._recognizer.recognise(image, long_side, frame_wh, closer=False)
 
     def _long_side(self, rung: int) -> int | None:
         """None: as the user has set it."""

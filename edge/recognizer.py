@@ -137,12 +137,12 @@ class Recognizer:
         return self._place(frame_wh, long_side or self.metadata.default_long_side, self.metadata.max_enlarge)
 
     def place_closer(self, frame_wh: SizeWH, long_side: int | None = None) -> Placement | None:
-        """The same for the closer look; None where there is none: the model has none, or another size is asked for."""
-        model = self.metadata
-        if model.closer_look is None or long_side is not None or self.exact_input_wh is not None:
+        """The same for the closer look; None where there is none: the model has none, or an exact size is asked for."""
+        factor = self.metadata.closer_look
+        if factor is None or self.exact_input_wh is not None:
             return None
-        factor = model.closer_look
-        return self._place(frame_wh, round(model.default_long_side * factor), model.max_enlarge * factor)
+        usual = long_side or self.metadata.default_long_side
+        return self._place(frame_wh, round(usual * factor), self.metadata.max_enlarge * factor)
 
     def _place(self, frame_wh: SizeWH, long_side: int, max_enlarge: float) -> Placement:
         placement = geometry.place_by_rule(frame_wh, long_side, max_enlarge, self.metadata.input_multiple)
@@ -151,15 +151,20 @@ class Recognizer:
         input_wh = shape_on_ladder(placement.content_wh, self.metadata.input_multiple)
         return Placement(frame_wh, placement.content_wh, input_wh)
 
-    def recognise(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> Recognition:
+    def recognise(
+        self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None, *, closer: bool = True
+    ) -> Recognition:
         """Find the pedestrians of one picture (H, W, 3) uint8 BGR of any size.
 
         `frame_wh` is the size in whose pixels boxes are wanted, where `image` is a smaller copy of such a frame.
+        `closer`: also with the closer look, where the model has one and no exact size was asked for.
         """
         started = time.perf_counter()
         network_input = self.preprocess(image, long_side, frame_wh)
         preprocessed = time.perf_counter()
-        predictions = self._closer(self.infer(network_input), network_input.placement, image, long_side)
+        predictions = self.infer(network_input)
+        if closer:
+            predictions = self._closer(predictions, network_input.placement, image, long_side)
         inferred = time.perf_counter()
         detections = self.postprocess(predictions, network_input.placement)
         finished = time.perf_counter()

@@ -56,7 +56,7 @@ class TiledView(View):
             self._batches, self._spread = Batches(self._recognizer, plan_for(self._recognizer, frame_wh)), None
         plan = self._batches.plan
         if len(plan.tiles) == 1:  # the frame is hardly larger than a tile: it is seen as a whole, at its own scale
-            return Look(self._recognizer.recognise(frame.image, self._side(frame_wh)))
+            return Look(self._recognizer.recognise(frame.image, self._side(frame_wh), closer=False))
         if self._spreading is None or frame.name is not None:
             return Look(self._batches.recognise(frame.image, lambda _: range(len(plan.tiles))).recognition)
         if self._spread is None:

@@ -86,9 +86,8 @@ class WholeView(View):
         """Find the pedestrians of one frame."""
         if frame.image is None:
             return Look(None)
-        still = frame.name is not None or self._recognizer.exact_input_wh is not None
-        long_side = None if still else self._recognizer.metadata.default_long_side
-        return Look(self._recognizer.recognise(frame.image, long_side, frame.size_wh))
+        is_picture = frame.name is not None
+        return Look(self._recognizer.recognise(frame.image, frame_wh=frame.size_wh, closer=is_picture))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The network's input where it is the same for all frames."""

@@ -120,7 +120,7 @@ def sweep_sizes(model_file: Path, settings: RecognizerSettings, seconds: float, 
         for rung, clock in zip(rungs, times, strict=True):
             if image is None:
                 continue
-            found = rung.recognise(image)
+            found = rung.recognise(image, closer=False)
             if number:
                 clock.add(found.preprocess_ms + found.infer_ms + found.postprocess_ms)
 

@@ -8,12 +8,15 @@ import pytest
 
 from edge import __main__
 from edge.bench.command import BenchOutputs, sort_operands
+from edge.bench.compare import Contender, compare
 from edge.bench.crowd import crowd
 from edge.bench.feed import MADE_WH, EndlessSource, MadeFrames
 from edge.bench.figures import stage_table
 from edge.bench.machine import cpu_name, peak_rss_mb, temperature_c
+from edge.bench.run import BenchRequest
 from edge.bench.sweep import PEOPLE, StageGrowth
 from edge.errors import InvalidValueError
+from edge.interruption import Stop
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import STAGES
 from tests.edge.spots import HEIGHT, WIDTH, crossing, spots, write_pictures, write_video
@@ -145,6 +148,25 @@ def test_three_models_are_compared_on_the_users_own_footage(bench):
     assert done.returncode == 0
     assert len(figures()["compared"]) == 3
     assert figures()["source"] == "flight.mp4"
+
+
+class Counting(Recognizer):
+    """Counts the closer looks that were wanted."""
+
+    closer_looks = 0
+
+    def run_graph(self, tensor):
+        self.closer_looks += 1
+        return super().run_graph(tensor)
+
+
+@pytest.mark.parametrize(("write", "looks_closer"), [(write_video, False), (write_pictures, True)])
+def test_models_are_compared_as_watch_flies_them(here, write, looks_closer):
+    many = spots(*[(16 + 40 * x, 16 + 40 * y) for x in range(4) for y in range(3)])
+    source, model = write(here / "flight.mp4", [many] * 4), write_spot_model(here / "closer.onnx", closer_look=2.0)
+    models = [Counting(model, RecognizerSettings(threads=1)) for _ in range(2)]
+    compare([Contender(model, one) for one in models], BenchRequest(str(source), seconds=0.01), Stop())
+    assert [one.closer_looks > 0 for one in models] == [looks_closer] * 2
 
 
 def test_the_sweep_shows_how_the_cost_grows(bench):
