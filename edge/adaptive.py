@@ -7,8 +7,8 @@ reason. The decisions themselves are `edge.ladder`'s.
 import time
 from collections.abc import Callable
 
-from edge.bench.machine import temperature_c
 from edge.ladder import Footing, LadderRule, Reading, ladder_for, largest_within, next_step
+from edge.machine import temperature_c
 from edge.recognizer import Recognizer
 from edge.records import Event, Frame, Image, Recognition, SizeWH
 from edge.view import Look, View

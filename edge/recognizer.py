@@ -9,7 +9,6 @@ are brought to frame pixels and freed of duplicates.
 
 import copy
 import hashlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from edge import closer_look, geometry
 from edge.contract import ModelMetadata
+from edge.cpu import usable_cores
 from edge.errors import InvalidValueError, ModelError
 from edge.geometry import Detections, Placement
 from edge.ladder import shape_on_ladder
@@ -61,8 +61,7 @@ class NetworkInput:
 
 def usable_threads() -> int:
     """The cores that this process may use, at most 4: beyond that small networks gain nothing."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_DEFAULT_THREADS)
+    return min(usable_cores(), MAX_DEFAULT_THREADS)
 
 
 def interpolation_for(shrink: float) -> int:

@@ -17,9 +17,9 @@ import numpy as np
 
 from edge.bench.crowd import crowd
 from edge.bench.feed import MADE_WH, MadeFrames
-from edge.bench.machine import this_machine
 from edge.drawing import draw
 from edge.geometry import nms
+from edge.machine import this_machine
 from edge.modality import look_of
 from edge.model_files import SHIPPED_NAMES, resolve
 from edge.options import parse_size

@@ -18,7 +18,7 @@ import av
 import cv2
 import numpy as np
 
-from edge.bench.machine import this_machine
+from edge.machine import this_machine
 from edge.model_files import SHIPPED_NAMES, resolve
 from edge.options import parse_size
 from edge.recognizer import Recognizer, RecognizerSettings

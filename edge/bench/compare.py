@@ -8,10 +8,10 @@ from typing import Any
 
 from edge.bench.feed import EndlessSource
 from edge.bench.figures import RECOGNITION_STAGES, Subject, stage_table
-from edge.bench.machine import Machine, this_machine
 from edge.bench.run import BenchRequest, describe
 from edge.errors import InvalidValueError, ProcessingError
 from edge.interruption import Stop
+from edge.machine import Machine, this_machine
 from edge.recognizer import Recognizer
 from edge.records import Frame, Percentiles
 from edge.tally import StageTimes

@@ -12,12 +12,12 @@ from typing import Any
 from edge.bench.crowd import crowd
 from edge.bench.feed import MADE_WH, MadeFrames
 from edge.bench.figures import Subject
-from edge.bench.machine import Machine, this_machine
 from edge.bench.run import describe
 from edge.drawing import draw
 from edge.errors import ProcessingError
 from edge.geometry import scale_to_long_side
 from edge.interruption import Stop
+from edge.machine import Machine, this_machine
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Frame, Recognition, SizeWH
 from edge.reports import make_frame_record

@@ -12,11 +12,11 @@ from edge.bench.compare import Contender, compare
 from edge.bench.crowd import crowd
 from edge.bench.feed import MADE_WH, EndlessSource, MadeFrames
 from edge.bench.figures import stage_table
-from edge.bench.machine import cpu_name, peak_rss_mb, temperature_c
 from edge.bench.run import BenchRequest
 from edge.bench.sweep import PEOPLE, StageGrowth
 from edge.errors import InvalidValueError
 from edge.interruption import Stop
+from edge.machine import peak_rss_mb, temperature_c
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import STAGES
 from tests.edge.spots import HEIGHT, WIDTH, crossing, spots, write_pictures, write_video
@@ -276,14 +276,6 @@ def test_growth_is_told_by_its_exponent(power, exponent):
 
 def test_a_stage_that_did_not_run_has_dashes():
     assert stage_table([("track", None)]).splitlines()[1].split() == ["track", "-", "-", "-", "-"]
-
-
-def test_the_processor_has_a_name_on_every_machine(tmp_path):
-    (tmp_path / "pc").write_text("processor\t: 0\nmodel name\t: Some CPU\n")
-    (tmp_path / "board").write_text("processor : 0\n\nModel : Some Board Rev 1.4\n")
-    assert cpu_name(tmp_path / "pc") == "Some CPU"
-    assert cpu_name(tmp_path / "board") == "Some Board Rev 1.4"
-    assert cpu_name(tmp_path / "missing") != ""
 
 
 def test_the_hottest_sensor_counts_and_a_broken_one_does_not(tmp_path):
