@@ -30,6 +30,7 @@ from edge.terminal import TerminalSink
 from edge.verdict import Judge, VerdictOptions
 from edge.view import ViewSettings, open_view
 from edge.watch import Selection, watch
+from edge.whole_file import write_whole
 
 # What `--resume` need not do again.
 _FINISHED = ("end_of_source", "truncated")
@@ -296,11 +297,9 @@ def write_combined(path: Path, outcomes: Sequence[Outcome], recordings: int) -> 
         },
         "outcomes": [outcome.to_json() for outcome in outcomes],
     }
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(combined, indent=2) + "\n")
-        part.replace(path)
+        write_whole(path, json.dumps(combined, indent=2) + "\n")
     except OSError as error:
         raise ProcessingError(f"{path} could not be written: {error.strerror}") from None
 
