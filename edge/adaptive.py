@@ -11,7 +11,7 @@ from edge.ladder import Footing, LadderRule, Reading, ladder_for, largest_within
 from edge.machine import temperature_c
 from edge.recognizer import Recognizer
 from edge.records import Event, Frame, Image, Recognition, SizeWH
-from edge.view import Look, View
+from edge.view import Sighting, View
 
 _READ_HEAT_EVERY_S = 1.0
 _TIMED = 3  # recognitions of each size at the start; the median counts
@@ -44,19 +44,19 @@ class AdaptiveView(View):
         self._heat_c: float | None = None
         self._heat_read_at_s: float | None = None
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         """Find the pedestrians of one frame, and learn from what it cost."""
         if frame.image is None:
-            return Look(None)
+            return Sighting(None)
         frame_wh = frame.size_wh or SizeWH(frame.image.shape[1], frame.image.shape[0])
         begun = () if frame_wh == self._frame_wh else (self._begin(frame, frame.image, frame_wh),)
         recognition = self._recognise(frame.image, self._long_side(self._footing.rung), frame_wh)
         step = next_step(self._footing, self._reading(recognition), self._rule, self._long_sides)
         before, self._footing = self._footing, step.footing
         if step.reason is None:
-            return Look(recognition, begun)
+            return Sighting(recognition, begun)
         detail = f"input {self._input_wh(before.rung)} -> {self._input_wh(step.footing.rung)}: {step.reason}"
-        return Look(recognition, (*begun, _event("size_changed", frame, detail)))
+        return Sighting(recognition, (*begun, _event("size_changed", frame, detail)))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:  # noqa: ARG002  # every view is asked
         """None: it may change. The events say what it is."""

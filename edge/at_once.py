@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from edge.recognizer import Recognizer
 from edge.records import Frame, SizeWH
-from edge.view import Look, View, WholeView
+from edge.view import Sighting, View, WholeView
 
 DECODED_AHEAD = 1  # frames that wait in the decoder; one more waits here until a core is free
 
@@ -22,7 +22,7 @@ class Looked:
     """A frame, and what was seen of it; None: it was not to be looked at."""
 
     frame: Frame
-    look: Look | None
+    sighting: Sighting | None
 
 
 class SeparateCores(View):
@@ -37,7 +37,7 @@ class SeparateCores(View):
         """How many frames to look at at once."""
         return self._recognizer.frames_at_once
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         """Find the pedestrians of one frame."""
         view: WholeView | None = getattr(self._own, "view", None)
         if view is None:
@@ -65,7 +65,7 @@ def looked_at(frames: Iterable[Frame], view: View, takes: Callable[[Frame], bool
 def _several(frames: Iterable[Frame], view: View, takes: Callable[[Frame], bool]) -> Generator[Looked, None, None]:
     failure: Exception | None = None
     coming: Iterator[Frame] | None = iter(frames)
-    due: deque[tuple[Frame, Future[Look] | None]] = deque()
+    due: deque[tuple[Frame, Future[Sighting] | None]] = deque()
     executor = ThreadPoolExecutor(view.at_once, "look")
     try:
         while due or coming is not None:
@@ -79,8 +79,8 @@ def _several(frames: Iterable[Frame], view: View, takes: Callable[[Frame], bool]
                 else:
                     due.append((frame, executor.submit(view.look, frame) if takes(frame) else None))
             if due:
-                frame, look = due.popleft()
-                yield Looked(frame, None if look is None else look.result())
+                frame, looking = due.popleft()
+                yield Looked(frame, None if looking is None else looking.result())
         if failure is not None:
             raise failure
     finally:

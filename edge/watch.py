@@ -8,7 +8,7 @@ from itertools import islice
 from edge.at_once import looked_at
 from edge.errors import BrokenStreamError, InvalidValueError, KestrelError, OutputClosedError
 from edge.interruption import Stop
-from edge.modality import look_of
+from edge.modality import appearance_of
 from edge.recognizer import Recognizer
 from edge.records import Event, Frame, Record, Summary
 from edge.reports import make_frame_record, make_header
@@ -67,15 +67,15 @@ def watch(
             for looked in looking:
                 if stop.requested:
                     break
-                frame, look = looked.frame, looked.look
-                if look is None:
+                frame, sighting = looked.frame, looked.sighting
+                if sighting is None:
                     skip(sinks, frame)
                     tally.skip(frame)
                     continue
-                ruling = judge.judge(frame, look.recognition)
-                record = make_frame_record(frame, look.recognition, ruling.verdict)
+                ruling = judge.judge(frame, sighting.recognition)
+                record = make_frame_record(frame, sighting.recognition, ruling.verdict)
                 publish(sinks, record, frame)
-                publish_events(sinks, (*look.events, *ruling.events))
+                publish_events(sinks, (*sighting.events, *ruling.events))
                 tally.add(record)
                 if tally.frames == selection.limit:
                     break
@@ -96,7 +96,7 @@ def first_look(frames: Iterator[Frame], at_most: int) -> list[Frame]:
     seen: list[Frame] = []
     for frame in islice(frames, at_most):
         seen.append(frame)
-        if frame.image is not None and look_of(frame.image) != "blank":
+        if frame.image is not None and appearance_of(frame.image) != "blank":
             break
     return seen
 

@@ -11,7 +11,7 @@ from edge.errors import BrokenStreamError, ProcessingError
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Frame, SourceInfo
 from edge.sources import Source
-from edge.view import Look, ViewSettings, WholeView, open_view
+from edge.view import Sighting, ViewSettings, WholeView, open_view
 from tests.edge.spots import crossing
 from tests.models import write_spot_model
 
@@ -47,12 +47,12 @@ def test_frames_come_in_their_order_as_if_one_after_the_other(recognizer):
     wanted = list(looked_at(one, WholeView(recognizer), lambda frame: frame.seq % 3 != 1))
     found = list(looked_at(several, SeparateCores(recognizer), lambda frame: frame.seq % 3 != 1))
     assert [looked.frame.seq for looked in found] == list(range(FRAMES))
-    assert any(len(looked.look.recognition.scores) for looked in wanted if looked.look)
+    assert any(len(looked.sighting.recognition.scores) for looked in wanted if looked.sighting)
     for mine, theirs in zip(found, wanted, strict=True):
-        assert (mine.look is None) == (theirs.look is None)
-        if mine.look is not None:
-            np.testing.assert_array_equal(mine.look.recognition.boxes_xyxy, theirs.look.recognition.boxes_xyxy)
-            np.testing.assert_array_equal(mine.look.recognition.scores, theirs.look.recognition.scores)
+        assert (mine.sighting is None) == (theirs.sighting is None)
+        if mine.sighting is not None:
+            np.testing.assert_array_equal(mine.sighting.recognition.boxes_xyxy, theirs.sighting.recognition.boxes_xyxy)
+            np.testing.assert_array_equal(mine.sighting.recognition.scores, theirs.sighting.recognition.scores)
 
 
 def test_what_was_read_before_the_source_broke_comes_first(recognizer):
@@ -72,7 +72,7 @@ def note(looking: Iterator[Looked], seen: list[int]) -> None:
 class Failing(SeparateCores):
     """Fails at the third frame, and is slow at the first."""
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         if frame.seq == 0:
             time.sleep(0.05)
         if frame.seq == 2:
