@@ -186,7 +186,7 @@ def watch(
         from edge.sources.live import LiveOptions
         from edge.sources.signal import SignalRules
         from edge.verdict import VerdictOptions
-        from edge.watch import Selection
+        from edge.watch import Selection, Session
 
         request = WatchRequest(
             sources=tuple(uris),
@@ -219,4 +219,4 @@ def watch(
                 recognizer = Recognizer(resolve(model, precision.value), settings)
             begun.close()
             notes = rounding_note(size_wh, recognizer.exact_input_wh)
-            raise typer.Exit(watch_sources(replace(request, shared=shared), recognizer, stop, notes))
+            raise typer.Exit(watch_sources(replace(request, shared=shared), Session(recognizer, stop, notes)))

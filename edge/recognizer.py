@@ -27,7 +27,7 @@ from edge.network import Network, Predictions
 from edge.onnx_wire import read_outline
 from edge.records import Image, ModelInfo, Recognition, SizeWH
 from edge.scaling import resize_into
-from edge.second_look import SecondLook
+from edge.second_look import Ask, SecondLook
 from edge.thermal import PaletteReader
 
 MAX_DEFAULT_THREADS = 4
@@ -57,6 +57,16 @@ class NetworkInput:
 
     tensor: npt.NDArray[np.uint8]
     placement: Placement
+
+
+@dataclass(slots=True)
+class _Reused:
+    """What a recognizer reuses from frame to frame, and so belongs to one thread."""
+
+    ask: Ask  # the network, once or twice
+    palette_reader: PaletteReader | None
+    usual: NetworkInput | None = None
+    closer: NetworkInput | None = None
 
 
 def usable_threads() -> int:
@@ -99,16 +109,12 @@ class Recognizer:
         )
         self.threshold = self.metadata.score_threshold if settings.threshold is None else settings.threshold
         self.exact_input_wh = settings.input_wh and geometry.round_up(settings.input_wh, self.metadata.input_multiple)
-        self._begin()
+        self._reused = self._fresh()
 
-    def _begin(self) -> None:
-        """What is reused from frame to frame, and so belongs to one thread."""
-        self._ask = self._network.run
-        if self.metadata.second_look is not None:
-            self._ask = SecondLook(self._network.run, self.metadata).run
-        self._buffer: NetworkInput | None = None
-        self._closer_buffer: NetworkInput | None = None
-        self._palette_reader = PaletteReader() if self.remembers else None
+    def _fresh(self) -> _Reused:
+        twice = self.metadata.second_look is not None
+        ask = SecondLook(self._network.run, self.metadata).run if twice else self._network.run
+        return _Reused(ask, PaletteReader() if self.remembers else None)
 
     @property
     def remembers(self) -> bool:
@@ -118,7 +124,7 @@ class Recognizer:
     def for_another_thread(self) -> "Recognizer":
         """The same loaded network, with buffers of its own: ONNX Runtime takes calls from several threads at once."""
         other = copy.copy(self)
-        other._begin()
+        other._reused = self._fresh()
         return other
 
     @property
@@ -179,8 +185,8 @@ class Recognizer:
     def preprocess(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> NetworkInput:
         """Scale the picture straight into the padded input."""
         placement = self.place(frame_wh or SizeWH(image.shape[1], image.shape[0]), long_side)
-        self._buffer = self._filled(self._buffer, image, placement)
-        return self._buffer
+        self._reused.usual = self._filled(self._reused.usual, image, placement)
+        return self._reused.usual
 
     def _filled(self, buffer: NetworkInput | None, image: Image, placement: Placement) -> NetworkInput:
         """The picture in that buffer, or in a new one where its place is another."""
@@ -194,14 +200,15 @@ class Recognizer:
         closer_at = self.place_closer(at.frame_wh, long_side)
         if closer_at is None or not closer_look.is_wanted(usual):
             return usual
-        self._closer_buffer = self._filled(self._closer_buffer, image, closer_at)
-        closer = self.run_graph(self._closer_buffer.tensor)[0]
+        self._reused.closer = self._filled(self._reused.closer, image, closer_at)
+        closer = self.run_graph(self._reused.closer.tensor)[0]
         return closer_look.joined((usual, at), (closer, closer_at), self.metadata)
 
     def as_learnt(self, image: Image) -> Image:
         """The picture as the model has learnt pictures: for a thermal one false colours become grey. For whoever calls
         `infer_batch`; `preprocess` does it."""
-        return image if self._palette_reader is None else self._palette_reader.to_grey(image)
+        reader = self._reused.palette_reader
+        return image if reader is None else reader.to_grey(image)
 
     def infer(self, network_input: NetworkInput) -> Predictions:
         """Run the network, twice where the model is made for two looks.
@@ -209,7 +216,7 @@ class Recognizer:
         Raises:
             ProcessingError: ONNX Runtime failed, for want of memory as a rule.
         """
-        return self._ask(network_input.tensor)[0]
+        return self._reused.ask(network_input.tensor)[0]
 
     @property
     def most_in_a_batch(self) -> int:
@@ -218,7 +225,7 @@ class Recognizer:
 
     def infer_batch(self, tensor: npt.NDArray[np.uint8]) -> tuple[Predictions, ...]:
         """As `infer`, for a batch (B, H, W, 3) uint8 BGR, sides multiples of the model's."""
-        return self._ask(tensor)
+        return self._reused.ask(tensor)
 
     def run_graph(self, tensor: npt.NDArray[np.uint8]) -> tuple[Predictions, ...]:
         """What one look says, whatever the model is made for: as `infer_batch`, for whoever judges the graph itself."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from edge.at_once import looked_at
@@ -39,28 +39,39 @@ class Selection:
         return frame.signal != "ok" or frame.seq % self.every == 0
 
 
+_EVERY_FRAME = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What all sources of one run of the program share."""
+
+    recognizer: Recognizer
+    stop: Stop = field(default_factory=Stop)
+    notes: Sequence[str] = ()  # warnings from before the run
+
+
 def watch(
     source: Source,
-    recognizer: Recognizer,
+    session: Session,
     sinks: Sequence[Sink],
-    selection: Selection,
-    stop: Stop,
-    notes: Sequence[str] = (),
+    selection: Selection = _EVERY_FRAME,
     view: View | None = None,
     judge: Judge | None = None,
 ) -> Summary:
     """Watch until the source ends, the limit is reached, or a stop is asked for: header, frames and events, summary.
 
-    `notes` are warnings from before the run; `view` None: every frame as a whole; `judge` None: by the model's rule.
+    `view` None: every frame as a whole; `judge` None: by the model's rule.
 
     Raises:
         KestrelError: source, recognizer or a sink failed on the way; every sink that still works has its summary.
     """
+    recognizer, stop = session.recognizer, session.stop
     view = view or WholeView(recognizer)
     tally, judge = Tally(), judge or Judge(recognizer.metadata.verdict)
     frames = iter(source)
     first_frames = first_look(frames, 1 if source.info.live else _FIRST_LOOK_FRAMES)
-    header = make_header(source.info, recognizer, view, first_frames, all_warnings(notes, source, sinks))
+    header = make_header(source.info, recognizer, view, first_frames, all_warnings(session.notes, source, sinks))
     try:
         publish(sinks, header)
         with closing(looked_at(handed_on(first_frames, frames), view, selection.takes)) as looking:
