@@ -10,7 +10,7 @@ from collections.abc import Callable
 from edge.ladder import Footing, LadderRule, Reading, ladder_for, largest_within, next_step
 from edge.machine import temperature_c
 from edge.recognizer import Recognizer
-from edge.records import Event, Frame, Image, Recognition, SizeWH
+from edge.records import Event, EventName, Frame, Image, Recognition, SizeWH
 from edge.view import Sighting, View
 
 _READ_HEAT_EVERY_S = 1.0
@@ -116,5 +116,5 @@ def _cost_ms(recognition: Recognition) -> float:
     return recognition.preprocess_ms + recognition.infer_ms + recognition.postprocess_ms
 
 
-def _event(name: str, frame: Frame, detail: str) -> Event:
+def _event(name: EventName, frame: Frame, detail: str) -> Event:
     return Event(name, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail)

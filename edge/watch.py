@@ -10,7 +10,7 @@ from edge.errors import BrokenStreamError, InvalidValueError, KestrelError, Outp
 from edge.interruption import Stop
 from edge.modality import appearance_of
 from edge.recognizer import Recognizer
-from edge.records import Event, Frame, Record, Summary
+from edge.records import Event, ExitReason, Frame, Record, Summary
 from edge.reports import make_frame_record, make_header
 from edge.sinks.sink import Sink
 from edge.sources.source import Source
@@ -150,7 +150,7 @@ def all_warnings(notes: Sequence[str], source: Source, sinks: Iterable[Sink]) ->
     return tuple(dict.fromkeys(said))
 
 
-def exit_reason(stopped: bool, limited: bool, ended_early: bool) -> str:
+def exit_reason(stopped: bool, limited: bool, ended_early: bool) -> ExitReason:
     """Why the frames ended."""
     if stopped:
         return "interrupted"
@@ -159,7 +159,7 @@ def exit_reason(stopped: bool, limited: bool, ended_early: bool) -> str:
     return "truncated" if ended_early else "end_of_source"
 
 
-def reason_of(failure: KestrelError) -> str:
+def reason_of(failure: KestrelError) -> ExitReason:
     """The summary's word for a failure."""
     if isinstance(failure, BrokenStreamError):
         return "signal_lost"

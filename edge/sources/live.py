@@ -44,7 +44,7 @@ class LiveSource(Source):
     """Newest frames of one camera or stream, and a frame without signal a second while there are none.
 
     It never ends by itself but where `max_outage_s` says so. `info` learns size and rate with the first frame.
-    `time_s` counts from the begin of the iteration.
+    `time_s` counts from the start of iteration.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class Link:
     """Where a live source stands."""
 
     phase: Literal["opening", "streaming", "waiting"]
-    since_s: float  # begin of the phase
+    since_s: float  # start of the phase
     heard_s: float  # when its newest picture was captured; at first, when watching began
     failures: int = 0  # since the last picture
     retry_at_s: float = 0.0  # while waiting
