@@ -1,7 +1,7 @@
 """The network as ONNX Runtime runs it, and its checks: the only file that knows ONNX Runtime.
 
-    network = Network(content, model_file, metadata, outline, NetworkSettings(threads=2))
-    boxes_xyxy, scores, presence = network.run(tensor)  # (B, H, W, 3) uint8
+    network = Network(content, model_file, metadata, outline, threads=2)
+    [predictions] = network.run(tensor)  # (1, H, W, 3) uint8 BGR
 
 Set for boards: threads are bounded and sleep between two frames. The provider (what computes: the processor, CUDA,
 OpenVINO, ...) is the one that was asked for; ONNX Runtime would fall back to the processor without a word, here that

@@ -6,7 +6,8 @@ are read on the way. Only what is judged is decoded; weights are skipped over.
 
 What is not caught: a network that is merely large needs much memory when it runs.
 
-Wire format: https://protobuf.dev/programming-guides/encoding; field numbers: onnx/onnx.proto. Standard library only.
+Wire format: https://protobuf.dev/programming-guides/encoding; field numbers: `edge.onnx_proto`. Standard library
+only.
 """
 
 import math
@@ -16,6 +17,19 @@ from dataclasses import dataclass
 
 from edge.errors import ModelError
 from edge.onnx_growth import DOMAINS, MAX_SIDES, OPERATORS, Constant, Graph, Node, RefusedError, check_growth
+from edge.onnx_proto import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    StringStringEntryProto,
+    TensorProto,
+    TensorShapeProto,
+    TensorShapeProtoDimension,
+    TypeProto,
+    TypeProtoTensor,
+    ValueInfoProto,
+)
 
 MAX_FILE_BYTES = 200_000_000
 MAX_NODES = 5_000
@@ -26,7 +40,19 @@ MAX_SHAPE_NUMBERS = 64  # longer constants are no shapes
 # TensorProto.DataType -> bytes of an element and, where such numbers may give a shape, struct's letter.
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 _LETTERS = {1: "f", 2: "B", 3: "b", 4: "H", 5: "h", 6: "i", 7: "q", 11: "d", 12: "I", 13: "Q"}
+_HERE = 0  # TensorProto.DataLocation's DEFAULT
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+_TO_THE_SIDES = (ValueInfoProto.TYPE, TypeProto.TENSOR_TYPE, TypeProtoTensor.SHAPE, TensorShapeProto.DIM)
+_NEVER_INSIDE = (
+    AttributeProto.G,
+    AttributeProto.TENSORS,
+    AttributeProto.GRAPHS,
+    AttributeProto.SPARSE_TENSOR,
+    AttributeProto.SPARSE_TENSORS,
+)
+_LISTS_OF_SHAPES = (TensorProto.INT32_DATA, TensorProto.INT64_DATA)  # the others never give a shape
+_LISTS = (*_LISTS_OF_SHAPES, TensorProto.FLOAT_DATA, TensorProto.DOUBLE_DATA, TensorProto.UINT64_DATA)
 
 Content = int | memoryview
 
@@ -64,14 +90,14 @@ def _model(message: memoryview) -> ModelOutline:
     metadata: dict[str, str] = {}
     graphs: list[memoryview] = []
     for field, content in _fields(message):
-        if field == 7:
+        if field == ModelProto.GRAPH:
             graphs.append(_bytes(content))
-        elif field == 14:
+        elif field == ModelProto.METADATA_PROPS:
             key, text = _entry(_bytes(content))
             if key in metadata:
                 raise _MalformedError(f"metadata {key!r} twice")
             metadata[key] = text
-        elif field in (20, 25):
+        elif field in (ModelProto.TRAINING_INFO, ModelProto.FUNCTIONS):
             raise RefusedError("without functions or training steps of its own", "some")
     if len(graphs) != 1:  # protobuf would merge several into one that nobody has looked at
         raise _MalformedError(f"{len(graphs)} graphs instead of one")
@@ -81,29 +107,31 @@ def _model(message: memoryview) -> ModelOutline:
 
 
 def _entry(message: memoryview) -> tuple[str, str]:
-    texts = {1: "", 2: ""}
+    key, value = "", ""
     for field, content in _fields(message):
-        if field in texts:
-            texts[field] = _text(content)
-    return texts[1], texts[2]
+        if field == StringStringEntryProto.KEY:
+            key = _text(content)
+        elif field == StringStringEntryProto.VALUE:
+            value = _text(content)
+    return key, value
 
 
 def _graph(message: memoryview) -> Graph:
     nodes: list[Node] = []
     constants: dict[str, Constant] = {}
     for field, content in _fields(message):
-        if field == 1:
+        if field == GraphProto.NODE:
             nodes.append(_node(_bytes(content)))
             if len(nodes) > MAX_NODES:
                 raise RefusedError(f"of at most {MAX_NODES} nodes", "more")
-        elif field == 5:
+        elif field == GraphProto.INITIALIZER:
             constant = _tensor(_bytes(content))
             if constant.name in constants:
                 raise _MalformedError(f"the constant {constant.name!r} twice")
             constants[constant.name] = constant
-        elif field in (11, 12, 13):
+        elif field in (GraphProto.INPUT, GraphProto.OUTPUT, GraphProto.VALUE_INFO):
             _check_sides(_bytes(content))
-        elif field == 15:
+        elif field == GraphProto.SPARSE_INITIALIZER:
             raise RefusedError("without sparse tensors", "some")
     return Graph(tuple(nodes), tuple(constants.values()))
 
@@ -111,9 +139,9 @@ def _graph(message: memoryview) -> Graph:
 def _check_sides(message: memoryview) -> None:
     """A declared shape, from which ONNX Runtime would compute others, must not be huge."""
     known = 1
-    for side in _nested(message, (2, 1, 2, 1)):
+    for side in _nested(message, _TO_THE_SIDES):
         for field, content in _fields(side):
-            known *= max(1, _number(content)) if field == 1 else 1
+            known *= max(1, _number(content)) if field == TensorShapeProtoDimension.DIM_VALUE else 1
     if known > MAX_ELEMENTS:
         raise RefusedError(f"made of tensors of at most {MAX_ELEMENTS} numbers", "a larger one declared")
 
@@ -135,15 +163,15 @@ def _node(message: memoryview) -> Node:
     outputs: list[str] = []
     attributes: list[Constant] = []
     for field, content in _fields(message):
-        if field == 1:
+        if field == NodeProto.INPUT:
             inputs.append(_text(content))
-        elif field == 2:
+        elif field == NodeProto.OUTPUT:
             outputs.append(_text(content))
-        elif field == 4:
+        elif field == NodeProto.OP_TYPE:
             operator = _text(content)
-        elif field == 5:
+        elif field == NodeProto.ATTRIBUTE:
             attributes.append(_attribute(_bytes(content)))
-        elif field == 7:
+        elif field == NodeProto.DOMAIN:
             domain = _text(content)
     if operator not in OPERATORS or domain not in DOMAINS:
         raise RefusedError("made of operators that kestrel-export writes", f"{domain or 'onnx'}.{operator}")
@@ -161,15 +189,15 @@ def _attribute(message: memoryview) -> Constant:
     numbers: list[float] = []
     tensor: Constant | None = None
     for field, content in _fields(message):
-        if field == 1:
+        if field == AttributeProto.NAME:
             name = _text(content)
-        elif field == 3:
+        elif field == AttributeProto.I:
             numbers.append(_number(content))
-        elif field == 5:
+        elif field == AttributeProto.T:
             tensor = _tensor(_bytes(content))
-        elif field == 8:
+        elif field == AttributeProto.INTS:
             numbers.extend(_numbers(content))
-        elif field in (6, 10, 11, 22, 23):
+        elif field in _NEVER_INSIDE:
             raise RefusedError("without graphs, sparse tensors or lists of tensors inside its nodes", "one")
     return tensor or Constant(name, len(numbers), tuple(numbers[: MAX_SHAPE_NUMBERS + 1]))
 
@@ -180,20 +208,20 @@ def _tensor(message: memoryview) -> Constant:
     raw: memoryview | None = None
     listed: list[int] = []
     for field, content in _fields(message):
-        if field == 1:
+        if field == TensorProto.DIMS:
             sides.extend(_numbers(content))
-        elif field == 2:
+        elif field == TensorProto.DATA_TYPE:
             kind = _number(content)
-        elif field == 8:
+        elif field == TensorProto.NAME:
             name = _text(content)
-        elif field == 9:
+        elif field == TensorProto.RAW_DATA:
             raw = _bytes(content)
             stored_bytes += len(raw)
-        elif field in (4, 5, 7, 10, 11):
+        elif field in _LISTS:
             stored_bytes += 1 if isinstance(content, int) else len(content)
-            if field in (5, 7) and len(listed) <= MAX_SHAPE_NUMBERS:
+            if field in _LISTS_OF_SHAPES and len(listed) <= MAX_SHAPE_NUMBERS:
                 listed.extend(_numbers(content))
-        elif field == 13 or (field == 14 and content != 0):
+        elif field == TensorProto.EXTERNAL_DATA or (field == TensorProto.DATA_LOCATION and content != _HERE):
             raise RefusedError("complete in itself", f"the tensor {name!r} in another file")
     elements = math.prod(sides)
     if kind not in _ITEM_BYTES or len(sides) > MAX_SIDES or min(sides, default=0) < 0 or elements > MAX_ELEMENTS:

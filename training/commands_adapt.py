@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.errors import InvalidValueError, UnusableInputError
+from edge.options import with_options
 from training.commands_train import LossOptions
 from training.train_options import (
     WEIGHTS_HELP,
@@ -16,7 +17,6 @@ from training.train_options import (
     FrozenOption,
     HeadOption,
     LearnOptions,
-    with_options,
 )
 
 if TYPE_CHECKING:

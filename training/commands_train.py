@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edge.errors import InvalidValueError
+from edge.options import with_options
 from training.train_options import (
     WEIGHTS_HELP,
     BackboneOption,
@@ -16,7 +17,6 @@ from training.train_options import (
     LearnOptions,
     OutOption,
     ViewOptions,
-    with_options,
 )
 
 if TYPE_CHECKING:

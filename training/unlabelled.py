@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import InvalidValueError, SourceError
-from edge.modality import look_of
+from edge.modality import appearance_of
 from edge.records import Frame, Image
 from edge.sources import expand_recordings, is_live, open_source
 
@@ -115,7 +115,7 @@ def _look_through(uri: str, settings: ThinSettings) -> Recording:
                 continue
             if frame.time_s is not None:
                 due_s = frame.time_s + settings.every_s
-            if look_of(frame.image) != "blank":
+            if appearance_of(frame.image) != "blank":
                 thumbnails.append(thumbnail(frame.image))
                 seqs.append(frame.seq)
     return Recording(uri, len(seqs), tuple(seqs[k] for k in thin(thumbnails, settings.least_news)))

@@ -14,7 +14,7 @@ from edge.interruption import Stop
 from edge.records import Event, Frame, Record
 from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
 from edge.sinks import Sink
-from edge.view import Look, View
+from edge.view import Sighting, View
 from tests.models import write_spot_model
 
 
@@ -153,12 +153,12 @@ def test_one_looks_at_a_time():
     class Crowded(View):
         inside = most = 0
 
-        def look(self, frame: Frame) -> Look:
+        def look(self, frame: Frame) -> Sighting:
             self.inside += 1
             self.most = max(self.most, self.inside)
             threading.Event().wait(0.002)
             self.inside -= 1
-            return Look(None)
+            return Sighting(None)
 
         def input_wh(self, frame_wh):
             return frame_wh

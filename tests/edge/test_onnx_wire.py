@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge import onnx_proto
 from edge.errors import ModelError
 from edge.onnx_wire import MAX_FILE_BYTES, MAX_NODES, read_outline
 from edge.recognizer import Recognizer
@@ -41,11 +42,43 @@ def test_an_honest_model_passes_with_its_metadata():
     assert "TopK" in outline.operators
 
 
-def test_a_model_is_read_the_same_however_its_numbers_are_stored():
+def expanded_to(sides: list[int], *, raw: bool) -> onnx.ModelProto:
+    """The spot model with two numbers that are expanded; the constants as bytes, or as lists of their type."""
     model = model_of(node("Expand", ["few", "shape"]))
-    model.graph.initializer.append(helper.make_tensor("few", FLOAT, [2], [1.0, 2.0]))
-    model.graph.initializer.append(helper.make_tensor("shape", INT64, [2], [3, 2]))
-    read_outline(model.SerializeToString(), "m.onnx")
+    for name, kind, numbers in (("few", FLOAT, np.float32([1, 2])), ("shape", INT64, np.array(sides))):
+        stored = numbers.tobytes() if raw else numbers.tolist()
+        model.graph.initializer.append(helper.make_tensor(name, kind, [2], stored, raw=raw))
+    return model
+
+
+def test_a_model_is_read_the_same_however_its_numbers_are_stored():
+    listed, raw = (expanded_to([3, 2], raw=raw).SerializeToString() for raw in (False, True))
+    assert listed != raw
+    assert read_outline(listed, "m.onnx") == read_outline(raw, "m.onnx")
+    huge = [refusal(expanded_to([10**6, 2 * 10**3], raw=raw)) for raw in (False, True)]
+    assert huge[0] == huge[1]
+    assert "Expand that asks for more" in huge[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (onnx_proto.ModelProto, onnx.ModelProto),
+        (onnx_proto.StringStringEntryProto, onnx.StringStringEntryProto),
+        (onnx_proto.GraphProto, onnx.GraphProto),
+        (onnx_proto.NodeProto, onnx.NodeProto),
+        (onnx_proto.AttributeProto, onnx.AttributeProto),
+        (onnx_proto.TensorProto, onnx.TensorProto),
+        (onnx_proto.ValueInfoProto, onnx.ValueInfoProto),
+        (onnx_proto.TypeProto, onnx.TypeProto),
+        (onnx_proto.TypeProtoTensor, onnx.TypeProto.Tensor),
+        (onnx_proto.TensorShapeProto, onnx.TensorShapeProto),
+        (onnx_proto.TensorShapeProtoDimension, onnx.TensorShapeProto.Dimension),
+    ],
+)
+def test_field_numbers_are_those_of_onnx(fields, message):
+    theirs = message.DESCRIPTOR.fields_by_name
+    assert {field.name: field.value for field in fields} == {f.name: theirs[f.name.lower()].number for f in fields}
 
 
 @pytest.mark.parametrize(
