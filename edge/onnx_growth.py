@@ -117,6 +117,8 @@ def _reach(numbers: tuple[float, ...] | None) -> _Reach:
     if numbers is None:
         return _ANYTHING
     sizes = [abs(n) for n in numbers]
+    if not all(map(math.isfinite, sizes)):
+        return _ANYTHING
     product = math.prod(max(1.0, size) for size in sizes)
     return _Reach(max(sizes, default=0.0), len(sizes), product, min(sizes, default=0.0))
 

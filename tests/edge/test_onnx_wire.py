@@ -190,7 +190,10 @@ def test_constants_that_blow_each_other_up_are_refused():
 
 def test_huge_attributes_are_refused():
     pool = node("MaxPool", ["scores_map"], kernel_shape=[3, 3], pads=[0, 0, 100_000, 100_000])
-    assert "attributes up to 1000, got pads" in refusal(model_of(pool))
+    assert "attributes up to 32, got pads" in refusal(model_of(pool))
+    pool = node("MaxPool", ["scores_map"], kernel_shape=[3, 100_000])
+    assert "attributes up to 1000, got kernel_shape" in refusal(model_of(pool))
+    assert "at most 64 attributes" in refusal(model_of(node("Relu", ["image"], axes=[0] * 65)))
 
 
 def test_tensors_that_lie_about_their_size_are_refused():
@@ -200,8 +203,29 @@ def test_tensors_that_lie_about_their_size_are_refused():
     for side in (10**9, -1):
         model.graph.initializer[-1].dims[0] = side
         assert "tensors of at most" in refusal(model)
-    model = model_of(x=np.array(["a", "b"]))
-    assert "tensors of at most" in refusal(model)
+    assert "an unknown field 6" in refusal(model_of(x=np.array(["a", "b"])))
+
+
+def test_what_two_readers_could_read_in_two_ways_is_refused():
+    many = {"value_floats": [20_000.0, 20_000.0]}, {"value_float": 4e8}, {"value_ints": [20_000, 20_000]}
+    for values in many:
+        asked = (node("Constant", [], ["f"], **values), node("Cast", ["f"], ["s"], to=INT64))
+        assert "asks for more" in refusal(model_of(*asked, node("ConstantOfShape", ["s"])))
+    both = node("Constant", [], ["s"], value_ints=[20_000, 20_000])
+    both.attribute[0].t.CopyFrom(numpy_helper.from_array(np.ones(2, int)))
+    assert "attributes of one kind" in refusal(model_of(both))
+    assert "constants of one value" in refusal(model_of(node("Constant", [], ["s"])))
+    for data_type, fields in (
+        (FLOAT, {"float_data": [1.0], "int32_data": [1]}),
+        (FLOAT, {"int64_data": [1]}),
+        (TensorProto.FLOAT16, {"raw_data": b"..", "int32_data": [1]}),
+    ):
+        model = model_of()
+        model.graph.initializer.append(TensorProto(name="x", data_type=data_type, dims=[1], **fields))
+        assert "tensors that are stored once" in refusal(model)
+    for number in (np.nan, np.inf):
+        asked = (node("Cast", ["f"], ["s"], to=INT64), node("ConstantOfShape", ["s"]))
+        assert "asks for more" in refusal(model_of(*asked, f=np.float32([number])))
 
 
 def test_declared_shapes_are_limited():
