@@ -23,7 +23,7 @@ from edge.errors import InvalidValueError, ModelError
 from edge.geometry import Detections, Placement
 from edge.ladder import shape_on_ladder
 from edge.network import Network, Predictions
-from edge.onnx_wire import read_outline
+from edge.onnx_wire import MAX_FILE_BYTES, read_outline
 from edge.records import Image, ModelInfo, Recognition, SizeWH
 from edge.scaling import resize_into
 from edge.second_look import Ask, SecondLook
@@ -248,6 +248,9 @@ def _padded_buffer(placement: Placement, pad_value: int) -> NetworkInput:
 
 def _read(model_file: Path) -> bytes:
     try:
-        return model_file.read_bytes()
+        if not model_file.is_file():  # a pipe or a device may have no end
+            raise ModelError(f"model must be an existing file, got {str(model_file)!r}; kestrel models lists ours")
+        with model_file.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)  # read_outline refuses the last of these
     except OSError as error:
         raise ModelError(f"model {str(model_file)!r} cannot be read: {error.strerror}") from None

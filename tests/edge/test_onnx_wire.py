@@ -180,6 +180,12 @@ def test_shapes_that_constants_blow_up_are_refused(model):
     assert "asks for more" in refusal(model)
 
 
+def test_a_network_may_enlarge_only_so_much():
+    twice = [node("Resize", ["scores_map", "", "f"], [f"large{k}"]) for k in range(2)]
+    model_of(twice[0], f=np.float32([1, 1, 64, 64]))
+    assert "enlarge at most 4096 times" in refusal(model_of(*twice, f=np.float32([1, 1, 64, 64])))
+
+
 def test_constants_that_blow_each_other_up_are_refused():
     column, row = np.zeros((10_000, 1), np.float32), np.zeros((1, 10_000), np.float32)
     assert "constants that grow" in refusal(model_of(node("Add", ["a", "b"]), a=column, b=row))
