@@ -34,7 +34,7 @@ class Precision(StrEnum):
 ModelOption = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="rgb, rgb-nano, thermal, thermal-nano, or an ONNX file of Kestrel's.")
 ]
-PrecisionOption = Annotated[Precision, typer.Option(help="Of a shipped model; a FILE runs as it is.")]
+PrecisionOption = Annotated[Precision, typer.Option(help="Precision of a shipped model; a FILE runs as it is.")]
 ThreadsOption = Annotated[
     int | None, typer.Option(metavar="N", help="Threads of the network.  [default: usable cores, at most 4]")
 ]

@@ -35,8 +35,12 @@ class DiskSection:
         float | None,
         option(DISK, "Annotated video in files of S seconds.  [default: 600 for live sources]", "S"),
     ] = None
-    video_max_mb: Annotated[float | None, option(DISK, "For all segments; the oldest are deleted first.", "MB")] = None
-    min_free_mb: Annotated[float, option(DISK, "Segments and clips pause below this on the disk.", "MB")] = 200.0
+    video_max_mb: Annotated[
+        float | None, option(DISK, "Limit for all segments together; the oldest are deleted first.", "MB")
+    ] = None
+    min_free_mb: Annotated[
+        float, option(DISK, "Pause segments and clips while less than this is free on the disk.", "MB")
+    ] = 200.0
 
     def rotation(self) -> "Rotation | None":
         """None: one file of records. Raises InvalidValueError."""
@@ -58,7 +62,9 @@ class ClipsSection:
     clips: Annotated[Path | None, option(CLIPS, "A short video for each time that people appear.", "DIR")] = None
     clip_before_s: Annotated[float, option(CLIPS, "Seconds before the event.", "S")] = 5.0
     clip_after_s: Annotated[float, option(CLIPS, "Seconds after the event.", "S")] = 10.0
-    clips_max_mb: Annotated[float, option(CLIPS, "For all clips; the oldest are deleted first.", "MB")] = 1000.0
+    clips_max_mb: Annotated[
+        float, option(CLIPS, "Limit for all clips together; the oldest are deleted first.", "MB")
+    ] = 1000.0
 
     def asked(self, min_free_mb: float) -> "ClipOptions | None":
         """None: no clips. Raises InvalidValueError."""
@@ -78,7 +84,14 @@ class ResultsSection:
         Path | None,
         option(RESULTS, "Write the records here instead of DIR/records.jsonl; - is stdout.", "FILE|-"),
     ] = None
-    csv: Annotated[Path | None, option(RESULTS, "Write one row a pedestrian as CSV, too; - is stdout.", "FILE")] = None
+    csv: Annotated[
+        Path | None,
+        option(
+            RESULTS,
+            "Also write CSV: a row per pedestrian, a row with empty boxes for a frame without; - is stdout.",
+            "FILE",
+        ),
+    ] = None
     video: Annotated[bool, option(RESULTS, "Write the annotated video, or annotated pictures.")] = True
     overwrite: Annotated[bool, option(RESULTS, "Replace the results of an earlier run.", name="--overwrite")] = False
     resume: Annotated[
@@ -128,7 +141,7 @@ class NetworkSection:
             "HOST[:PORT]",
         ),
     ] = None
-    mqtt_id: Annotated[str | None, option(NETWORK, "In the topics.  [default: the host's name]", "ID")] = None
+    mqtt_id: Annotated[str | None, option(NETWORK, "Device id in the topics.  [default: the host's name]", "ID")] = None
     mqtt_login_file: Annotated[Path | None, option(NETWORK, "User name, and password below it.", "FILE")] = None
     mqtt_tls: Annotated[bool, option(NETWORK, "Encrypt, and trust the system's authorities.", name="--mqtt-tls")] = (
         False

@@ -34,7 +34,7 @@ class ViewSection:
         ),
     ] = Tiles.off
     tile_max_age: Annotated[
-        float, option(LOOK, "A tile that was looked at longer ago makes `clear` into `unknown`.", "S")
+        float, option(LOOK, "A tile not looked at for S seconds turns clear into unknown.", "S")
     ] = 2.0
     budget_ms: Annotated[
         float | None,

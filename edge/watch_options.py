@@ -44,12 +44,12 @@ SourceArgument = Annotated[
 ]
 SourceFileOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="NAME=value lines for such variables; any other line is a SOURCE itself."),
+    typer.Option(metavar="FILE", help="File of NAME=value lines for ${NAME} in a SOURCE; any other line is a SOURCE."),
 ]
 PrintConfigOption = Annotated[
-    bool, typer.Option("--print-config", help="Print the options in force as such a file, and exit.")
+    bool, typer.Option("--print-config", help="Print the options in force as a --config file, and exit.")
 ]
-ShowOption = Annotated[bool, typer.Option("--show", help="Show a window meanwhile; q ends the run.")]
+ShowOption = Annotated[bool, typer.Option("--show", help="Show a window meanwhile; q or Esc ends the run.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,21 @@ class VerdictSection:
         float | None, option(VERDICT, "Presence below which it says clear.  [default: the model's own]", "P")
     ] = None
     enter_s: Annotated[
-        float | None, option(VERDICT, "For how long it must be so.  [default: the model's own]", "S")
+        float | None,
+        option(
+            VERDICT,
+            "Seconds that presence must stay at or above --enter before it says pedestrian.  "
+            "[default: the model's own]",
+            "S",
+        ),
     ] = None
     leave_s: Annotated[
-        float | None, option(VERDICT, "For how long it must be so.  [default: the model's own]", "S")
+        float | None,
+        option(
+            VERDICT,
+            "Seconds that presence must stay below --leave before it says clear.  [default: the model's own]",
+            "S",
+        ),
     ] = None
 
     def asked(self) -> "VerdictOptions":

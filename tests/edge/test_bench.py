@@ -1,12 +1,10 @@
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge import __main__
 from edge.bench.command import BenchOutputs, sort_operands
 from edge.bench.compare import Contender, compare
 from edge.bench.crowd import crowd
@@ -25,25 +23,13 @@ from tests.models import write_spot_model
 FIELDS = {"fps", "cpu_s_per_frame", "peak_rss_mb", "provider", "threads", "model", "precision", "input_wh", "stage_ms"}
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_spot_model(tmp_path / "spots.onnx")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture
-def bench(capsys, monkeypatch):
-    """Runs the command as a user does, within this process: exit code, stdout and stderr."""
-
+def bench(kestrel):
     def call(*arguments: object, seconds: float = 0.2) -> subprocess.CompletedProcess[str]:
-        words = ["kestrel", "bench", *map(str, arguments), "--threads", "1", "--seconds", str(seconds)]
-        monkeypatch.setattr(sys, "argv", words)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            __main__.main()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, said.out, said.err)
+        return kestrel("bench", *arguments, "--threads", 1, "--seconds", seconds)
 
     return call
 
