@@ -47,7 +47,6 @@ class LearnOptions:
     precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the machine is fast at it.")] = "auto"
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all usable cores.", min=1)] = None
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves to OUT/tensorboard, too.")] = False
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")] = False
 
     def train_settings(self) -> "TrainSettings":
         """What of it the loop must know.
@@ -65,6 +64,9 @@ class LearnOptions:
             seed=self.seed,
             precision=self.precision,  # type: ignore[arg-type]  # checked there
         )
+
+
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
 
 
 @dataclass(frozen=True, slots=True)

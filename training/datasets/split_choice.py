@@ -18,8 +18,9 @@ def choose_split(place: Path, there: Sequence[str], split: str | None, usual: st
     wanted = split or usual or ""
     if wanted == "val" and "val" not in there:
         wanted = "valid"  # as Roboflow writes it
-    if wanted in there:
-        return wanted
+    years = [name for name in there if wanted and name.startswith(wanted) and name.removeprefix(wanted).isdigit()]
+    if wanted in there or len(years) == 1:
+        return wanted if wanted in there else years[0]  # train2017, as COCO writes it
     expected = ", ".join(there)
     advice = "name one with --split" if usual is None else f"let one be called {usual}"
     raise DatasetError(f"{place}: split must be one of {expected}, got {split or usual!r}; {advice}")
