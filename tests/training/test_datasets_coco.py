@@ -73,7 +73,7 @@ BROKEN = {
     "modality must be one for all pictures, got rgb (1 pictures) and thermal (1 pictures)": {
         "images": [
             {"id": 7, "file_name": "a.png", "modality": "rgb"},
-            {"id": 8, "file_name": "a.png", "modality": "thermal"},
+            {"id": 8, "file_name": "flight2_00012.png", "modality": "thermal"},
         ],
     },
 }
