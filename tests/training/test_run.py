@@ -274,9 +274,10 @@ def test_a_crop_that_the_pyramid_cannot_halve_is_refused(people_rgb, tmp_path):
         run_settings(people_rgb, tmp_path, crop_px=100)
 
 
-def test_a_damaged_picture_is_named_before_anything_is_learnt(people_rgb, tmp_path):
-    damaged = people_rgb / "images" / "0.png"
+def test_a_damaged_picture_is_named_before_anything_is_learnt(tmp_path):
+    people = write_people(tmp_path / "people-rgb")
+    damaged = people / "images" / "0.png"
     damaged.write_bytes(damaged.read_bytes()[:200])
     with pytest.raises(DatasetError, match=r"0\.png must be a picture that OpenCV can decode"):
-        train(run_settings(people_rgb, tmp_path / "out"))
+        train(run_settings(people, tmp_path / "out"))
     assert not list((tmp_path / "out").glob("*.pt"))
