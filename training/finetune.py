@@ -52,6 +52,7 @@ from training.teacher_files import load_network_file
 from training.torch_recognizer import TorchRecognizer, as_flown
 
 FEW_PICTURES = 20
+FEWEST_TO_FIT = 20  # held-out pictures by which threshold and calibration are fitted anew
 REPLAY_SHARE = 4  # every fourth picture of a batch is an old one
 TRAIN = TrainSettings(steps=400, learning_rate=4e-4, warmup_steps=20, flat_share=0.2, epoch_steps=25)
 
@@ -102,6 +103,8 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     worse = regressions(comparison.before, comparison.after)
     _write_report(settings, start, split, comparison)
     yield table(comparison)
+    if start.threshold is not None and len(split.held_out.pictures) < FEWEST_TO_FIT:
+        yield f"threshold and calibration stay as they were: fewer than {FEWEST_TO_FIT} held-out pictures"
     yield from (
         f"warning: {doubt}; look at the held-out pictures" for doubt in doubts(comparison.before, comparison.after)
     )
@@ -229,12 +232,15 @@ def _compare(start: StartPoint, before: tuple[DetectedPicture, ...], snapshots: 
     answers = cross_fitted(snapshots)
     judged = judge(answers, SCORE_FLOOR, model=start.name, dataset="").judged
     fitted = fit(judged, [one.presence for one in answers])
+    # By few pictures, or ones that all show somebody or all nobody, nothing can be fitted: what was known stays.
+    few = len(answers) < FEWEST_TO_FIT
+    threshold = start.threshold if few else None
+    calibration = start.calibration if few or not former.pairs else None
     return Comparison(
         before=former,
-        # Of pictures that all show somebody, or all nobody, presence cannot be fitted: what was known stays.
-        after=figures_of(answers, calibration=None if former.pairs else start.calibration),
-        threshold=fitted.threshold,
-        calibration=fitted.calibration,
+        after=figures_of(answers, threshold, calibration),
+        threshold=fitted.threshold if threshold is None else threshold,
+        calibration=fitted.calibration if calibration is None else calibration,
         steps=(0, *(one.step for one in snapshots)),
         qualities=(first.quality, *(one.quality for one in snapshots)),
         kept_step=kept.step,

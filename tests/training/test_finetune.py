@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from edge.contract import Calibration
 from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
 from tests.training.people import STUDENT, run_settings, write_people
+from tests.training.test_snapshots import answer
+from training.augment import InputRule
 from training.checkpoints import load_checkpoint
 from training.data_card import read_data_card
 from training.datasets import read_dataset
-from training.finetune import TRAIN, FinetuneSettings, finetune, freeze_front, hold_norms
+from training.finetune import TRAIN, FinetuneSettings, _compare, finetune, freeze_front, hold_norms
 from training.networks.student import Student
 from training.run import train
+from training.snapshots import Snapshot
+from training.start_point import StartPoint
 
 SHORT = dataclasses.replace(TRAIN, steps=4, batch_size=4, learning_rate=1e-4, warmup_steps=1, epoch_steps=2)
 
@@ -164,3 +169,13 @@ def test_norms_that_are_held_answer_while_learning_as_they_do_when_judged():
     images = torch.rand(2, 3, 64, 64) * 255
     learning = student(images)[4].logits
     assert torch.equal(learning, student.eval()(images)[4].logits)
+
+
+def test_few_held_out_pictures_leave_threshold_and_calibration_as_they_were():
+    known = StartPoint("m", Student(STUDENT), "rgb", InputRule(), {}, threshold=0.42, calibration=Calibration(2.0, 0.1))
+    found = tuple(answer(k % 3 > 0, f"p{k}", f"s{k}", empty=k % 3 == 2) for k in range(24))
+    for count, stays in ((6, True), (24, False)):
+        snapshots = (Snapshot(25, {}, found[:count]),)
+        comparison = _compare(known, found[:count], snapshots)
+        assert (comparison.threshold == 0.42) is stays
+        assert (comparison.calibration == known.calibration) is stays

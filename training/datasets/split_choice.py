@@ -17,8 +17,9 @@ def choose_split(place: Path, there: Sequence[str], split: str | None, usual: st
         return there[0]
     wanted = split or usual or ""
     dated = [name for name in there if wanted and name.startswith(wanted) and name.removeprefix(wanted).isdigit()]
-    for name in (wanted, "valid" if wanted == "val" else wanted, *(dated if len(dated) == 1 else ())):
-        if name in there:  # Roboflow writes valid, COCO train2017
+    other_names = (["valid"] if wanted == "val" else []) + (dated if len(dated) == 1 else [])  # Roboflow's and COCO's
+    for name in (wanted, *other_names):
+        if name in there:
             return name
     expected = ", ".join(there)
     advice = "name one with --split" if usual is None else f"let one be called {usual}"
