@@ -145,7 +145,7 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         source = stack.enter_context(
             open_source(uri, request.live, still_running=lambda: not stop.requested, fit=_fit(request, recognizer))
         )
-        view = open_view(recognizer, request.view, source.info)
+        view = open_view(recognizer, request.view, lambda: source.info)
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             clear(folder, request.outputs.jsonl)

@@ -73,7 +73,7 @@ def run_bench(
             encoding = EncodingSink(scratch, source.info, meter)
             sinks.append(stack.enter_context(QueuedSink("encoder", lambda: encoding, _ENCODER_QUEUE, Deadline(None))))
         frames = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
-        view = open_view(recognizer, ViewSettings(), source.info)
+        view = open_view(recognizer, ViewSettings(), lambda: source.info)
         summary = watch(frames, Session(recognizer, stop, notes), sinks, view=view)
         return meter.report(describe(recognizer, model_file, source.info.size_wh), source.info, summary.warnings)
 
