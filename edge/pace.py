@@ -14,20 +14,22 @@ _LEAST_INTERVALS = 5
 class Pace:
     """The budget of one source, asked with each frame: a live source tells its rate late, and may change it.
 
-    `asked_ms` is taken as it is; else the time from frame to frame is the budget.
+    `asked_ms` is taken as it is. Else each of the `sharers` of a model gets its part of the time from frame to frame,
+    so that together they keep up.
     """
 
-    def __init__(self, asked_ms: float | None, info: Callable[[], SourceInfo]) -> None:
+    def __init__(self, asked_ms: float | None, info: Callable[[], SourceInfo], sharers: int = 1) -> None:
         """`info` gives what is known of the source by now."""
         self._asked_ms = asked_ms
         self._info = info
+        self._sharers = sharers
         self._intervals_s: deque[float] = deque(maxlen=_INTERVALS)
         self._captured_s: float | None = None
 
     def budget_ms(self, frame: Frame) -> float:
         """Milliseconds for one recognition, as of this frame."""
         self._measure(frame)
-        return self._asked_ms or 1000 / (self._info().fps or self._measured_fps() or ASSUMED_FPS)
+        return self._asked_ms or 1000 / ((self._info().fps or self._measured_fps() or ASSUMED_FPS) * self._sharers)
 
     def _measure(self, frame: Frame) -> None:
         """Take the interval of capture, frames that were dropped on the way counted."""

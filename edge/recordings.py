@@ -19,7 +19,7 @@ from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer
 from edge.records import SourceInfo, Summary
 from edge.results import SUMMARY, clear, read_summary
-from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
+from edge.side_by_side import LabelledSink, SharedView, Turn, run_side_by_side
 from edge.sinks import Sink
 from edge.sinks.shared import SharedOutputs
 from edge.sources import LiveOptions, expand_recordings, is_live, open_source
@@ -120,7 +120,7 @@ def watch_live(request: WatchRequest, session: Session) -> int:
     refuse_shared_files(request.outputs)
     if request.show:
         raise UnusableInputError("--show cannot be used with several sources; watch one of them alone")
-    turn = Lock()
+    turn = Turn(Lock(), len(uris))
     folders = outputs.choose_live_folders(uris, out)
     for uri in uris:
         open_source(uri, request.live).close()  # a typo in one is told before any of them begins
@@ -130,7 +130,7 @@ def watch_live(request: WatchRequest, session: Session) -> int:
     )
 
 
-def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, turn: "Lock | None" = None) -> Summary:
+def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, turn: Turn | None = None) -> Summary:
     """Watch one source into one folder; where it shares the recognizer with others, they take turns by `turn`.
 
     Raises:
@@ -145,7 +145,7 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         source = stack.enter_context(
             open_source(uri, request.live, still_running=lambda: not stop.requested, fit=_fit(request, recognizer))
         )
-        view = open_view(recognizer, request.view, lambda: source.info)
+        view = open_view(recognizer, request.view, lambda: source.info, 1 if turn is None else turn.sharers)
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             clear(folder, request.outputs.jsonl)
@@ -157,7 +157,7 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         for sink in sinks:
             stack.enter_context(sink)
         if turn is not None:
-            view, sinks = SharedView(view, turn), [LabelledSink(sink, source.info.uri) for sink in sinks]
+            view, sinks = SharedView(view, turn.lock), [LabelledSink(sink, source.info.uri) for sink in sinks]
         frames_of = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
         return watch(frames_of, session, sinks, request.selection, view, Judge(rule))
 

@@ -31,6 +31,11 @@ def test_the_budget_is_what_was_asked_for_or_what_the_rate_leaves(asked_ms, fps,
     assert Pace(asked_ms, lambda: camera(fps)).budget_ms(captured(0.0)) == pytest.approx(budget_ms)
 
 
+def test_who_shares_a_model_shares_the_time_but_takes_a_budget_of_their_own_whole():
+    assert Pace(None, lambda: camera(5.0), sharers=4).budget_ms(captured(0.0)) == pytest.approx(50.0)
+    assert Pace(20.0, lambda: camera(5.0), sharers=4).budget_ms(captured(0.0)) == pytest.approx(20.0)
+
+
 def test_a_rate_that_is_told_late_or_changes_counts_from_then_on():
     told = [camera(), camera(5.0), camera(10.0)]
     pace = Pace(None, lambda: told.pop(0))
