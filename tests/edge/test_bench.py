@@ -14,7 +14,7 @@ from edge.bench.feed import MADE_WH, EndlessSource, MadeFrames
 from edge.bench.figures import stage_table
 from edge.bench.run import BenchRequest
 from edge.bench.sweep import PEOPLE, StageGrowth
-from edge.errors import InvalidValueError
+from edge.errors import InvalidValueError, ProcessingError
 from edge.interruption import Stop
 from edge.machine import peak_rss_mb, temperature_c
 from edge.recognizer import Recognizer, RecognizerSettings
@@ -167,6 +167,27 @@ def test_models_are_compared_as_watch_flies_them(here, write, looks_closer):
     models = [Counting(model, RecognizerSettings(threads=1)) for _ in range(2)]
     compare([Contender(model, one) for one in models], BenchRequest(str(source), seconds=0.01), Stop())
     assert [one.closer_looks > 0 for one in models] == [looks_closer] * 2
+
+
+def undecodable(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_text("no picture")
+    return folder
+
+
+def test_a_comparison_of_what_cannot_be_decoded_ends(bench):
+    done = bench("--compare", "spots.onnx", "spots.onnx", undecodable(Path("broken")))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "kestrel: not one picture of broken could be decoded\n"
+
+
+def test_a_stream_that_never_comes_is_given_up():
+    with (
+        EndlessSource("tcp://127.0.0.1:9", lambda: False, patience_s=0.1) as source,
+        pytest.raises(ProcessingError, match=r"no picture of tcp://127.0.0.1:9 came for 0.1 s: Connection refused"),
+    ):
+        list(source)
 
 
 def test_the_sweep_shows_how_the_cost_grows(bench):
