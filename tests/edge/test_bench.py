@@ -190,6 +190,25 @@ def test_a_stream_that_never_comes_is_given_up():
         list(source)
 
 
+def test_frames_without_a_picture_are_no_frames_of_the_measurement(bench):
+    write_pictures(undecodable(Path("some")) / "good", [spots()])
+    Path("some/good/000.png").rename("some/c.png")
+    done = bench("some", "--model", "spots.onnx", "--no-video", "--json", "bench.json")
+    assert done.returncode == 0
+    [warning] = figures()["warnings"]
+    without = int(warning.split()[0])
+    assert warning == f"{without} frames without a picture, warm-up included, are not counted"
+    assert 2 * (figures()["frames"] - 1) <= without  # two of three
+    assert f"warning: {warning}" in done.stderr
+
+
+def test_a_source_without_any_picture_has_no_figures(bench):
+    done = bench(undecodable(Path("broken")), "--model", "spots.onnx", "--json", "bench.json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "kestrel: not one picture of broken could be decoded\n"
+    assert not Path("bench.json").exists()
+
+
 def test_the_sweep_shows_how_the_cost_grows(bench):
     done = bench("--sweep", "--model", "spots.onnx", "--json", "bench.json", seconds=0.01)
     assert (done.returncode, done.stderr) == (0, "")
