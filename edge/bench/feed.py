@@ -95,7 +95,7 @@ class EndlessSource(Source):
         self._fit = fit
         self._patience_s = patience_s
         self._source: Source = MadeFrames(grey=grey) if uri is None else self._open(uri)
-        self.info = replace(self._source.info, frame_count=None)
+        self.info = self._known()
         self.warnings: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
@@ -111,6 +111,7 @@ class EndlessSource(Source):
             for frame in self._source:
                 if self._enough():
                     return
+                self.info = self._known()  # a live source learns its size with the first picture
                 if frame.image is not None:
                     pictures, picture_at = pictures + 1, time.monotonic()
                 elif self.info.live and time.monotonic() - picture_at >= self._patience_s:
@@ -135,6 +136,9 @@ class EndlessSource(Source):
     def close(self) -> None:
         """Close what is open."""
         self._source.close()
+
+    def _known(self) -> SourceInfo:
+        return replace(self._source.info, frame_count=None)
 
     def _open(self, uri: str) -> Source:
         return open_source(uri, still_running=lambda: not self._enough(), fit=self._fit)

@@ -182,6 +182,12 @@ def test_a_comparison_of_what_cannot_be_decoded_ends(bench):
     assert done.stderr == "kestrel: not one picture of broken could be decoded\n"
 
 
+def test_a_live_source_has_the_size_that_it_tells_with_its_first_frame(bench):
+    assert bench("test:96x64@50", "--model", "spots.onnx", "--json", "bench.json").returncode == 0
+    assert figures()["frame_wh"] == [96, 64]
+    assert figures()["input_wh"] is not None
+
+
 def test_a_stream_that_never_comes_is_given_up():
     with (
         EndlessSource("tcp://127.0.0.1:9", lambda: False, patience_s=0.1) as source,
