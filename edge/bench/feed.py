@@ -104,10 +104,10 @@ class EndlessSource(Source):
         Raises:
             ProcessingError: no picture came.
         """
-        seq, shift_s, reopened = 0, 0.0, False
+        seq, shift_s, alone, reopened = 0, 0.0, False, False
         pictures, picture_at = 0, time.monotonic()
         while True:
-            end_s = shift_s
+            first, end_s = seq, shift_s
             for frame in self._source:
                 if self._enough():
                     return
@@ -121,15 +121,17 @@ class EndlessSource(Source):
                     self.warnings.append(f"{note}; the run ends there")
                     return
                 time_s = None if frame.time_s is None else frame.time_s + shift_s
-                # The first frame of a file has the opening of the file in its time.
-                decode_ms = None if reopened and frame.seq == 0 else frame.decode_ms
+                # The first frame of a video has the opening of the file in its time; one that is alone always will.
+                opening = reopened and frame.seq == 0 and frame.name is None and not alone
+                decode_ms = None if opening else frame.decode_ms
                 yield replace(frame, seq=seq, time_s=time_s, decode_ms=decode_ms)
                 seq, end_s = seq + 1, end_s if time_s is None else time_s
             if self.info.live or self._uri is None:
                 return
             if not pictures:
                 raise ProcessingError(f"not one picture of {self.info.uri} could be decoded")
-            shift_s, reopened = end_s + 1 / (self.info.fps or MADE_FPS), True
+            alone, reopened = seq - first == 1, True
+            shift_s = end_s + 1 / (self.info.fps or MADE_FPS)
             self._source.close()
             self._source = self._open(self._uri)
 

@@ -100,6 +100,14 @@ def test_pictures_of_all_sizes_are_measured(bench):
     assert figures()["input_wh"] is None
 
 
+@pytest.mark.parametrize("write", [write_video, write_pictures])
+def test_the_decoding_of_what_has_one_frame_is_measured(bench, write):
+    write(Path("single.mp4"), [spots()])
+    done = bench("single.mp4", "--model", "spots.onnx", "--no-video", "--json", "bench.json")
+    assert done.returncode == 0
+    assert "decode" in ran(figures()["stage_ms"])
+
+
 def test_the_size_is_what_was_asked_for(bench):
     assert bench("--model", "spots.onnx", "--size", "96x64", "--no-video", "--json", "bench.json").returncode == 0
     assert figures()["input_wh"] == [96, 64]
