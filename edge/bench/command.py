@@ -29,8 +29,11 @@ class BenchOutputs:
         for name, file in (("json", self.json_file), ("chart", self.chart)):
             if file is not None and file != STDOUT and (file.is_dir() or not file.parent.is_dir()):
                 raise InvalidValueError(name, "a file in a folder that exists", str(file))
-        if self.json_file is not None and self.json_file == self.chart:
-            raise InvalidValueError("chart", "another file than --json's", str(self.chart))
+        if self.chart == STDOUT:
+            raise InvalidValueError("chart", "a file", "-", "only --json goes to standard output")
+        if self.json_file is not None and _same(self.json_file, self.chart_file):
+            advice = "name another with --chart" if self.chart is None else ""
+            raise InvalidValueError("chart", "another file than --json's", str(self.chart_file), advice)
 
     @property
     def chart_file(self) -> Path:
@@ -129,6 +132,10 @@ def bench_sweep(
     from edge.bench.chart import sweep_chart
 
     _save_chart(outputs, sweep_chart(sweep))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _say(outputs: BenchOutputs, words: str, figures: dict[str, Any]) -> None:

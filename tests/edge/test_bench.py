@@ -245,6 +245,9 @@ def test_the_sweep_shows_how_the_cost_grows(bench):
         (("a.mp4", "b.mp4", "--model", "spots.onnx"), "SOURCE must be at most one"),
         (("--model", "spots.onnx", "--json", "nowhere/bench.json"), "json must be a file in a folder that exists"),
         (("--model", "spots.onnx", "--chart", "."), "chart must be a file"),
+        (("--model", "spots.onnx", "--chart", "-"), "chart must be a file, got '-'"),
+        (("--model", "spots.onnx", "--json", "a.png"), "chart must be another file than --json's, got 'a.png'"),
+        (("--model", "spots.onnx", "--json", "a", "--chart", "./b/../a"), "chart must be another file than --json's"),
         (("--compare", "spots.onnx"), "models must be at least two, got 1"),
         (("--compare", "spots.onnx", "missing.onnx"), "missing.onnx"),
         (("--compare", "--sweep"), "--compare and --sweep cannot be used together"),
@@ -254,6 +257,7 @@ def test_the_sweep_shows_how_the_cost_grows(bench):
 )
 def test_unusable_input_ends_with_one_line(bench, arguments, words):
     Path("text.onnx").write_text("no model")
+    Path("b").mkdir()
     done = bench(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("kestrel: ")
