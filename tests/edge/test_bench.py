@@ -244,6 +244,11 @@ def test_the_sweep_shows_how_the_cost_grows(bench):
         (("--model", "spots.onnx", "--size", "big"), "size must be WxH"),
         (("a.mp4", "b.mp4", "--model", "spots.onnx"), "SOURCE must be at most one"),
         (("--model", "spots.onnx", "--json", "nowhere/bench.json"), "json must be a file in a folder that exists"),
+        (
+            ("--model", "spots.onnx", "--json", "lost.json"),
+            "json must be a file that can be written to, got 'lost.json'",
+        ),
+        (("--model", "spots.onnx", "--chart", "lost.json"), "chart must be a file that can be written to"),
         (("--model", "spots.onnx", "--chart", "."), "chart must be a file"),
         (("--model", "spots.onnx", "--chart", "-"), "chart must be a file, got '-'"),
         (("--model", "spots.onnx", "--json", "a.png"), "chart must be another file than --json's, got 'a.png'"),
@@ -258,6 +263,7 @@ def test_the_sweep_shows_how_the_cost_grows(bench):
 def test_unusable_input_ends_with_one_line(bench, arguments, words):
     Path("text.onnx").write_text("no model")
     Path("b").mkdir()
+    Path("lost.json").symlink_to("nowhere/lost.json")
     done = bench(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("kestrel: ")
@@ -287,6 +293,23 @@ def test_the_picture_lies_beside_the_figures():
     assert BenchOutputs(Path("fast.json")).chart_file == Path("fast.png")
     with pytest.raises(InvalidValueError, match="another file than --json's"):
         BenchOutputs(Path("fast"), Path("fast"))
+
+
+def test_trying_whether_a_file_can_be_written_leaves_no_trace():
+    Path("old.json").write_text("figures of yesterday")
+    Path("link.png").symlink_to("new.png")
+    BenchOutputs(Path("old.json"), Path("link.png"))
+    assert Path("link.png").is_symlink()
+    assert Path("old.json").read_text() == "figures of yesterday"
+    assert not Path("new.png").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_the_table_is_printed_before_a_file_fails(bench):
+    done = bench("--model", "spots.onnx", "--no-video", "--json", "/dev/full", "--chart", "a.png")
+    assert done.returncode == 1
+    assert "frames a second" in done.stdout
+    assert done.stderr == "kestrel: /dev/full could not be written: No space left on device\n"
 
 
 def test_made_frames_move_and_are_the_same_every_time():
