@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -91,7 +91,7 @@ def watch_sources(request: WatchRequest, session: Session) -> int:
         )
     if any(live):
         return watch_live(request, session)
-    _refuse_turning(request.live)
+    _refuse_live_options(request.live)
     recordings = [recording for uri in request.sources for recording in expand_recordings(uri)]
     several = recordings != [request.sources[0]]
     out = request.outputs.out
@@ -114,6 +114,8 @@ def watch_live(request: WatchRequest, session: Session) -> int:
         KestrelError: none could be opened, or the only one failed.
     """
     uris, out = request.sources, request.outputs.out
+    if request.resume:
+        raise UnusableInputError("--resume cannot be used with live sources; with --out they append to their results")
     if len(uris) == 1:
         watch_one(uris[0], outputs.choose_folder(uris[0], out), request, session)
         return 0
@@ -244,11 +246,16 @@ def _is_of(recording: str, summary: dict[str, Any]) -> bool:
     return not Path(path).exists() or Path(path).resolve() == Path(recording).resolve()
 
 
-def _refuse_turning(live: LiveOptions) -> None:
-    """Raises InvalidValueError for what would be done to a camera's pictures, and to those of no recording."""
-    for name, left, asked in (("rotate", 0, live.capture.rotate), ("flip", "none", live.capture.flip)):
-        if asked != left:
-            raise InvalidValueError(name, "left out for recordings, it is for cameras", asked, "turn the file itself")
+def _refuse_live_options(live: LiveOptions) -> None:
+    """Raises InvalidValueError for what concerns cameras and streams alone, and would do nothing to a recording."""
+    defaults = LiveOptions()
+    for asked, default in ((live.capture, defaults.capture), (live.rules, defaults.rules)):
+        for one in fields(asked):
+            value = getattr(asked, one.name)
+            if value != getattr(default, one.name):
+                advice = "turn the file itself" if one.name in ("rotate", "flip") else ""
+                name = one.name.removesuffix("_s").replace("_", "-")
+                raise InvalidValueError(name, "left out for recordings, it is for live sources", value, advice)
 
 
 def _say_finished(folder: Path, recognizer: Recognizer, words: TextIO) -> None:
