@@ -6,9 +6,11 @@ reason. The decisions themselves are `edge.ladder`'s.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge.ladder import Footing, LadderRule, Reading, ladder_for, largest_within, next_step
 from edge.machine import temperature_c
+from edge.pace import Pace
 from edge.recognizer import Recognizer
 from edge.records import Event, EventName, Frame, Image, Recognition, SizeWH
 from edge.view import Sighting, View
@@ -21,7 +23,8 @@ class AdaptiveView(View):
     """Looks at whole frames; the size of the network's input is a rung of the fixed ladder.
 
     `choose`: the ladder reaches up to the frame's own size, and the first frame is used to measure what keeps up. Else
-    the size begins, and is largest, as the model or the user has it. Clock in seconds, never set back.
+    the size begins, and is largest, as the model or the user has it. With a `pace` it says the budget, not the rule.
+    Clock in seconds, never set back.
     """
 
     def __init__(
@@ -30,12 +33,14 @@ class AdaptiveView(View):
         rule: LadderRule,
         *,
         choose: bool,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
         thermometer: Callable[[], float | None] = temperature_c,
     ) -> None:
         self._recognizer = recognizer
         self._rule = rule
         self._choose = choose
+        self._pace = pace
         self._clock = clock
         self._thermometer = thermometer
         self._long_sides: tuple[int, ...] = ()
@@ -48,6 +53,8 @@ class AdaptiveView(View):
         """Find the pedestrians of one frame, and learn from what it cost."""
         if frame.image is None:
             return Sighting(None)
+        if self._pace is not None:
+            self._rule = replace(self._rule, budget_ms=self._pace.budget_ms(frame))
         frame_wh = frame.size_wh or SizeWH(frame.image.shape[1], frame.image.shape[0])
         begun = () if frame_wh == self._frame_wh else (self._begin(frame, frame.image, frame_wh),)
         recognition = self._recognise(frame.image, self._long_side(self._footing.rung), frame_wh)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge.commands_watch import watch
-from edge.errors import UnusableInputError
+from edge.errors import InvalidValueError, UnusableInputError
 from edge.options import (
     ModelOption,
     Precision,
@@ -100,6 +100,11 @@ def bench(
     size_wh = parse_size(size)
     if compare and sweep:
         raise UnusableInputError("--compare and --sweep cannot be used together; choose one")
+    if compare and model != "rgb":
+        raise InvalidValueError("model", "left out with --compare", model, "name the models beside it")
+    if not video and (compare or sweep):
+        mode = "--compare" if compare else "--sweep"
+        raise UnusableInputError(f"--no-video cannot be used together with {mode}, which writes none; leave it out")
     from edge.bench import command
     from edge.bench.run import BenchRequest
     from edge.interruption import stop_on_signals

@@ -9,7 +9,7 @@ def evaluate(dataset: DatasetArgument, options: LearnOptions, seed: SeedOption =
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
@@ -87,6 +87,20 @@ def _options_of(kind: Any) -> list[inspect.Parameter]:
         )
         for f in fields(kind)
     ]
+
+
+def refuse_idle(section: Any, names: Collection[str], rule: str) -> None:
+    """Refuse options of a section that would do nothing, since another is missing.
+
+    One that has its default may stay: --print-config writes them all.
+
+    Raises:
+        InvalidValueError: one of them is set; `rule` says what it must be.
+    """
+    for field in fields(section):
+        value = getattr(section, field.name)
+        if field.name in names and value != field.default:
+            raise InvalidValueError(field.name, rule, value if isinstance(value, int | float) else str(value))
 
 
 class SectionedCommand(TyperCommand):

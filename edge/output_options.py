@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from edge.errors import InvalidValueError
-from edge.options import option
+from edge.options import option, refuse_idle
 
 if TYPE_CHECKING:
     from edge.outputs import OutputOptions
@@ -46,7 +45,10 @@ class DiskSection:
         """None: one file of records. Raises InvalidValueError."""
         from edge.sinks.jsonl import Rotation
 
-        return None if self.rotate_mb is None else Rotation(self.rotate_mb, self.keep)
+        if self.rotate_mb is None:
+            refuse_idle(self, ("keep",), "used together with --rotate-mb")
+            return None
+        return Rotation(self.rotate_mb, self.keep)
 
     def video_budget(self) -> "Budget":
         """For segments. Raises InvalidValueError."""
@@ -71,8 +73,11 @@ class ClipsSection:
         from edge.sinks.clips import ClipOptions
         from edge.sinks.own_files import Budget
 
+        if self.clips is None:
+            refuse_idle(self, ("clip_before_s", "clip_after_s", "clips_max_mb"), "used together with --clips")
+            return None
         budget = Budget("clips_max_mb", self.clips_max_mb, min_free_mb)
-        return None if self.clips is None else ClipOptions(self.clips, self.clip_before_s, self.clip_after_s, budget)
+        return ClipOptions(self.clips, self.clip_before_s, self.clip_after_s, budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,8 @@ class ResultsSection:
         """All outputs that are files, as the code knows them. Raises InvalidValueError."""
         from edge.outputs import OutputOptions
 
+        if not self.video:
+            refuse_idle(disk, ("segment_s", "video_max_mb"), "left out with --no-video")
         return OutputOptions(
             out=self.out,
             jsonl=self.jsonl,
@@ -154,15 +161,10 @@ class NetworkSection:
         Raises:
             InvalidValueError: an address is none, a file cannot be read, or an option stands alone.
         """
-        for name, value, needs, given in (
-            ("http_token_file", self.http_token_file, "--http", self.http),
-            ("mqtt_id", self.mqtt_id, "--mqtt", self.mqtt),
-            ("mqtt_login_file", self.mqtt_login_file, "--mqtt", self.mqtt),
-            ("mqtt_tls", self.mqtt_tls or None, "--mqtt", self.mqtt),
-            ("mqtt_ca", self.mqtt_ca, "--mqtt", self.mqtt),
-        ):
-            if value is not None and given is None:
-                raise InvalidValueError(name, f"used together with {needs}", str(value))
+        if self.http is None:
+            refuse_idle(self, ("http_token_file",), "used together with --http")
+        if self.mqtt is None:
+            refuse_idle(self, ("mqtt_id", "mqtt_login_file", "mqtt_tls", "mqtt_ca"), "used together with --mqtt")
         from edge.sinks.shared import SharedOptions
 
         if self.http is None and self.mqtt is None:

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -19,7 +19,7 @@ from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer
 from edge.records import SourceInfo, Summary
 from edge.results import SUMMARY, clear, read_summary
-from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
+from edge.side_by_side import LabelledSink, SharedView, Turn, run_side_by_side
 from edge.sinks import Sink
 from edge.sinks.shared import SharedOutputs
 from edge.sources import LiveOptions, expand_recordings, is_live, open_source
@@ -91,7 +91,7 @@ def watch_sources(request: WatchRequest, session: Session) -> int:
         )
     if any(live):
         return watch_live(request, session)
-    _refuse_turning(request.live)
+    _refuse_live_options(request.live)
     recordings = [recording for uri in request.sources for recording in expand_recordings(uri)]
     several = recordings != [request.sources[0]]
     out = request.outputs.out
@@ -114,13 +114,15 @@ def watch_live(request: WatchRequest, session: Session) -> int:
         KestrelError: none could be opened, or the only one failed.
     """
     uris, out = request.sources, request.outputs.out
+    if request.resume:
+        raise UnusableInputError("--resume cannot be used with live sources; with --out they append to their results")
     if len(uris) == 1:
         watch_one(uris[0], outputs.choose_folder(uris[0], out), request, session)
         return 0
     refuse_shared_files(request.outputs)
     if request.show:
         raise UnusableInputError("--show cannot be used with several sources; watch one of them alone")
-    turn = Lock()
+    turn = Turn(Lock(), len(uris))
     folders = outputs.choose_live_folders(uris, out)
     for uri in uris:
         open_source(uri, request.live).close()  # a typo in one is told before any of them begins
@@ -130,7 +132,7 @@ def watch_live(request: WatchRequest, session: Session) -> int:
     )
 
 
-def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, turn: "Lock | None" = None) -> Summary:
+def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, turn: Turn | None = None) -> Summary:
     """Watch one source into one folder; where it shares the recognizer with others, they take turns by `turn`.
 
     Raises:
@@ -145,7 +147,7 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         source = stack.enter_context(
             open_source(uri, request.live, still_running=lambda: not stop.requested, fit=_fit(request, recognizer))
         )
-        view = open_view(recognizer, request.view, source.info)
+        view = open_view(recognizer, request.view, lambda: source.info, 1 if turn is None else turn.sharers)
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             clear(folder, request.outputs.jsonl)
@@ -157,7 +159,7 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         for sink in sinks:
             stack.enter_context(sink)
         if turn is not None:
-            view, sinks = SharedView(view, turn), [LabelledSink(sink, source.info.uri) for sink in sinks]
+            view, sinks = SharedView(view, turn.lock), [LabelledSink(sink, source.info.uri) for sink in sinks]
         frames_of = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
         return watch(frames_of, session, sinks, request.selection, view, Judge(rule))
 
@@ -244,11 +246,16 @@ def _is_of(recording: str, summary: dict[str, Any]) -> bool:
     return not Path(path).exists() or Path(path).resolve() == Path(recording).resolve()
 
 
-def _refuse_turning(live: LiveOptions) -> None:
-    """Raises InvalidValueError for what would be done to a camera's pictures, and to those of no recording."""
-    for name, left, asked in (("rotate", 0, live.capture.rotate), ("flip", "none", live.capture.flip)):
-        if asked != left:
-            raise InvalidValueError(name, "left out for recordings, it is for cameras", asked, "turn the file itself")
+def _refuse_live_options(live: LiveOptions) -> None:
+    """Raises InvalidValueError for what concerns cameras and streams alone, and would do nothing to a recording."""
+    defaults = LiveOptions()
+    for asked, default in ((live.capture, defaults.capture), (live.rules, defaults.rules)):
+        for one in fields(asked):
+            value = getattr(asked, one.name)
+            if value != getattr(default, one.name):
+                advice = "turn the file itself" if one.name in ("rotate", "flip") else ""
+                name = one.name.removesuffix("_s").replace("_", "-")
+                raise InvalidValueError(name, "left out for recordings, it is for live sources", value, advice)
 
 
 def _say_finished(folder: Path, recognizer: Recognizer, words: TextIO) -> None:

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edge.errors import KestrelError
 from edge.interruption import Stop
@@ -14,6 +14,14 @@ from edge.sinks.sink import Sink
 from edge.view import Sighting, View
 
 _LISTEN_S = 0.2  # Python gets to its signal handlers between two of these
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is at the recognizer, held meanwhile, and how many sources share it."""
+
+    lock: threading.Lock
+    sharers: int
 
 
 class SharedView(View):

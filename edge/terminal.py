@@ -1,6 +1,7 @@
 """What a person sees of a run: warnings, a progress bar, and the summary in words."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -43,7 +44,8 @@ class TerminalSink(Sink):
                     self._say(f"warning: {self._title}: {warning}")
         if isinstance(record, Summary):
             self.close()
-            print(in_words(self._title, record, self._results), file=self._words, flush=True)
+            results = self._results if record.exit_reason != "failed" or _holds_anything(self._results) else None
+            print(in_words(self._title, record, results), file=self._words, flush=True)
 
     def skip(self, frame: Frame) -> None:  # noqa: ARG002
         """A skipped frame is progress, too."""
@@ -64,8 +66,15 @@ def _news(record: Header | Summary) -> tuple[str, ...]:
     return record.warnings[:-1] if failed else record.warnings
 
 
-def in_words(title: str, summary: Summary, results: Path) -> str:
-    """The summary for a person: how long it took, where people are, and where to look."""
+def _holds_anything(folder: Path) -> bool:
+    """Whether a folder has a file that is not empty."""
+    with suppress(OSError):
+        return any(file.is_file() and file.stat().st_size for file in folder.iterdir())
+    return False
+
+
+def in_words(title: str, summary: Summary, results: Path | None) -> str:
+    """The summary for a person: how long it took, where people are, and where to look; `results` None: nowhere."""
     speed = "" if summary.fps is None else f" ({summary.fps:.1f} a second)"
     frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
     lines = [f"{title}: {frames} in {summary.seconds:.1f} s{speed}, {_ENDS[summary.exit_reason]}"]
@@ -79,7 +88,8 @@ def in_words(title: str, summary: Summary, results: Path) -> str:
         )
     if summary.dropped:
         lines.append(f"  {summary.dropped} frames were dropped to keep up")
-    lines.append(f"  results: {results}/")
+    if results is not None:
+        lines.append(f"  results: {results}/")
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from edge import geometry, tile_schedule, tiles
 from edge.geometry import Detections, Mask, Placement
 from edge.motion import MotionWatch
 from edge.network import Predictions
+from edge.pace import Pace
 from edge.recognizer import Recognizer, scale_into
 from edge.records import Frame, Image, Recognition, SizeWH
 from edge.tile_presence import frame_presence
@@ -36,13 +37,21 @@ class Spreading:
 
 
 class TiledView(View):
-    """Looks at all tiles of every frame, or spreads them over successive frames. Pictures of a folder get them all."""
+    """Looks at all tiles of every frame, or spreads them over successive frames. Pictures of a folder get them all.
+
+    With a `pace` it says the budget, not the spreading.
+    """
 
     def __init__(
-        self, recognizer: Recognizer, spreading: Spreading | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        recognizer: Recognizer,
+        spreading: Spreading | None = None,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recognizer = recognizer
         self._spreading = spreading
+        self._pace = pace
         self._clock = clock
         self._batches: Batches | None = None
         self._spread: Spread | None = None
@@ -51,6 +60,8 @@ class TiledView(View):
         """Find the pedestrians of one frame."""
         if frame.image is None:
             return Sighting(None)
+        if self._spreading is not None and self._pace is not None:
+            self._spreading = replace(self._spreading, budget_ms=self._pace.budget_ms(frame))
         frame_wh = SizeWH(frame.image.shape[1], frame.image.shape[0])
         if self._batches is None or self._batches.plan.frame_wh != frame_wh:
             self._batches, self._spread = Batches(self._recognizer, plan_for(self._recognizer, frame_wh)), None
@@ -60,8 +71,9 @@ class TiledView(View):
         if self._spreading is None or frame.name is not None:
             return Sighting(self._batches.recognise(frame.image, lambda _: range(len(plan.tiles))).recognition)
         if self._spread is None:
-            self._spread = Spread(self._batches, self._spreading)
-        return Sighting(self._spread.recognise(frame.image, self._clock() if frame.time_s is None else frame.time_s))
+            self._spread = Spread(self._batches)
+        now_s = self._clock() if frame.time_s is None else frame.time_s
+        return Sighting(self._spread.recognise(frame.image, now_s, self._spreading))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The size of a tile."""
@@ -181,22 +193,21 @@ class Batches:
 class Spread:
     """Spreads the tiles over successive frames and remembers what each has said."""
 
-    def __init__(self, batches: Batches, spreading: Spreading) -> None:
+    def __init__(self, batches: Batches) -> None:
         self._batches = batches
-        self._spreading = spreading
         self._motion = MotionWatch(batches.plan)
         self._memories = [Memory() for _ in batches.plan.tiles]
         self._picture_ms: float | None = None  # what one picture of a batch costs
         self._before_s: float | None = None
 
-    def recognise(self, image: Image, now_s: float) -> Recognition:
+    def recognise(self, image: Image, now_s: float, spreading: Spreading) -> Recognition:
         """Look at the most urgent tiles of a frame at `now_s`.
 
         The presence is that of all tiles that are fresh; the detections are those of the tiles looked at now.
         """
         if self._before_s is not None and now_s < self._before_s:  # the source has begun anew
             self._memories = [Memory() for _ in self._memories]
-        count, max_age_s = self._count(now_s), self._spreading.max_age_s
+        count, max_age_s = self._count(now_s, spreading), spreading.max_age_s
 
         def choose(shrunk: Image) -> Sequence[int]:
             moving: Mask = self._motion.moving(shrunk)
@@ -213,8 +224,8 @@ class Spread:
             coverage=tile_schedule.coverage(plan.tiles, self._memories, now_s, max_age_s),
         )
 
-    def _count(self, now_s: float) -> int:
-        tiles_in_all, spreading = len(self._memories), self._spreading
+    def _count(self, now_s: float, spreading: Spreading) -> int:
+        tiles_in_all = len(self._memories)
         if spreading.budget_ms is not None:
             if self._picture_ms is None:
                 return 1

@@ -1,21 +1,22 @@
 """What of a frame the network gets to see: all of it at once, or tile by tile, at a size that may follow the load.
 
-view = open_view(recognizer, ViewSettings(tiles="auto"), source.info)
+view = open_view(recognizer, ViewSettings(tiles="auto"), lambda: source.info)
 sighting = view.look(frame)  # its recognition, and what has changed in how it looks
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.ladder import LadderRule
+from edge.pace import Pace
 from edge.recognizer import Recognizer
 from edge.records import Event, Frame, Recognition, SizeWH, SourceInfo
 
 Tiles = Literal["off", "all", "auto"]
 DEFAULT_MAX_AGE_S = 2.0
-ASSUMED_FPS = 30.0  # of a live source that does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,10 @@ class WholeView(View):
         return self._recognizer.exact_input_wh if frame_wh is None else self._recognizer.place(frame_wh).input_wh
 
 
-def open_view(recognizer: Recognizer, settings: ViewSettings, info: SourceInfo) -> View:
+def open_view(recognizer: Recognizer, settings: ViewSettings, info: Callable[[], SourceInfo], sharers: int = 1) -> View:
     """The view that was asked for, for one source.
+
+    `info` gives what is known of it by now; `sharers` sources use the recognizer, this one included.
 
     Raises:
         InvalidValueError: an exact size that tiles cannot have.
@@ -105,12 +108,14 @@ def open_view(recognizer: Recognizer, settings: ViewSettings, info: SourceInfo) 
     from edge.tiling import Spreading, TiledView
 
     if settings.plain:
-        several = not info.live and recognizer.frames_at_once > 1
+        several = not info().live and recognizer.frames_at_once > 1
         return SeparateCores(recognizer) if several else WholeView(recognizer)
-    budget_ms = settings.budget_ms or (1000 / (info.fps or ASSUMED_FPS) if info.live or settings.follow_load else None)
     if settings.tiles == "all":
         return TiledView(recognizer)
+    pace = Pace(settings.budget_ms, info, sharers)
     if settings.tiles == "auto":
-        return TiledView(recognizer, Spreading(settings.tile_max_age_s, budget_ms))
-    rule = LadderRule(budget_ms if settings.follow_load else None, settings.max_temperature_c)
-    return AdaptiveView(recognizer, rule, choose=settings.follow_load)
+        hurries = info().live or settings.budget_ms is not None
+        return TiledView(recognizer, Spreading(settings.tile_max_age_s), pace if hurries else None)
+    rule = LadderRule(max_temperature_c=settings.max_temperature_c)
+    follows = settings.follow_load
+    return AdaptiveView(recognizer, rule, choose=follows, pace=pace if follows else None)

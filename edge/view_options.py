@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-from edge.options import option
+from edge.options import option, refuse_idle
 
 if TYPE_CHECKING:
     from edge.view import ViewSettings
@@ -56,4 +56,6 @@ class ViewSection:
         """
         from edge.view import ViewSettings
 
+        if self.tiles is not Tiles.auto:
+            refuse_idle(self, ("tile_max_age",), "used together with --tiles auto")
         return ViewSettings(self.tiles.value, self.tile_max_age, follow_load, self.budget_ms, self.max_temperature)

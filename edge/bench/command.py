@@ -29,8 +29,14 @@ class BenchOutputs:
         for name, file in (("json", self.json_file), ("chart", self.chart)):
             if file is not None and file != STDOUT and (file.is_dir() or not file.parent.is_dir()):
                 raise InvalidValueError(name, "a file in a folder that exists", str(file))
-        if self.json_file is not None and self.json_file == self.chart:
-            raise InvalidValueError("chart", "another file than --json's", str(self.chart))
+        if self.chart == STDOUT:
+            raise InvalidValueError("chart", "a file", "-", "only --json goes to standard output")
+        if self.json_file is not None and _same(self.json_file, self.chart_file):
+            advice = "name another with --chart" if self.chart is None else ""
+            raise InvalidValueError("chart", "another file than --json's", str(self.chart_file), advice)
+        for name, file in (("json", self.json_file), ("chart", self.chart_file)):
+            if file is not None and file != STDOUT:
+                _refuse_unwritable(name, file)
 
     @property
     def chart_file(self) -> Path:
@@ -131,13 +137,30 @@ def bench_sweep(
     _save_chart(outputs, sweep_chart(sweep))
 
 
+def _refuse_unwritable(name: str, file: Path) -> None:
+    """Raises InvalidValueError now, not after the run. What is there stays as it is, and nothing new stays there."""
+    there = file.exists()
+    if there and not file.is_file():
+        return  # a pipe or a device, which somebody may wait at
+    try:
+        file.open("ab").close()
+        if not there:
+            file.resolve().unlink()  # a link to it stays
+    except OSError as error:
+        raise InvalidValueError(name, "a file that can be written to", str(file), error.strerror or "") from None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
 def _say(outputs: BenchOutputs, words: str, figures: dict[str, Any]) -> None:
+    print(words, file=_words(outputs), flush=True)  # first: it stays, also where the file then fails
     text = json.dumps(figures, indent=1, allow_nan=False) + "\n"
     if outputs.json_file == STDOUT:
         sys.stdout.write(text)
     elif outputs.json_file is not None:
         _write(outputs.json_file, text.encode())
-    print(words, file=_words(outputs))
 
 
 def _save_chart(outputs: BenchOutputs, png: bytes) -> None:

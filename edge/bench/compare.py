@@ -81,11 +81,11 @@ def compare(contenders: Sequence[Contender], request: BenchRequest, stop: Stop) 
             "models", "at least two", len(contenders), "for example `kestrel bench --compare A.onnx B.onnx`"
         )
     clocks = [_Clock(one.recognizer) for one in contenders]
-    frames, began = 0, 0.0
-    now = time.perf_counter()
+    frames = 0
+    began = now = 0.0
 
     def enough() -> bool:
-        return stop.requested or (frames > _WARM_UP_ROUNDS and now - began >= request.seconds)
+        return stop.requested or (frames > _WARM_UP_ROUNDS and time.perf_counter() - began >= request.seconds)
 
     grey = contenders[0].recognizer.info.modality == "thermal"
     with EndlessSource(request.source, enough, grey=grey) as source:

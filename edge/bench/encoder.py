@@ -8,7 +8,7 @@ import cv2
 from edge.bench.meter import Meter
 from edge.drawing import draw
 from edge.errors import ProcessingError
-from edge.records import Frame, FrameRecord, Image, Record, SizeWH, SourceInfo
+from edge.records import Frame, FrameRecord, Header, Image, Record, SizeWH
 from edge.sinks import Sink, VideoSink
 
 _FRAMES_A_FILE = 300  # then the encoder starts a new file, so that a run of hours does not fill the disk
@@ -17,19 +17,21 @@ _FRAMES_A_FILE = 300  # then the encoder starts a new file, so that a run of hou
 class EncodingSink(Sink):
     """A video to H.264, pictures to JPEG; the meter is told what it took."""
 
-    def __init__(self, scratch: Path, info: SourceInfo, meter: Meter) -> None:
+    def __init__(self, scratch: Path, meter: Meter) -> None:
         self.warnings: list[str] = []
         self._scratch = scratch
-        self._info = info
+        self._fps: float | None = None
         self._meter = meter
         self._video: VideoSink | None = None
         self._encoded = 0
 
     def write(self, record: Record, frame: Frame | None) -> None:
         """Draw and encode one frame."""
+        if isinstance(record, Header):
+            self._fps = record.fps
         if not isinstance(record, FrameRecord) or frame is None or frame.image is None:
             return
-        video = None if self._info.size_wh is None else self._opened(self._info.size_wh)
+        video = None if frame.name is not None or frame.size_wh is None else self._opened(frame.size_wh)
         started = time.perf_counter()
         image = draw(frame.image, record) if video is None else video.draw(frame, record)
         drawn = time.perf_counter()
@@ -54,7 +56,7 @@ class EncodingSink(Sink):
         if self._encoded == _FRAMES_A_FILE:
             self.close()
         if self._video is None:
-            self._video = VideoSink(self._scratch / "scratch.mp4", size_wh, self._info.fps)
+            self._video = VideoSink(self._scratch / "scratch.mp4", size_wh, self._fps)
         self._encoded += 1
         return self._video
 

@@ -1,5 +1,6 @@
 """Frames for as long as a measurement lasts: a recording over and over, a live source, or pictures made by code."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -7,9 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.errors import ProcessingError
 from edge.records import Frame, Image, SizeWH, SourceInfo
 from edge.sources import Source, open_source
 from edge.sources.shrink import Fit
+from edge.sources.signal import OPENING_PATIENCE_S
 
 MADE_WH = SizeWH(1920, 1080)
 MADE_FPS = 30.0
@@ -68,10 +71,19 @@ def _plane(size_wh: SizeWH, random: np.random.Generator) -> npt.NDArray[np.uint8
 
 
 class EndlessSource(Source):
-    """A source that goes on until `enough()`: a recording starts again at its end, as if it were one long one."""
+    """A source that goes on until `enough()`: a recording starts again at its end, as if it were one long one.
+
+    It gives up where no picture comes: a recording at its end, a live source after `patience_s`.
+    """
 
     def __init__(
-        self, uri: str | None, enough: Callable[[], bool], *, grey: bool = False, fit: Fit | None = None
+        self,
+        uri: str | None,
+        enough: Callable[[], bool],
+        *,
+        grey: bool = False,
+        fit: Fit | None = None,
+        patience_s: float = OPENING_PATIENCE_S,
     ) -> None:
         """Open `uri`, or make frames where it is None. `grey` is for made frames, `fit` as in `open_source`.
 
@@ -81,32 +93,54 @@ class EndlessSource(Source):
         self._uri = uri
         self._enough = enough
         self._fit = fit
+        self._patience_s = patience_s
         self._source: Source = MadeFrames(grey=grey) if uri is None else self._open(uri)
-        self.info = replace(self._source.info, frame_count=None)
+        self.info = self._known()
         self.warnings: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        seq, shift_s, reopened = 0, 0.0, False
+        """Frames until it is enough.
+
+        Raises:
+            ProcessingError: no picture came.
+        """
+        seq, shift_s, alone, reopened = 0, 0.0, False, False
+        pictures, picture_at = 0, time.monotonic()
         while True:
-            end_s, any_frame = shift_s, False
+            first, end_s = seq, shift_s
             for frame in self._source:
                 if self._enough():
                     return
-                any_frame = True
+                self.info = self._known()  # a live source learns its size with the first picture
+                if frame.image is not None:
+                    pictures, picture_at = pictures + 1, time.monotonic()
+                elif self.info.live and time.monotonic() - picture_at >= self._patience_s:
+                    note = f"no picture of {self.info.uri} came for {self._patience_s:g} s: {frame.reason or 'unknown'}"
+                    if not pictures:
+                        raise ProcessingError(note)
+                    self.warnings.append(f"{note}; the run ends there")
+                    return
                 time_s = None if frame.time_s is None else frame.time_s + shift_s
-                # The first frame of a file has the opening of the file in its time.
-                decode_ms = None if reopened and frame.seq == 0 else frame.decode_ms
+                # The first frame of a video has the opening of the file in its time; one that is alone always will.
+                opening = reopened and frame.seq == 0 and frame.name is None and not alone
+                decode_ms = None if opening else frame.decode_ms
                 yield replace(frame, seq=seq, time_s=time_s, decode_ms=decode_ms)
                 seq, end_s = seq + 1, end_s if time_s is None else time_s
-            if self.info.live or self._uri is None or not any_frame:
+            if self.info.live or self._uri is None:
                 return
-            shift_s, reopened = end_s + 1 / (self.info.fps or MADE_FPS), True
+            if not pictures:
+                raise ProcessingError(f"not one picture of {self.info.uri} could be decoded")
+            alone, reopened = seq - first == 1, True
+            shift_s = end_s + 1 / (self.info.fps or MADE_FPS)
             self._source.close()
             self._source = self._open(self._uri)
 
     def close(self) -> None:
         """Close what is open."""
         self._source.close()
+
+    def _known(self) -> SourceInfo:
+        return replace(self._source.info, frame_count=None)
 
     def _open(self, uri: str) -> Source:
         return open_source(uri, still_running=lambda: not self._enough(), fit=self._fit)

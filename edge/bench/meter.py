@@ -26,6 +26,7 @@ class Meter(Sink):
         self._first_at: float | None = None
         self._seen = 0
         self._frames = 0
+        self._without_picture = 0
         self._began_at = self._now = 0.0
         self._cpu_began = self._cpu_now = 0.0
         self._adding = Lock()
@@ -38,11 +39,14 @@ class Meter(Sink):
     @property
     def enough(self) -> bool:
         """Whether the run has been as long as it was asked to be."""
-        return self._frames > 0 and self._now - self._began_at >= self._seconds
+        return self._frames > 0 and time.perf_counter() - self._began_at >= self._seconds
 
     def write(self, record: Record, frame: Frame | None) -> None:
-        """Take one frame."""
+        """Take one frame; one without a picture costs nothing, and is none that was recognised."""
         if not isinstance(record, FrameRecord) or frame is None:
+            return
+        if record.signal != "ok":
+            self._without_picture += 1
             return
         before, self._now, self._cpu_now = self._now, time.perf_counter(), time.process_time()
         self._seen += 1
@@ -90,8 +94,14 @@ class Meter(Sink):
             peak_rss_mb=peak_rss_mb(),
             temperatures=Temperatures(self._heat_began or 0.0, heat_now or 0.0) if known else None,
             samples=tuple(self._samples),
-            warnings=warnings,
+            warnings=(*warnings, *self._notes()),
         )
+
+    def _notes(self) -> tuple[str, ...]:
+        none = self._without_picture
+        if not none:
+            return ()
+        return (f"{none} {'frame' if none == 1 else 'frames'} without a picture, warm-up included, are not counted",)
 
     def _count(self, stage_ms: Mapping[str, float | None], interval_ms: float) -> None:
         self._frames += 1

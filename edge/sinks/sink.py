@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from edge.errors import InvalidValueError, ProcessingError
+from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError
 from edge.records import Frame, Record
 
 
@@ -50,7 +50,13 @@ class Sink(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        """Close. Where the run has failed already, what fails now is a note of that: it is seldom the cause."""
+        try:
+            self.close()
+        except KestrelError as failure:
+            if not isinstance(error, KestrelError) or isinstance(error, OutputClosedError):
+                raise
+            error.add_note(str(failure))
 
 
 def unwritable(path: Path, error: Exception) -> InvalidValueError:

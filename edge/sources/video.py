@@ -17,7 +17,7 @@ from edge.records import Frame, SizeWH, SourceInfo
 from edge.sources.quiet import silence
 from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
-from edge.sources.video_av import ASSUMED_FPS, DecodedFrame, VideoFacts, read_facts, read_with_pyav
+from edge.sources.video_av import ASSUMED_FPS, DecodedFrame, VideoFacts, holds_no_video, read_facts, read_with_pyav
 
 _RAW_NOTE = "frames of more than 8 bit are stretched to 8 bit by percentiles of their values that move slowly"
 _SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
@@ -151,6 +151,8 @@ def _why_unreadable(path: Path, facts: VideoFacts | None) -> str:
     """The likeliest reason, for a person."""
     if facts is not None:
         return "not one frame of it could be decoded"
+    if holds_no_video(path):
+        return "it holds no video, only sound or the like"
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":

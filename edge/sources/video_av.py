@@ -70,6 +70,15 @@ def read_facts(path: Path) -> VideoFacts | None:
         return None
 
 
+def holds_no_video(path: Path) -> bool:
+    """Whether a file can be opened, and nothing in it is a video, as in a recording of sound."""
+    try:
+        with av.open(path) as container:
+            return not container.streams.video
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False
+
+
 def read_with_pyav(
     path: Path, after_s: float | None = None, fit: Fit | None = None
 ) -> Generator[DecodedFrame, None, None]:

@@ -99,11 +99,11 @@ def test_whoever_stops_early_leaves_no_thread(recognizer):
 
 def test_only_recordings_are_looked_at_several_frames_at_once(recognizer, tmp_path):
     plain = ViewSettings()
-    assert isinstance(open_view(recognizer, plain, FILM), SeparateCores)
-    assert isinstance(open_view(recognizer, plain, dataclasses.replace(FILM, live=True)), WholeView)
+    assert isinstance(open_view(recognizer, plain, lambda: FILM), SeparateCores)
+    assert isinstance(open_view(recognizer, plain, lambda: dataclasses.replace(FILM, live=True)), WholeView)
     file = write_spot_model(tmp_path / "spots.onnx", modality="rgb")
     for settings in (RecognizerSettings(threads=1, frame_per_core=True), RecognizerSettings(threads=2)):
-        assert isinstance(open_view(Recognizer(file, settings), plain, FILM), WholeView)
+        assert isinstance(open_view(Recognizer(file, settings), plain, lambda: FILM), WholeView)
     thermal = Recognizer(write_spot_model(tmp_path / "t.onnx"), RecognizerSettings(threads=2, frame_per_core=True))
     assert thermal.remembers  # the palette of the frame before
-    assert isinstance(open_view(thermal, plain, FILM), WholeView)
+    assert isinstance(open_view(thermal, plain, lambda: FILM), WholeView)

@@ -12,7 +12,7 @@ from edge.bench.feed import MADE_WH, EndlessSource, MadeFrames
 from edge.bench.figures import stage_table
 from edge.bench.run import BenchRequest
 from edge.bench.sweep import PEOPLE, StageGrowth
-from edge.errors import InvalidValueError
+from edge.errors import InvalidValueError, ProcessingError
 from edge.interruption import Stop
 from edge.machine import peak_rss_mb, temperature_c
 from edge.recognizer import Recognizer, RecognizerSettings
@@ -86,6 +86,14 @@ def test_pictures_of_all_sizes_are_measured(bench):
     assert figures()["input_wh"] is None
 
 
+@pytest.mark.parametrize("write", [write_video, write_pictures])
+def test_the_decoding_of_what_has_one_frame_is_measured(bench, write):
+    write(Path("single.mp4"), [spots()])
+    done = bench("single.mp4", "--model", "spots.onnx", "--no-video", "--json", "bench.json")
+    assert done.returncode == 0
+    assert "decode" in ran(figures()["stage_ms"])
+
+
 def test_the_size_is_what_was_asked_for(bench):
     assert bench("--model", "spots.onnx", "--size", "96x64", "--no-video", "--json", "bench.json").returncode == 0
     assert figures()["input_wh"] == [96, 64]
@@ -155,6 +163,52 @@ def test_models_are_compared_as_watch_flies_them(here, write, looks_closer):
     assert [one.closer_looks > 0 for one in models] == [looks_closer] * 2
 
 
+def undecodable(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_text("no picture")
+    return folder
+
+
+def test_a_comparison_of_what_cannot_be_decoded_ends(bench):
+    done = bench("--compare", "spots.onnx", "spots.onnx", undecodable(Path("broken")))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "kestrel: not one picture of broken could be decoded\n"
+
+
+def test_a_live_source_has_the_size_that_it_tells_with_its_first_frame(bench):
+    assert bench("test:96x64@50", "--model", "spots.onnx", "--json", "bench.json").returncode == 0
+    assert figures()["frame_wh"] == [96, 64]
+    assert figures()["input_wh"] is not None
+
+
+def test_a_stream_that_never_comes_is_given_up():
+    with (
+        EndlessSource("tcp://127.0.0.1:9", lambda: False, patience_s=0.1) as source,
+        pytest.raises(ProcessingError, match=r"no picture of tcp://127.0.0.1:9 came for 0.1 s: Connection refused"),
+    ):
+        list(source)
+
+
+def test_frames_without_a_picture_are_no_frames_of_the_measurement(bench):
+    write_pictures(undecodable(Path("some")) / "good", [spots()])
+    Path("some/good/000.png").rename("some/c.png")
+    done = bench("some", "--model", "spots.onnx", "--no-video", "--json", "bench.json")
+    assert done.returncode == 0
+    [warning] = figures()["warnings"]
+    without = int(warning.split()[0])
+    assert warning == f"{without} frames without a picture, warm-up included, are not counted"
+    assert 2 * (figures()["frames"] - 1) <= without  # two of three
+    assert f"warning: {warning}" in done.stderr
+
+
+def test_a_source_without_any_picture_has_no_figures(bench):
+    done = bench(undecodable(Path("broken")), "--model", "spots.onnx", "--json", "bench.json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "kestrel: not one picture of broken could be decoded\n"
+    assert not Path("bench.json").exists()
+
+
 def test_the_sweep_shows_how_the_cost_grows(bench):
     done = bench("--sweep", "--model", "spots.onnx", "--json", "bench.json", seconds=0.01)
     assert (done.returncode, done.stderr) == (0, "")
@@ -176,16 +230,29 @@ def test_the_sweep_shows_how_the_cost_grows(bench):
         (("--model", "spots.onnx", "--size", "big"), "size must be WxH"),
         (("a.mp4", "b.mp4", "--model", "spots.onnx"), "SOURCE must be at most one"),
         (("--model", "spots.onnx", "--json", "nowhere/bench.json"), "json must be a file in a folder that exists"),
+        (
+            ("--model", "spots.onnx", "--json", "lost.json"),
+            "json must be a file that can be written to, got 'lost.json'",
+        ),
+        (("--model", "spots.onnx", "--chart", "lost.json"), "chart must be a file that can be written to"),
         (("--model", "spots.onnx", "--chart", "."), "chart must be a file"),
+        (("--model", "spots.onnx", "--chart", "-"), "chart must be a file, got '-'"),
+        (("--model", "spots.onnx", "--json", "a.png"), "chart must be another file than --json's, got 'a.png'"),
+        (("--model", "spots.onnx", "--json", "a", "--chart", "./b/../a"), "chart must be another file than --json's"),
         (("--compare", "spots.onnx"), "models must be at least two, got 1"),
         (("--compare", "spots.onnx", "missing.onnx"), "missing.onnx"),
         (("--compare", "--sweep"), "--compare and --sweep cannot be used together"),
+        (("--compare", "spots.onnx", "spots.onnx", "--model", "spots.onnx"), "model must be left out with --compare"),
+        (("--compare", "spots.onnx", "spots.onnx", "--no-video"), "--no-video cannot be used together with --compare"),
+        (("--sweep", "--model", "spots.onnx", "--no-video"), "--no-video cannot be used together with --sweep"),
         (("a.mp4", "--sweep", "--model", "spots.onnx"), "SOURCE must be left out with --sweep"),
         (("--model", "spots.onnx", "--frames", "3"), "No such option"),
     ],
 )
 def test_unusable_input_ends_with_one_line(bench, arguments, words):
     Path("text.onnx").write_text("no model")
+    Path("b").mkdir()
+    Path("lost.json").symlink_to("nowhere/lost.json")
     done = bench(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("kestrel: ")
@@ -215,6 +282,23 @@ def test_the_picture_lies_beside_the_figures():
     assert BenchOutputs(Path("fast.json")).chart_file == Path("fast.png")
     with pytest.raises(InvalidValueError, match="another file than --json's"):
         BenchOutputs(Path("fast"), Path("fast"))
+
+
+def test_trying_whether_a_file_can_be_written_leaves_no_trace():
+    Path("old.json").write_text("figures of yesterday")
+    Path("link.png").symlink_to("new.png")
+    BenchOutputs(Path("old.json"), Path("link.png"))
+    assert Path("link.png").is_symlink()
+    assert Path("old.json").read_text() == "figures of yesterday"
+    assert not Path("new.png").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_the_table_is_printed_before_a_file_fails(bench):
+    done = bench("--model", "spots.onnx", "--no-video", "--json", "/dev/full", "--chart", "a.png")
+    assert done.returncode == 1
+    assert "frames a second" in done.stdout
+    assert done.stderr == "kestrel: /dev/full could not be written: No space left on device\n"
 
 
 def test_made_frames_move_and_are_the_same_every_time():

@@ -110,7 +110,7 @@ def test_options_of_cameras_that_would_turn_pictures_are_refused_for_recordings(
     for option, value in (("rotate", "90"), ("flip", "both")):
         refused = watch("flight.mp4", f"--{option}", value)
         assert refused.returncode == 2
-        assert f"{option} must be left out for recordings, it is for cameras, got" in refused.stderr
+        assert f"{option} must be left out for recordings, it is for live sources, got" in refused.stderr
 
 
 def test_a_path_that_the_system_refuses_is_an_error_of_one_line(watch):

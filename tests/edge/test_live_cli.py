@@ -78,6 +78,14 @@ def test_several_live_sources_share_one_model_and_every_line_names_its_source(wa
     assert f"the signal of {shown[2]} did not come back" in done.stderr
 
 
+@pytest.mark.parametrize(("sources", "budget"), [(1, "200.0"), (2, "100.0")])
+def test_a_size_that_follows_the_load_has_the_time_of_a_frame_shared_by_all_sources(watch, sources, budget):
+    done = watch(*["test:320x192@5", "test:96x64@5"][:sources], "--size", "auto", "--limit", 1, "--jsonl", "-")
+    details = [line["detail"] for line in lines_of(done.stdout, "event") if line["event"] == "size_chosen"]
+    assert len(details) == sources
+    assert all(detail.endswith(f" of {budget} ms allowed") for detail in details)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from edge.errors import OutputClosedError, ProcessingError
 from edge.records import FrameRecord, Pedestrian
 from edge.sinks import ChartSink
 from edge.sinks.chart import minutes_seconds, tick_step_s
@@ -21,6 +22,28 @@ def chart(path: Path, records: list[FrameRecord]) -> None:
         for record in records:
             sink.write(record, None)
     sink.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (ProcessingError("the disk is full"), "the disk is full"),
+        (OutputClosedError("nobody reads it"), "timeline.png could not be written further"),  # that was no failure
+        (None, "timeline.png could not be written further"),
+    ],
+)
+def test_what_fails_first_is_told_and_not_what_fails_when_closing(tmp_path: Path, first, told) -> None:
+    def run() -> None:
+        folder = tmp_path / "results"
+        with ChartSink(folder / "timeline.png", 0.5) as sink:
+            sink.write(seen(0), None)
+            folder.rmdir()
+            if first is not None:
+                raise first
+
+    with pytest.raises(ProcessingError, match=told) as failed:
+        run()
+    assert hasattr(failed.value, "__notes__") == (failed.value is first)
 
 
 @pytest.mark.parametrize(

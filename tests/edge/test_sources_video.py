@@ -246,9 +246,19 @@ def without_frames(path: Path) -> None:
         container.start_encoding()
 
 
+def without_video(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
+        (without_video, "it holds no video"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
         (lambda path: path.write_text("not a video at all\n" * 40), "the file is damaged, or no video"),
         (without_index, "its index (moov) is missing"),

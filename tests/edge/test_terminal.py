@@ -35,6 +35,16 @@ def test_the_summary_is_said_in_words(changes, words):
     assert said.endswith("results: results/")
 
 
+@pytest.mark.parametrize(("content", "said"), [(None, False), ("", False), ("{}", True)])
+def test_a_failed_run_names_its_results_only_where_there_are_some(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "records.jsonl").write_text(content)
+    words = io.StringIO()
+    with TerminalSink("a.mp4", tmp_path, 3, words) as sink:
+        sink.write(replace(SUMMARY, exit_reason="failed"), None)
+    assert ("results: " in words.getvalue()) is said
+
+
 def test_warnings_are_said_once_and_nothing_moves_where_stderr_is_no_terminal(capsys):
     words = io.StringIO()
     with TerminalSink("a.mp4", Path("results"), 3, words) as sink:

@@ -66,7 +66,7 @@ def test_an_option_that_stands_alone_has_its_default(words, given):
     ],
 )
 def test_each_setting_has_its_view(recognizer, settings, source, kind):
-    assert isinstance(open_view(recognizer, settings, source), kind)
+    assert isinstance(open_view(recognizer, settings, lambda: source), kind)
     assert settings.plain == (kind is WholeView)
 
 
