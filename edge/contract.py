@@ -33,6 +33,7 @@ MOST_ENLARGE = 100.0
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")
 PEDESTRIAN = "pedestrian"
+OTHER_FORM = "other_form"  # in the settings of a file that is for other compilers: what kind it is
 _LONGEST_QUOTE = 200  # letters of what a file says, in an error
 _LEAST_SCORE = 1e-6  # for its logarithm: a picture without any peak has a top score of 0
 _MOST_LOG_ODDS = 700.0  # beyond, exp overflows

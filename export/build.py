@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edge.contract import NMS_IOU, PAD_VALUE, PEDESTRIAN, ModelMetadata
+from edge.contract import NMS_IOU, OTHER_FORM, PAD_VALUE, PEDESTRIAN, ModelMetadata
 from edge.errors import UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import Image, Modality
@@ -27,6 +27,7 @@ from export.graph import to_onnx
 from export.int8 import IDENTITY, Int8Settings, Original, make_int8
 from export.model_file import write_bytes, write_model
 from export.parity import compare
+from export.places import example_name, files_of, int8_name, remove_stale
 from export.static import OtherForm, other_form
 from training.calibration import verdict_rule
 from training.candidates import UNFITTED_THRESHOLD
@@ -100,6 +101,8 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
         write_model(onnx.load(draft), metadata, draft)
+        if settings.overwrite:
+            yield from _clear(settings)
         yield from _publish(draft, settings.out, metadata, examples)
         if settings.other:
             yield _write_other(settings.other, student, metadata, scratch, settings.out)
@@ -111,23 +114,22 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             yield from _publish(draft, int8_out, Recognizer(draft).metadata, examples)
 
 
+def _clear(settings: ExportSettings) -> Iterator[str]:
+    """Other forms of the weights that OUT.onnx had until now."""
+    keep = [settings.other.name(settings.out)] if settings.other else []
+    gone = remove_stale(settings.out, keep)
+    if gone:
+        yield f"removed {', '.join(gone)}, made of what {settings.out.name} was before"
+
+
 def _write_other(other: OtherForm, student: Student, metadata: ModelMetadata, scratch: Path, out: Path) -> str:
     """The form for other compilers, beside OUT.onnx; says what it wrote."""
     place = other.name(out)
     draft = scratch / place.name
-    write_model(other_form(student, metadata, other), metadata, draft)
+    told = dataclasses.replace(metadata, settings={**metadata.settings, OTHER_FORM: str(other)})
+    write_model(other_form(student, metadata, other), told, draft)
     draft.replace(place)
     return f"wrote {place}, for other compilers: kestrel itself runs {out.name}"
-
-
-def int8_name(out: Path) -> Path:
-    """OUT.onnx or OUT-fp32.onnx -> OUT-int8.onnx."""
-    return out.with_stem(f"{out.stem.removesuffix('-fp32')}-int8")
-
-
-def example_name(out: Path) -> Path:
-    """OUT.onnx -> OUT-example.jpg, which the card shows."""
-    return out.with_name(f"{out.stem}-example.jpg")
 
 
 def _publish(draft: Path, out: Path, metadata: ModelMetadata, examples: Sequence[Image]) -> Iterator[str]:
@@ -166,18 +168,13 @@ def _check_output(settings: ExportSettings) -> None:
         raise UnusableInputError("--int8 must come with --validate, got none; without it nobody knows what INT8 loses")
     models = (settings.out, int8_name(settings.out)) if settings.int8 else (settings.out,)
     others = [settings.other.name(settings.out)] if settings.other else []
-    for file in (*others, *(f for model in models for f in _files_of(model))):
+    for file in (*others, *(f for model in models for f in files_of(model))):
         if file.is_dir() or (file.exists() and not settings.overwrite):
             raise UnusableInputError(
                 f"OUT.onnx and its card must be new files, got {str(file)!r}; add --overwrite, or name another"
             )
     if not settings.out.parent.is_dir():
         raise UnusableInputError(f"OUT.onnx must lie in a folder that exists, got {str(settings.out)!r}; make it first")
-
-
-def _files_of(out: Path) -> tuple[Path, ...]:
-    """All that an export may write for one model."""
-    return (out, out.with_suffix(".md"), out.with_suffix(".png"), example_name(out))
 
 
 def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:
