@@ -26,7 +26,7 @@ PAD_VALUE = 114  # grey level of what the picture does not fill, as YOLOX was tr
 NMS_IOU = 0.5
 LONGEST_LOG = 6.0  # of a distance: a side is at most exp(6) = 403 strides away from its cell
 NOWHERE = -1e9  # logit of a cell that cannot be a peak
-MOST_CLOSER = 4.0  # times the usual size
+LEAST_SECOND, MOST_CLOSER = 0.1, 4.0  # of a second and of a closer look, times the usual size
 MOST_MULTIPLE = 64  # of the input's sides; every trunk of ours has 16 or 32
 LONG_SIDES = (32, 8192)  # px, least and most
 MOST_ENLARGE = 100.0
@@ -145,8 +145,8 @@ class ModelMetadata:
             raise InvalidValueError("default_long_side", f"at least {self.input_multiple}", self.default_long_side)
         if not 1.0 <= self.max_enlarge <= MOST_ENLARGE:
             raise InvalidValueError("max_enlarge", f"at least 1 and at most {MOST_ENLARGE:g}", self.max_enlarge)
-        if self.second_look is not None and not 0.1 <= self.second_look < 1.0:
-            raise InvalidValueError("second_look", "in 0.1..1, below 1", self.second_look)
+        if self.second_look is not None and not LEAST_SECOND <= self.second_look < 1.0:
+            raise InvalidValueError("second_look", f"in {LEAST_SECOND:g}..1, below 1", self.second_look)
         if self.closer_look is not None and not 1.0 < self.closer_look <= MOST_CLOSER:
             raise InvalidValueError("closer_look", f"above 1 and at most {MOST_CLOSER:g}", self.closer_look)
 

@@ -26,9 +26,11 @@ def parse(text: str) -> Any:
 
 
 def require_text(name: str, value: object) -> None:
-    """Raises InvalidValueError for anything but a str."""
+    """Raises InvalidValueError for anything but a str without control characters."""
     if not isinstance(value, str):
         raise InvalidValueError(name, "a text", value)
+    if _controls(value):
+        raise InvalidValueError(name, "a text without control characters", value)
 
 
 def require_whole(name: str, value: object, low: int, high: int) -> None:
@@ -61,11 +63,16 @@ def _finite(text: str) -> float:
 
 def _walk(value: object, levels: int) -> None:
     if isinstance(value, str):
-        if any(unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t" for letter in value):
-            raise ValueError("a text with control characters")  # a terminal would obey them
+        if _controls(value):
+            raise ValueError("a text with control characters")
     elif isinstance(value, dict | list):
         if levels == 0:
             raise ValueError(f"nested more than {MOST_NESTED} deep")
         inner = [*value, *value.values()] if isinstance(value, dict) else value
         for one in inner:
             _walk(one, levels - 1)
+
+
+def _controls(text: str) -> bool:
+    """Whether a terminal would obey some of it, or no file could hold it in UTF-8."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t" for letter in text)

@@ -15,8 +15,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edge.contract import NMS_IOU, OTHER_FORM, PAD_VALUE, PEDESTRIAN, ModelMetadata
-from edge.errors import UnusableInputError
+from edge.contract import (
+    LEAST_SECOND,
+    MOST_CLOSER,
+    MOST_ENLARGE,
+    NMS_IOU,
+    OTHER_FORM,
+    PAD_VALUE,
+    PEDESTRIAN,
+    ModelMetadata,
+)
+from edge.errors import InvalidValueError, UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import Image, Modality
 from export.card import model_card
@@ -59,10 +68,20 @@ class ExportSettings:
     overwrite: bool
     int8: Int8Settings | None = None
     other: OtherForm | None = None
-    second_look: float | None = None  # see edge/second_look.py
-    closer_look: float | None = None  # see edge/closer_look.py
+    second_look: float | None = None  # see edge/second_look.py; 0: none; None: as the checkpoint says
+    closer_look: float | None = None  # see edge/closer_look.py; likewise
     size: str | None = None  # as listings call it; None: as the checkpoint does
     show: tuple[Path, ...] = ()  # pictures for the card
+
+    def __post_init__(self) -> None:
+        second, closer = self.second_look, self.closer_look
+        if second and not LEAST_SECOND <= second < 1.0:
+            raise InvalidValueError("--second-look", f"0, or {LEAST_SECOND:g} to 1, below 1", second, "0.545 suits")
+        if closer and not 1.0 < closer <= MOST_CLOSER:
+            raise InvalidValueError("--closer-look", f"0, or above 1 and at most {MOST_CLOSER:g}", closer, "1.8 suits")
+        if self.max_enlarge is not None and not 1.0 <= self.max_enlarge <= MOST_ENLARGE:
+            rule = f"at least 1 and at most {MOST_ENLARGE:g}"
+            raise InvalidValueError("--max-enlarge", rule, self.max_enlarge, "1.5 suits")
 
 
 def export_model(settings: ExportSettings) -> Iterator[str]:
@@ -164,6 +183,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
 def _check_output(settings: ExportSettings) -> None:
     if settings.out.suffix != ".onnx":
         raise UnusableInputError(f"OUT.onnx must end in .onnx, got {settings.out.name!r}; name a file like model.onnx")
+    if not _is_utf8(settings.out):
+        raise UnusableInputError(f"OUT.onnx must have a name in UTF-8, got {str(settings.out)!r}; name another")
     if settings.int8 and settings.validate is None:
         raise UnusableInputError("--int8 must come with --validate, got none; without it nobody knows what INT8 loses")
     models = (settings.out, int8_name(settings.out)) if settings.int8 else (settings.out,)
@@ -177,6 +198,14 @@ def _check_output(settings: ExportSettings) -> None:
         raise UnusableInputError(f"OUT.onnx must lie in a folder that exists, got {str(settings.out)!r}; make it first")
 
 
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:
     """The data set to fit to, if any, then the further ones."""
     if settings.also and settings.validate is None:
@@ -185,11 +214,17 @@ def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:
     for dataset in datasets:
         if dataset.modality not in (None, modality):
             raise UnusableInputError(
-                f"data must be {modality} as the checkpoint is, got the {dataset.modality} {dataset.name}"
+                f"data must be {modality} as the checkpoint is, got the {dataset.modality} {dataset.name}; "
+                f"name {modality} pictures, or another CHECKPOINT"
             )
     name, times = Counter(d.name for d in datasets).most_common(1)[0] if datasets else ("", 0)
     if times > 1:  # the figures are stored under these names
         raise UnusableInputError(f"data sets must have names of their own, got {times} named {name!r}; rename a folder")
+    if settings.int8 and not datasets[0].pedestrians:
+        raise UnusableInputError(
+            f"--int8 must come with a --validate that shows people, got none in {datasets[0].name}; "
+            "without them nobody knows what INT8 loses: name pictures with labelled people"
+        )
     return datasets
 
 
@@ -217,9 +252,14 @@ def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student
         metrics={},
         commit=_commit(),
         settings={**checkpoint.settings, "spec": student.spec.to_json()},
-        second_look=settings.second_look or checkpoint.settings.get("second_look"),
-        closer_look=settings.closer_look or checkpoint.settings.get("closer_look"),
+        second_look=_look(settings.second_look, checkpoint.settings.get("second_look")),
+        closer_look=_look(settings.closer_look, checkpoint.settings.get("closer_look")),
     )
+
+
+def _look(told: float | None, learnt: float | None) -> float | None:
+    """0 says that there is none, whatever the checkpoint carries."""
+    return learnt if told is None else told or None
 
 
 def _frames(datasets: list[Dataset]) -> list[Image]:
