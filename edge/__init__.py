@@ -1,4 +1,4 @@
-"""What flies: frames in, pedestrians out; numpy, OpenCV and ONNX Runtime only."""
+"""What flies: frames in, pedestrians out. It never imports torch, training or export."""
 
 import os
 

@@ -7,11 +7,11 @@ reason. The decisions themselves are `edge.ladder`'s.
 import time
 from collections.abc import Callable
 
-from edge.bench.machine import temperature_c
 from edge.ladder import Footing, LadderRule, Reading, ladder_for, largest_within, next_step
+from edge.machine import temperature_c
 from edge.recognizer import Recognizer
-from edge.records import Event, Frame, Image, Recognition, SizeWH
-from edge.view import Look, View
+from edge.records import Event, EventName, Frame, Image, Recognition, SizeWH
+from edge.view import Sighting, View
 
 _READ_HEAT_EVERY_S = 1.0
 _TIMED = 3  # recognitions of each size at the start; the median counts
@@ -44,19 +44,19 @@ class AdaptiveView(View):
         self._heat_c: float | None = None
         self._heat_read_at_s: float | None = None
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         """Find the pedestrians of one frame, and learn from what it cost."""
         if frame.image is None:
-            return Look(None)
+            return Sighting(None)
         frame_wh = frame.size_wh or SizeWH(frame.image.shape[1], frame.image.shape[0])
         begun = () if frame_wh == self._frame_wh else (self._begin(frame, frame.image, frame_wh),)
-        recognition = self._recognizer.recognise(frame.image, self._long_side(self._footing.rung), frame_wh)
+        recognition = self._recognise(frame.image, self._long_side(self._footing.rung), frame_wh)
         step = next_step(self._footing, self._reading(recognition), self._rule, self._long_sides)
         before, self._footing = self._footing, step.footing
         if step.reason is None:
-            return Look(recognition, begun)
+            return Sighting(recognition, begun)
         detail = f"input {self._input_wh(before.rung)} -> {self._input_wh(step.footing.rung)}: {step.reason}"
-        return Look(recognition, (*begun, _event("size_changed", frame, detail)))
+        return Sighting(recognition, (*begun, _event("size_changed", frame, detail)))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:  # noqa: ARG002  # every view is asked
         """None: it may change. The events say what it is."""
@@ -81,11 +81,15 @@ class AdaptiveView(View):
         """Milliseconds of each size, the smallest first, up to the first that is too slow."""
         costs_ms: list[float] = []
         for long_side in self._long_sides:
-            self._recognizer.recognise(image, long_side)  # memory is taken, an engine built
-            costs_ms.append(sorted(_cost_ms(self._recognizer.recognise(image, long_side)) for _ in range(_TIMED))[1])
+            self._recognise(image, long_side)  # memory is taken, an engine built
+            costs_ms.append(sorted(_cost_ms(self._recognise(image, long_side)) for _ in range(_TIMED))[1])
             if costs_ms[-1] > budget_ms:
                 break
         return costs_ms
+
+    def _recognise(self, image: Image, long_side: int | None, frame_wh: SizeWH | None = None) -> Recognition:
+        """Without a closer look: that would not be the size which is chosen here."""
+        return self._recognizer.recognise(image, long_side, frame_wh, closer=False)
 
     def _long_side(self, rung: int) -> int | None:
         """None: as the user has set it."""
@@ -112,5 +116,5 @@ def _cost_ms(recognition: Recognition) -> float:
     return recognition.preprocess_ms + recognition.infer_ms + recognition.postprocess_ms
 
 
-def _event(name: str, frame: Frame, detail: str) -> Event:
+def _event(name: EventName, frame: Frame, detail: str) -> Event:
     return Event(name, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail)

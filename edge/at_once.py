@@ -12,19 +12,17 @@ from dataclasses import dataclass
 
 from edge.recognizer import Recognizer
 from edge.records import Frame, SizeWH
-from edge.sources.source import Source
-from edge.view import Look, View, WholeView
+from edge.view import Sighting, View, WholeView
 
 DECODED_AHEAD = 1  # frames that wait in the decoder; one more waits here until a core is free
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A frame, what was seen of it (None: it was not to be looked at), and how many warnings its source had by then."""
+    """A frame, and what was seen of it; None: it was not to be looked at."""
 
     frame: Frame
-    look: Look | None
-    said: int
+    sighting: Sighting | None
 
 
 class SeparateCores(View):
@@ -39,7 +37,7 @@ class SeparateCores(View):
         """How many frames to look at at once."""
         return self._recognizer.frames_at_once
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         """Find the pedestrians of one frame."""
         view: WholeView | None = getattr(self._own, "view", None)
         if view is None:
@@ -51,27 +49,23 @@ class SeparateCores(View):
         return WholeView(self._recognizer).input_wh(frame_wh)
 
 
-def looked_at(
-    frames: Iterable[Frame], source: Source, view: View, takes: Callable[[Frame], bool]
-) -> Generator[Looked, None, None]:
+def looked_at(frames: Iterable[Frame], view: View, takes: Callable[[Frame], bool]) -> Generator[Looked, None, None]:
     """Every frame with what `view` sees of it, if `takes` says so; one after the other, or several at once.
 
     Raises:
         KestrelError: where the frame would have come that could not be read or looked at; those before it come first.
     """
     if view.at_once > 1:
-        yield from _several(frames, source, view, takes)
+        yield from _several(frames, view, takes)
         return
     for frame in frames:
-        yield Looked(frame, view.look(frame) if takes(frame) else None, len(source.warnings))
+        yield Looked(frame, view.look(frame) if takes(frame) else None)
 
 
-def _several(
-    frames: Iterable[Frame], source: Source, view: View, takes: Callable[[Frame], bool]
-) -> Generator[Looked, None, None]:
+def _several(frames: Iterable[Frame], view: View, takes: Callable[[Frame], bool]) -> Generator[Looked, None, None]:
     failure: Exception | None = None
     coming: Iterator[Frame] | None = iter(frames)
-    due: deque[tuple[Frame, Future[Look] | None, int]] = deque()
+    due: deque[tuple[Frame, Future[Sighting] | None]] = deque()
     executor = ThreadPoolExecutor(view.at_once, "look")
     try:
         while due or coming is not None:
@@ -83,11 +77,10 @@ def _several(
                 except Exception as error:  # raised again after the frames before it
                     failure, coming = error, None
                 else:
-                    look = executor.submit(view.look, frame) if takes(frame) else None
-                    due.append((frame, look, len(source.warnings)))
+                    due.append((frame, executor.submit(view.look, frame) if takes(frame) else None))
             if due:
-                frame, look, said = due.popleft()
-                yield Looked(frame, None if look is None else look.result(), said)
+                frame, looking = due.popleft()
+                yield Looked(frame, None if looking is None else looking.result())
         if failure is not None:
             raise failure
     finally:

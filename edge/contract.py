@@ -112,8 +112,8 @@ class ModelMetadata:
     strides: tuple[int, ...]  # of the detection maps
     input_multiple: int  # sides of the input are multiples of it: the network's coarsest stride
     pad_value: int  # grey level 0..255 of the padding right and bottom
-    score_threshold: float
-    nms_iou: float
+    score_threshold: float  # above 0, at most 1
+    nms_iou: float  # likewise
     default_long_side: int
     max_enlarge: float
     calibration: Calibration
@@ -140,7 +140,7 @@ class ModelMetadata:
             raise InvalidValueError("strides", f"one divisor of input_multiple {self.input_multiple}", self.strides)
         for name in ("score_threshold", "nms_iou"):
             if not 0.0 < getattr(self, name) <= 1.0:
-                raise InvalidValueError(name, "in 0..1", getattr(self, name))
+                raise InvalidValueError(name, "above 0 and at most 1", getattr(self, name))
         if self.default_long_side < self.input_multiple:
             raise InvalidValueError("default_long_side", f"at least {self.input_multiple}", self.default_long_side)
         if not 1.0 <= self.max_enlarge <= MOST_ENLARGE:

@@ -1,4 +1,4 @@
-"""What the processor has to offer: cores that we may use, and INT8 that pays.
+"""What the processor has to offer: its name, cores that we may use, and INT8 that pays.
 
 INT8 pays only where the processor multiplies bytes and adds them up in one instruction.
 """
@@ -20,6 +20,19 @@ _FAST = {  # names in Linux's list -> what people call it; ONNX Runtime has kern
 def usable_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name(cpu_info: Path = _CPU_INFO) -> str:
+    """The processor's name from Linux's list of processors, else what Python knows of it.
+
+    ARM boards have no `model name`; theirs is the board's, `Model`.
+    """
+    try:
+        lines = cpu_info.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return facts.get("model name") or facts.get("Model") or platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from edge.model_files import MODELS_FOLDER, PrecisionChoice, resolve
 from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.recordings import WatchRequest, watch_sources
+from edge.watch import Session
 
 CLIPS_FOLDER = Path(__file__).parent / "clips"
 _MODEL_OF_PREFIX = {"colour": "rgb", "thermal": "thermal"}
@@ -55,7 +56,9 @@ def run_demo(
     for clip in clips:
         recognizer = Recognizer(resolve(clip.model, precision, models_folder), settings)
         folder = out / clip.path.stem
-        watch_sources(WatchRequest((str(clip.path),), OutputOptions(out=folder, overwrite=True)), recognizer, stop)
+        watch_sources(
+            WatchRequest((str(clip.path),), OutputOptions(out=folder, overwrite=True)), Session(recognizer, stop)
+        )
         if stop.requested:
             return
     print(f"Look at annotated.mp4 and timeline.png in {' and '.join(f'{out / clip.path.stem}/' for clip in clips)}")

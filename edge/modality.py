@@ -22,7 +22,7 @@ import numpy as np
 
 from edge.records import Image, Modality
 
-Look = Literal["blank", "colour", "grey", "palette"]
+Appearance = Literal["blank", "colour", "grey", "palette"]
 
 _LONG_SIDE_PX = 160
 _BLANK_DEVIATION = 3.0
@@ -35,7 +35,7 @@ _LUMA_BGR = np.array([0.114, 0.587, 0.299], np.float32)  # ITU-R BT.601
 _LUMA_BINS = 32
 
 
-def look_of(image: Image) -> Look:
+def appearance_of(image: Image) -> Appearance:
     """What one picture (H, W, 3) BGR looks like."""
     pixels = _shrunk(image).reshape(-1, 3).astype(np.float32)  # (N, 3)
     if float(pixels.std(axis=0).max()) < _BLANK_DEVIATION:
@@ -56,9 +56,9 @@ def mismatch(images: Sequence[Image], modality: Modality) -> str | None:
 
     More than half of those that are not blank must look wrong.
     """
-    looks = [look for look in map(look_of, images) if look != "blank"]
-    wrong = [look for look in looks if (look == "colour") == (modality == "thermal")]
-    if 2 * len(wrong) <= len(looks):
+    shown = [appearance for appearance in map(appearance_of, images) if appearance != "blank"]
+    wrong = [appearance for appearance in shown if (appearance == "colour") == (modality == "thermal")]
+    if 2 * len(wrong) <= len(shown):
         return None
     if modality == "thermal":
         return "these pictures are in colour, but the model has learnt thermal ones: expect misses; try --model rgb"

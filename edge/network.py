@@ -1,7 +1,7 @@
 """The network as ONNX Runtime runs it, and its checks: the only file that knows ONNX Runtime.
 
-    network = Network(content, model_file, metadata, outline, NetworkSettings(threads=2))
-    boxes_xyxy, scores, presence = network.run(tensor)  # (B, H, W, 3) uint8
+    network = Network(content, model_file, metadata, outline, threads=2)
+    [predictions] = network.run(tensor)  # (1, H, W, 3) uint8 BGR
 
 Set for boards: threads are bounded and sleep between two frames. The provider (what computes: the processor, CUDA,
 OpenVINO, ...) is the one that was asked for; ONNX Runtime would fall back to the processor without a word, here that
@@ -10,8 +10,12 @@ is an error.
 Measured on two cores of an AMD EPYC, FP32, 960x544, peak memory of the process and time in ratios: memory patterns off
 0.81 and 1.0, so they are off; with the arena off as well 1.4 and 1.1, so it stays; `kSameAsRequested` 1.0 and
 1.0. In a batch each picture takes as long as alone and 40 MB more (1056x640): the processor gets at most four at once.
+
+All networks of a process share one arena that is limited, so that a model file cannot ask for all memory of the board.
 """
 
+import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +31,7 @@ from edge.records import PROCESSOR, Boxes, Scores
 _MOST_ON_PROCESSOR = 4  # pictures in a batch
 _MOST_ELSEWHERE = 32
 _SUFFIX = "ExecutionProvider"
+_MOST_MEMORY_BYTES = 4_000_000_000  # of all networks together, and at most half of what the machine has
 _ERRORS_ONLY = 3  # ONNX Runtime's log level; its warnings are addressed to whoever exports
 
 Tensor = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
@@ -122,6 +127,8 @@ def session_options(threads: int, provider: str = PROCESSOR) -> ort.SessionOptio
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.enable_mem_pattern = False
+    _limit_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")  # the limited arena
     # Spinning threads burn whole cores between two frames (AutoSplit64 #51).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
@@ -129,6 +136,23 @@ def session_options(threads: int, provider: str = PROCESSOR) -> ort.SessionOptio
     if provider != PROCESSOR:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
+
+
+@functools.cache
+def _limit_memory() -> None:
+    """ONNX Runtime's own arena, with a limit; it takes one for the whole process."""
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    usual = dict.fromkeys(("arena_extend_strategy", "initial_chunk_size_bytes", "max_dead_bytes_per_chunk"), -1)
+    most = min(_MOST_MEMORY_BYTES, machine_memory_bytes() // 2)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": most, **usual}))
+
+
+def machine_memory_bytes() -> int:
+    """Of the whole machine; where it cannot be told, as much as the limit allows for."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return 2 * _MOST_MEMORY_BYTES
 
 
 def _load(content: bytes, model_file: Path, options: ort.SessionOptions, provider: str) -> ort.InferenceSession:

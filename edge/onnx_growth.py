@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 MAX_GROWTH = 4_000_000  # what constants may ask for: elements of a shape, of a range, of a repetition
 MAX_SIDES = 8  # of one tensor
+MAX_ENLARGED = 4_096  # times, by all operators together that multiply what the picture gives
 _UNKNOWN = math.inf
 
 # What kestrel-export and the quantiser write, and close relatives. No control flow, no sequences, no strings, no random
@@ -36,6 +37,7 @@ _GROWING = {
     "Resize": (2, 3),
     "Tile": (1,),
 }
+_MULTIPLYING = frozenset({"Resize", "Tile"})
 _REARRANGING = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 _SHAPE_ARITHMETIC = _REARRANGING | {"Add", "Concat", "Div", "Gather", "Max", "Min", "Mul", "Sub", "Where"}
 OPERATORS = _SHUFFLES | _ELEMENTWISE | _LAYERS | _GROWING.keys()
@@ -98,11 +100,16 @@ def check_growth(graph: Graph) -> None:
     folded = {constant.name: constant.elements for constant in graph.constants}
     reach = {constant.name: _reach(constant.numbers) for constant in graph.constants}
     budget = MAX_GROWTH + 2 * sum(folded.values())
+    enlarged = 1
     for node in graph.nodes:
         inputs = [name for name in node.inputs if name]
         elements = node.constant.elements if node.constant else _folded_after(node, inputs, folded)
         if node.operator in _GROWING:
-            elements = max(elements, _asked_for(node, reach))
+            asked = _asked_for(node, reach)
+            elements = max(elements, asked)
+            enlarged *= asked if node.operator in _MULTIPLYING else 1
+            if enlarged > MAX_ENLARGED:
+                raise RefusedError(f"made to enlarge at most {MAX_ENLARGED} times", f"more at {node.operator}")
         if node.constant or all(name in folded for name in inputs):
             folded.update(dict.fromkeys(node.outputs, elements))
             budget -= elements
@@ -117,6 +124,8 @@ def _reach(numbers: tuple[float, ...] | None) -> _Reach:
     if numbers is None:
         return _ANYTHING
     sizes = [abs(n) for n in numbers]
+    if not all(map(math.isfinite, sizes)):
+        return _ANYTHING
     product = math.prod(max(1.0, size) for size in sizes)
     return _Reach(max(sizes, default=0.0), len(sizes), product, min(sizes, default=0.0))
 

@@ -4,9 +4,9 @@ ONNX Runtime folds constants while it loads: a file of 334 bytes can ask for gig
 the place of its tensors. So the bytes are walked first: what a model of ours never has is refused, and the metadata
 are read on the way. Only what is judged is decoded; weights are skipped over.
 
-What is not caught: a network that is merely large needs much memory when it runs.
+What a network needs when it runs is bounded by ONNX Runtime's arena, see network.py.
 
-Wire format: https://protobuf.dev/programming-guides/encoding; field numbers: onnx/onnx.proto. Standard library only.
+Fields that are missing in onnx_proto.py are refused, wherever they stand.
 """
 
 import math
@@ -16,19 +16,79 @@ from dataclasses import dataclass
 
 from edge.errors import ModelError
 from edge.onnx_growth import DOMAINS, MAX_SIDES, OPERATORS, Constant, Graph, Node, RefusedError, check_growth
+from edge.onnx_proto import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    StringStringEntryProto,
+    TensorProto,
+    TensorShapeProto,
+    TensorShapeProtoDimension,
+    TypeProto,
+    TypeProtoTensor,
+    ValueInfoProto,
+    schema,
+)
+from edge.protobuf import (
+    MalformedError,
+    Schema,
+    bytes_of,
+    count_numbers,
+    fields,
+    number_of,
+    numbers_of,
+    text_of,
+)
 
 MAX_FILE_BYTES = 200_000_000
 MAX_NODES = 5_000
 MAX_ELEMENTS = 50_000_000  # of one tensor
-MAX_ATTRIBUTE = 1_000  # padding, strides, axes
-MAX_SHAPE_NUMBERS = 64  # longer constants are no shapes
+MAX_ATTRIBUTE = 1_000  # strides, axes, groups
+MAX_PAD = 32  # at one side of a layer's input
+MAX_NUMBERS = 64  # of a list that is looked at: longer constants are no shapes
 
-# TensorProto.DataType -> bytes of an element and, where such numbers may give a shape, struct's letter.
-_ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
-_LETTERS = {1: "f", 2: "B", 3: "b", 4: "H", 5: "h", 6: "i", 7: "q", 11: "d", 12: "I", 13: "Q"}
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MODEL, _ENTRY, _GRAPH, _NODE = map(schema, (ModelProto, StringStringEntryProto, GraphProto, NodeProto))
+_ATTRIBUTE, _TENSOR = map(schema, (AttributeProto, TensorProto))
+_TO_DIMENSIONS = (
+    (schema(ValueInfoProto), ValueInfoProto.TYPE),
+    (schema(TypeProto), TypeProto.TENSOR_TYPE),
+    (schema(TypeProtoTensor), TypeProtoTensor.SHAPE),
+    (schema(TensorShapeProto), TensorShapeProto.DIM),
+)
+_DIMENSION = schema(TensorShapeProtoDimension)
+_A, _T = AttributeProto, TensorProto
+_VALUES = frozenset({_A.F, _A.I, _A.S, _A.T, _A.FLOATS, _A.INTS, _A.STRINGS})
+_NESTED = frozenset({_A.G, _A.TENSORS, _A.GRAPHS, _A.SPARSE_TENSOR, _A.SPARSE_TENSORS})
+_DATA = frozenset({_T.FLOAT_DATA, _T.INT32_DATA, _T.INT64_DATA, _T.RAW_DATA, _T.DOUBLE_DATA, _T.UINT64_DATA})
 
-Content = int | memoryview
+
+@dataclass(frozen=True, slots=True)
+class _DataType:
+    """How numbers of one TensorProto.DataType are stored."""
+
+    item_bytes: int  # in raw_data
+    listed_in: int  # the field that holds them elsewhere
+    letter: str = ""  # struct's; none for formats that it does not know
+
+
+_DATA_TYPES = {
+    1: _DataType(4, _T.FLOAT_DATA, "f"),
+    2: _DataType(1, _T.INT32_DATA, "B"),
+    3: _DataType(1, _T.INT32_DATA, "b"),
+    4: _DataType(2, _T.INT32_DATA, "H"),
+    5: _DataType(2, _T.INT32_DATA, "h"),
+    6: _DataType(4, _T.INT32_DATA, "i"),
+    7: _DataType(8, _T.INT64_DATA, "q"),
+    9: _DataType(1, _T.INT32_DATA),  # bool
+    10: _DataType(2, _T.INT32_DATA, "e"),  # float16
+    11: _DataType(8, _T.DOUBLE_DATA, "d"),
+    12: _DataType(4, _T.UINT64_DATA, "I"),
+    13: _DataType(8, _T.UINT64_DATA, "Q"),
+    16: _DataType(2, _T.INT32_DATA),  # bfloat16
+}
+_LISTS_OF_WHOLE_NUMBERS = frozenset({_T.INT32_DATA, _T.INT64_DATA, _T.UINT64_DATA})
+_LISTED_AS_THEY_ARE = frozenset({6, 7})  # int32 and int64; the lists of other types hold bit patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +98,6 @@ class ModelOutline:
     metadata: dict[str, str]
     nodes: int
     operators: frozenset[str]
-
-
-class _MalformedError(Exception):
-    """The bytes are no protobuf."""
 
 
 def read_outline(content: bytes, file: str) -> ModelOutline:
@@ -56,54 +112,50 @@ def read_outline(content: bytes, file: str) -> ModelOutline:
         return _model(memoryview(content))
     except RefusedError as error:
         raise ModelError(f"{file} {error}") from None
-    except _MalformedError as error:
-        raise ModelError(f"{file} must be an ONNX model, got bytes that are none: {error}") from None
+    except MalformedError as error:
+        raise ModelError(f"{file} must be an ONNX model of kestrel-export, got bytes with {error}") from None
 
 
 def _model(message: memoryview) -> ModelOutline:
     metadata: dict[str, str] = {}
-    graphs: list[memoryview] = []
-    for field, content in _fields(message):
-        if field == 7:
-            graphs.append(_bytes(content))
-        elif field == 14:
-            key, text = _entry(_bytes(content))
+    graph: Graph | None = None
+    for field, content in fields(message, _MODEL):
+        if field == ModelProto.GRAPH:
+            graph = _graph(bytes_of(content))
+        elif field == ModelProto.METADATA_PROPS:
+            key, text = _entry(bytes_of(content))
             if key in metadata:
-                raise _MalformedError(f"metadata {key!r} twice")
+                raise MalformedError(f"the metadata {key!r} twice")
             metadata[key] = text
-        elif field in (20, 25):
+        elif field in (ModelProto.TRAINING_INFO, ModelProto.FUNCTIONS):
             raise RefusedError("without functions or training steps of its own", "some")
-    if len(graphs) != 1:  # protobuf would merge several into one that nobody has looked at
-        raise _MalformedError(f"{len(graphs)} graphs instead of one")
-    graph = _graph(graphs[0])
+    if graph is None:
+        raise MalformedError("no graph")
     check_growth(graph)
     return ModelOutline(metadata, len(graph.nodes), frozenset(node.operator for node in graph.nodes))
 
 
 def _entry(message: memoryview) -> tuple[str, str]:
-    texts = {1: "", 2: ""}
-    for field, content in _fields(message):
-        if field in texts:
-            texts[field] = _text(content)
-    return texts[1], texts[2]
+    texts = {field: text_of(content) for field, content in fields(message, _ENTRY)}
+    return texts.get(StringStringEntryProto.KEY, ""), texts.get(StringStringEntryProto.VALUE, "")
 
 
 def _graph(message: memoryview) -> Graph:
     nodes: list[Node] = []
     constants: dict[str, Constant] = {}
-    for field, content in _fields(message):
-        if field == 1:
-            nodes.append(_node(_bytes(content)))
+    for field, content in fields(message, _GRAPH):
+        if field == GraphProto.NODE:
+            nodes.append(_node(bytes_of(content)))
             if len(nodes) > MAX_NODES:
                 raise RefusedError(f"of at most {MAX_NODES} nodes", "more")
-        elif field == 5:
-            constant = _tensor(_bytes(content))
+        elif field == GraphProto.INITIALIZER:
+            constant = _tensor(bytes_of(content))
             if constant.name in constants:
-                raise _MalformedError(f"the constant {constant.name!r} twice")
+                raise MalformedError(f"the constant {constant.name!r} twice")
             constants[constant.name] = constant
-        elif field in (11, 12, 13):
-            _check_sides(_bytes(content))
-        elif field == 15:
+        elif field in (GraphProto.INPUT, GraphProto.OUTPUT, GraphProto.VALUE_INFO):
+            _check_sides(bytes_of(content))
+        elif field == GraphProto.SPARSE_INITIALIZER:
             raise RefusedError("without sparse tensors", "some")
     return Graph(tuple(nodes), tuple(constants.values()))
 
@@ -111,22 +163,21 @@ def _graph(message: memoryview) -> Graph:
 def _check_sides(message: memoryview) -> None:
     """A declared shape, from which ONNX Runtime would compute others, must not be huge."""
     known = 1
-    for side in _nested(message, (2, 1, 2, 1)):
-        for field, content in _fields(side):
-            known *= max(1, _number(content)) if field == 1 else 1
+    for side in _nested(message, _TO_DIMENSIONS):
+        for field, content in fields(side, _DIMENSION):
+            known *= max(1, number_of(content)) if field == TensorShapeProtoDimension.DIM_VALUE else 1
     if known > MAX_ELEMENTS:
         raise RefusedError(f"made of tensors of at most {MAX_ELEMENTS} numbers", "a larger one declared")
 
 
-def _nested(message: memoryview, path: tuple[int, ...]) -> Iterator[memoryview]:
-    """The messages at the end of a path of fields."""
-    for field, content in _fields(message):
-        if field == path[0]:
-            inner = _bytes(content)
-            if len(path) == 1:
-                yield inner
-            else:
-                yield from _nested(inner, path[1:])
+def _nested(message: memoryview, path: tuple[tuple[Schema, int], ...]) -> Iterator[memoryview]:
+    """The messages at the end of a path of schemas and fields."""
+    schema, wanted = path[0]
+    for field, content in fields(message, schema):
+        if field == wanted and len(path) == 1:
+            yield bytes_of(content)
+        elif field == wanted:
+            yield from _nested(bytes_of(content), path[1:])
 
 
 def _node(message: memoryview) -> Node:
@@ -134,145 +185,93 @@ def _node(message: memoryview) -> Node:
     inputs: list[str] = []
     outputs: list[str] = []
     attributes: list[Constant] = []
-    for field, content in _fields(message):
-        if field == 1:
-            inputs.append(_text(content))
-        elif field == 2:
-            outputs.append(_text(content))
-        elif field == 4:
-            operator = _text(content)
-        elif field == 5:
-            attributes.append(_attribute(_bytes(content)))
-        elif field == 7:
-            domain = _text(content)
+    for field, content in fields(message, _NODE):
+        if field == NodeProto.INPUT:
+            inputs.append(text_of(content))
+        elif field == NodeProto.OUTPUT:
+            outputs.append(text_of(content))
+        elif field == NodeProto.OP_TYPE:
+            operator = text_of(content)
+        elif field == NodeProto.ATTRIBUTE:
+            attributes.append(_attribute(bytes_of(content)))
+        elif field == NodeProto.DOMAIN:
+            domain = text_of(content)
     if operator not in OPERATORS or domain not in DOMAINS:
         raise RefusedError("made of operators that kestrel-export writes", f"{domain or 'onnx'}.{operator}")
     if operator == "Constant":
-        return Node(operator, (), tuple(outputs), attributes[0] if len(attributes) == 1 else None)
+        if len(attributes) != 1:
+            raise RefusedError("made of constants of one value", f"{len(attributes)} values")
+        return Node(operator, (), tuple(outputs), attributes[0])
     for attribute in attributes:
-        if max(map(abs, attribute.numbers or ()), default=0) > MAX_ATTRIBUTE:
-            raise RefusedError(f"made of nodes with attributes up to {MAX_ATTRIBUTE}", attribute.name)
+        _check_attribute(attribute)
     return Node(operator, tuple(inputs), tuple(outputs), None)
 
 
+def _check_attribute(attribute: Constant) -> None:
+    most = MAX_PAD if attribute.name == "pads" else MAX_ATTRIBUTE
+    if not max(map(abs, attribute.numbers or ()), default=0) <= most or attribute.elements > MAX_NUMBERS:
+        raise RefusedError(f"made of nodes with at most {MAX_NUMBERS} attributes up to {most}", attribute.name)
+
+
 def _attribute(message: memoryview) -> Constant:
-    """An attribute: its tensor, or its integers as one; other kinds hold nothing that could grow."""
+    """An attribute: its tensor, or its numbers as one; text holds nothing that could grow."""
     name = ""
     numbers: list[float] = []
     tensor: Constant | None = None
-    for field, content in _fields(message):
-        if field == 1:
-            name = _text(content)
-        elif field == 3:
-            numbers.append(_number(content))
-        elif field == 5:
-            tensor = _tensor(_bytes(content))
-        elif field == 8:
-            numbers.extend(_numbers(content))
-        elif field in (6, 10, 11, 22, 23):
+    kinds: set[int] = set()
+    for field, content in fields(message, _ATTRIBUTE):
+        if field in _VALUES:
+            kinds.add(field)
+        if field == _A.NAME:
+            name = text_of(content)
+        elif field == _A.T:
+            tensor = _tensor(bytes_of(content))
+        elif field in (_A.F, _A.FLOATS):
+            numbers.extend(_unpacked(bytes_of(content)[: 4 * (MAX_NUMBERS + 1)], "f"))
+        elif field in (_A.I, _A.INTS):
+            numbers.extend(numbers_of(content, MAX_NUMBERS))
+        elif field in _NESTED:
             raise RefusedError("without graphs, sparse tensors or lists of tensors inside its nodes", "one")
-    return tensor or Constant(name, len(numbers), tuple(numbers[: MAX_SHAPE_NUMBERS + 1]))
+    if len(kinds) > 1:
+        raise RefusedError("made of attributes of one kind", f"{name!r} with several values")
+    return tensor or Constant(name, len(numbers), tuple(numbers))
 
 
 def _tensor(message: memoryview) -> Constant:
-    name, kind, stored_bytes = "", 0, 0
+    name, data_type = "", 0
     sides: list[int] = []
-    raw: memoryview | None = None
-    listed: list[int] = []
-    for field, content in _fields(message):
-        if field == 1:
-            sides.extend(_numbers(content))
-        elif field == 2:
-            kind = _number(content)
-        elif field == 8:
-            name = _text(content)
-        elif field == 9:
-            raw = _bytes(content)
-            stored_bytes += len(raw)
-        elif field in (4, 5, 7, 10, 11):
-            stored_bytes += 1 if isinstance(content, int) else len(content)
-            if field in (5, 7) and len(listed) <= MAX_SHAPE_NUMBERS:
-                listed.extend(_numbers(content))
-        elif field == 13 or (field == 14 and content != 0):
+    data: dict[int, list[int | memoryview]] = {}
+    for field, content in fields(message, _TENSOR):
+        if field == _T.DIMS:
+            sides.extend(numbers_of(content, MAX_SIDES))
+        elif field == _T.DATA_TYPE:
+            data_type = number_of(content)
+        elif field == _T.NAME:
+            name = text_of(content)
+        elif field in _DATA:
+            data.setdefault(field, []).append(content)
+        elif field == _T.EXTERNAL_DATA or (field == _T.DATA_LOCATION and content != 0):
             raise RefusedError("complete in itself", f"the tensor {name!r} in another file")
-    elements = math.prod(sides)
-    if kind not in _ITEM_BYTES or len(sides) > MAX_SIDES or min(sides, default=0) < 0 or elements > MAX_ELEMENTS:
-        raise RefusedError(f"made of tensors of at most {MAX_ELEMENTS} numbers", f"type {kind}, shape {sides[:9]}")
-    if stored_bytes < elements or (raw is not None and len(raw) != elements * _ITEM_BYTES[kind]):
-        raise RefusedError("made of tensors as large as their shapes say", f"{stored_bytes} bytes for {sides}")
-    return Constant(name, elements, _few_numbers(kind, raw, listed, elements))
+    stored = _DATA_TYPES.get(data_type)
+    elements = math.prod(sides[: MAX_SIDES + 1])
+    if stored is None or len(sides) > MAX_SIDES or min(sides, default=0) < 0 or elements > MAX_ELEMENTS:
+        raise RefusedError(f"made of tensors of at most {MAX_ELEMENTS} numbers", f"type {data_type}, shape {sides[:9]}")
+    if not data and not elements:
+        return Constant(name, 0, ())
+    if len(data) != 1 or data.keys() - {_T.RAW_DATA, stored.listed_in}:
+        raise RefusedError("made of tensors that are stored once", f"{name!r} in fields {sorted(data)}")
+    ((field, parts),) = data.items()
+    listed = field in _LISTS_OF_WHOLE_NUMBERS
+    found = sum(map(count_numbers, parts)) if listed else sum(map(len, map(bytes_of, parts))) / stored.item_bytes
+    if found != elements:
+        raise RefusedError("made of tensors as large as their shapes say", f"{found:g} numbers for {sides}")
+    if elements > MAX_NUMBERS or not stored.letter or (listed and data_type not in _LISTED_AS_THEY_ARE):
+        return Constant(name, elements, None)
+    if listed:
+        return Constant(name, elements, tuple(n for part in parts for n in numbers_of(part, MAX_NUMBERS)))
+    return Constant(name, elements, _unpacked(b"".join(map(bytes_of, parts)), stored.letter))
 
 
-def _few_numbers(kind: int, raw: memoryview | None, listed: list[int], elements: int) -> tuple[float, ...] | None:
-    if elements > MAX_SHAPE_NUMBERS:
-        return None
-    if raw is not None and kind in _LETTERS:
-        return struct.unpack(f"<{elements}{_LETTERS[kind]}", raw)
-    return tuple(listed) if len(listed) == elements else None
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, Content]]:
-    """Number and content of every field: an integer, or the bytes of text, message, list or fixed-width number."""
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        field, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, position = _varint(message, position)
-            yield field, value
-            continue
-        if kind == _BYTES:
-            length, position = _varint(message, position)
-        elif kind in (_FIXED32, _FIXED64):
-            length = 4 if kind == _FIXED32 else 8
-        else:
-            raise _MalformedError(f"a field of kind {kind}")
-        if field == 0 or length > len(message) - position:
-            raise _MalformedError("a field that is cut short")
-        yield field, message[position : position + length]
-        position += length
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """The unsigned number at `position`, and where the next thing begins."""
-    value = 0
-    for count in range(10):
-        if position + count >= len(message):
-            break
-        byte = message[position + count]
-        value |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:
-            return value, position + count + 1
-    raise _MalformedError("a number that is cut short")
-
-
-def _number(content: Content) -> int:
-    """A signed number of 64 bits."""
-    if not isinstance(content, int):
-        raise _MalformedError("bytes where a number is due")
-    return (content & (2**64 - 1)) - (2**64 if content & 2**63 else 0)
-
-
-def _numbers(content: Content) -> list[int]:
-    """One number, or a packed list; of a long list the first few, for only those are looked at."""
-    if isinstance(content, int):
-        return [_number(content)]
-    found: list[int] = []
-    position = 0
-    while position < len(content) and len(found) <= MAX_SHAPE_NUMBERS:
-        value, position = _varint(content, position)
-        found.append(_number(value))
-    return found
-
-
-def _bytes(content: Content) -> memoryview:
-    if isinstance(content, int):
-        raise _MalformedError("a number where bytes are due")
-    return content
-
-
-def _text(content: Content) -> str:
-    try:
-        return str(_bytes(content), "utf-8")
-    except UnicodeDecodeError:
-        raise _MalformedError("text that is no UTF-8") from None
+def _unpacked(content: bytes | memoryview, letter: str) -> tuple[float, ...]:
+    """Little-endian numbers."""
+    return struct.unpack(f"<{len(content) // struct.calcsize(letter)}{letter}", content)

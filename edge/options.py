@@ -1,11 +1,18 @@
-"""Options that several commands share, the sections of --help, and how a size is read. Imports nothing heavy.
+"""How options are declared, those that several commands share, and how a size is read. Imports nothing heavy.
 
-An option is an Annotated type here or in `edge.watch_options`; a command's signature lists name, type and default.
+An option is an Annotated type. Those that belong together are the fields of a frozen dataclass, name and default too,
+which `with_options` spreads over a command:
+
+@with_options
+def evaluate(dataset: DatasetArgument, options: LearnOptions, seed: SeedOption = 0): ...
 """
 
+import inspect
 import re
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -27,7 +34,7 @@ class Precision(StrEnum):
 ModelOption = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="rgb, rgb-nano, thermal, thermal-nano, or an ONNX file of Kestrel's.")
 ]
-PrecisionOption = Annotated[Precision, typer.Option(help="Of a shipped model; a FILE runs as it is.")]
+PrecisionOption = Annotated[Precision, typer.Option(help="Precision of a shipped model; a FILE runs as it is.")]
 ThreadsOption = Annotated[
     int | None, typer.Option(metavar="N", help="Threads of the network.  [default: usable cores, at most 4]")
 ]
@@ -41,6 +48,45 @@ ProviderOption = Annotated[
         metavar="NAME", help="What computes: cpu, cuda, openvino, ..., as ONNX Runtime offers.  [default: cpu]"
     ),
 ]
+
+
+def option(section: str, help_text: str, metavar: str | None = None, *, name: str | None = None) -> Any:
+    """An option in that section of --help; `name` where it is not the field's own, or has no `--no-` beside it."""
+    return typer.Option(*([name] if name else []), help=help_text, metavar=metavar, rich_help_panel=section)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let typer see the fields of every parameter that is a dataclass as options of their own."""
+    hints = get_type_hints(command, include_extras=True)
+    grouped: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+
+    def spread(**values: Any) -> None:
+        groups = {name: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for name, kind in grouped.items()}
+        command(**values, **groups)
+
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in grouped:
+            parameters += _options_of(grouped[name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+    spread.__name__, spread.__doc__ = command.__name__, command.__doc__
+    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    spread.__annotations__ = {p.name: p.annotation for p in parameters}
+    return spread
+
+
+def _options_of(kind: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if f.default is MISSING else f.default,
+            annotation=hints[f.name],
+        )
+        for f in fields(kind)
+    ]
 
 
 class SectionedCommand(TyperCommand):

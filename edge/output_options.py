@@ -1,202 +1,181 @@
-"""The options of `kestrel watch` for outputs beyond the plain files, and what they add up to.
+"""The sections of `kestrel watch --help` about outputs, and what they add up to; as in `edge.watch_options`."""
 
-As in `edge.watch_options`: one Annotated type each. Imports nothing heavy until the options are used.
-"""
-
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from edge.errors import InvalidValueError
+from edge.options import option
 
 if TYPE_CHECKING:
+    from edge.outputs import OutputOptions
     from edge.sinks.clips import ClipOptions
     from edge.sinks.jsonl import Rotation
     from edge.sinks.own_files import Budget
     from edge.sinks.shared import SharedOptions
 
+RESULTS = "Results"
 DISK = "Results that grow for days"
 CLIPS = "Event clips"
 NETWORK = "Page and messages"
 HTTP_PORT, MQTT_PORT, MQTT_TLS_PORT = 8080, 1883, 8883
 
 
-def _option(*names: str, section: str, help_text: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=section)
+@dataclass(frozen=True, slots=True)
+class DiskSection:
+    """Results that grow for days."""
+
+    rotate_mb: Annotated[float | None, option(DISK, "Begin a new file of records beyond this size.", "MB")] = None
+    keep: Annotated[int, option(DISK, "Rotated files that stay: FILE.1 is the newest.", "N")] = 10
+    fsync_s: Annotated[
+        float | None,
+        option(DISK, "Bring results onto the disk every S seconds.  [default: 1 for live sources]", "S"),
+    ] = None
+    segment_s: Annotated[
+        float | None,
+        option(DISK, "Annotated video in files of S seconds.  [default: 600 for live sources]", "S"),
+    ] = None
+    video_max_mb: Annotated[
+        float | None, option(DISK, "Limit for all segments together; the oldest are deleted first.", "MB")
+    ] = None
+    min_free_mb: Annotated[
+        float, option(DISK, "Pause segments and clips while less than this is free on the disk.", "MB")
+    ] = 200.0
+
+    def rotation(self) -> "Rotation | None":
+        """None: one file of records. Raises InvalidValueError."""
+        from edge.sinks.jsonl import Rotation
+
+        return None if self.rotate_mb is None else Rotation(self.rotate_mb, self.keep)
+
+    def video_budget(self) -> "Budget":
+        """For segments. Raises InvalidValueError."""
+        from edge.sinks.own_files import Budget
+
+        return Budget("video_max_mb", self.video_max_mb, self.min_free_mb)
 
 
-# Results that grow for days
-RotateMbOption = Annotated[
-    float | None,
-    _option("--rotate-mb", section=DISK, metavar="MB", help_text="Begin a new file of records beyond this size."),
-]
-KeepOption = Annotated[
-    int, _option("--keep", section=DISK, metavar="N", help_text="Rotated files that stay: FILE.1 is the newest.")
-]
-FsyncSOption = Annotated[
-    float | None,
-    _option(
-        "--fsync-s",
-        section=DISK,
-        metavar="S",
-        help_text="Bring results onto the disk every S seconds.  [default: 1 for live sources]",
-    ),
-]
-SegmentSOption = Annotated[
-    float | None,
-    _option(
-        "--segment-s",
-        section=DISK,
-        metavar="S",
-        help_text="Annotated video in files of S seconds.  [default: 600 for live sources]",
-    ),
-]
-VideoMaxMbOption = Annotated[
-    float | None,
-    _option("--video-max-mb", section=DISK, metavar="MB", help_text="For all segments; the oldest are deleted first."),
-]
-MinFreeMbOption = Annotated[
-    float,
-    _option("--min-free-mb", section=DISK, metavar="MB", help_text="Segments and clips pause below this on the disk."),
-]
+@dataclass(frozen=True, slots=True)
+class ClipsSection:
+    """Event clips."""
 
-# Event clips
-ClipsOption = Annotated[
-    Path | None,
-    _option("--clips", section=CLIPS, metavar="DIR", help_text="A short video for each time that people appear."),
-]
-ClipBeforeSOption = Annotated[
-    float, _option("--clip-before-s", section=CLIPS, metavar="S", help_text="Seconds before the event.")
-]
-ClipAfterSOption = Annotated[
-    float, _option("--clip-after-s", section=CLIPS, metavar="S", help_text="Seconds after the event.")
-]
-ClipsMaxMbOption = Annotated[
-    float,
-    _option("--clips-max-mb", section=CLIPS, metavar="MB", help_text="For all clips; the oldest are deleted first."),
-]
+    clips: Annotated[Path | None, option(CLIPS, "A short video for each time that people appear.", "DIR")] = None
+    clip_before_s: Annotated[float, option(CLIPS, "Seconds before the event.", "S")] = 5.0
+    clip_after_s: Annotated[float, option(CLIPS, "Seconds after the event.", "S")] = 10.0
+    clips_max_mb: Annotated[
+        float, option(CLIPS, "Limit for all clips together; the oldest are deleted first.", "MB")
+    ] = 1000.0
 
-# Page and messages
-HttpOption = Annotated[
-    str | None,
-    _option(
-        "--http",
-        section=NETWORK,
-        metavar="[HOST:]PORT",
-        help_text="Page with the live picture, /stream.mjpg, /snapshot.jpg, /healthz, /metrics; on 127.0.0.1.",
-    ),
-]
-HttpTokenFileOption = Annotated[
-    Path | None,
-    _option(
-        "--http-token-file",
-        section=NETWORK,
-        metavar="FILE",
-        help_text="Holds the token that clients must show; another HOST than this machine needs it.",
-    ),
-]
-MqttOption = Annotated[
-    str | None,
-    _option(
-        "--mqtt",
-        section=NETWORK,
-        metavar="HOST[:PORT]",
-        help_text="Broker for kestrel/ID/available, /state and /events; user name and password in KESTREL_MQTT_USER "
-        "and KESTREL_MQTT_PASSWORD, or in a file.",
-    ),
-]
-MqttIdOption = Annotated[
-    str | None,
-    _option("--mqtt-id", section=NETWORK, metavar="ID", help_text="In the topics.  [default: the host's name]"),
-]
-MqttLoginFileOption = Annotated[
-    Path | None,
-    _option("--mqtt-login-file", section=NETWORK, metavar="FILE", help_text="User name, and password below it."),
-]
-MqttTlsOption = Annotated[
-    bool, _option("--mqtt-tls", section=NETWORK, help_text="Encrypt, and trust the system's authorities.")
-]
-MqttCaOption = Annotated[
-    Path | None,
-    _option("--mqtt-ca", section=NETWORK, metavar="FILE", help_text="Encrypt, and trust this authority alone."),
-]
+    def asked(self, min_free_mb: float) -> "ClipOptions | None":
+        """None: no clips. Raises InvalidValueError."""
+        from edge.sinks.clips import ClipOptions
+        from edge.sinks.own_files import Budget
+
+        budget = Budget("clips_max_mb", self.clips_max_mb, min_free_mb)
+        return None if self.clips is None else ClipOptions(self.clips, self.clip_before_s, self.clip_after_s, budget)
 
 
-def rotation_of(rotate_mb: float | None, keep: int) -> "Rotation | None":
-    """None: one file.
+@dataclass(frozen=True, slots=True)
+class ResultsSection:
+    """Folder and files."""
 
-    Raises:
-        InvalidValueError: a value breaks its rule.
-    """
-    from edge.sinks.jsonl import Rotation
+    out: Annotated[Path | None, option(RESULTS, "Folder.  [default: ./<name of the source>]", "DIR")] = None
+    jsonl: Annotated[
+        Path | None,
+        option(RESULTS, "Write the records here instead of DIR/records.jsonl; - is stdout.", "FILE|-"),
+    ] = None
+    csv: Annotated[
+        Path | None,
+        option(
+            RESULTS,
+            "Also write CSV: a row per pedestrian, a row with empty boxes for a frame without; - is stdout.",
+            "FILE",
+        ),
+    ] = None
+    video: Annotated[bool, option(RESULTS, "Write the annotated video, or annotated pictures.")] = True
+    overwrite: Annotated[bool, option(RESULTS, "Replace the results of an earlier run.", name="--overwrite")] = False
+    resume: Annotated[
+        bool, option(RESULTS, "Skip recordings that are finished already, redo the rest.", name="--resume")
+    ] = False
 
-    return None if rotate_mb is None else Rotation(rotate_mb, keep)
+    def asked(self, disk: DiskSection, clips: ClipsSection) -> "OutputOptions":
+        """All outputs that are files, as the code knows them. Raises InvalidValueError."""
+        from edge.outputs import OutputOptions
+
+        return OutputOptions(
+            out=self.out,
+            jsonl=self.jsonl,
+            csv=self.csv,
+            video=self.video,
+            overwrite=self.overwrite,
+            rotation=disk.rotation(),
+            fsync_s=disk.fsync_s,
+            segment_s=disk.segment_s,
+            video_budget=disk.video_budget(),
+            clips=clips.asked(disk.min_free_mb),
+        )
 
 
-def video_budget_of(video_max_mb: float | None, min_free_mb: float) -> "Budget":
-    """For segments.
+@dataclass(frozen=True, slots=True)
+class NetworkSection:
+    """Page and messages."""
 
-    Raises:
-        InvalidValueError: a value breaks its rule.
-    """
-    from edge.sinks.own_files import Budget
-
-    return Budget("video_max_mb", video_max_mb, min_free_mb)
-
-
-def clips_of(
-    folder: Path | None, before_s: float, after_s: float, max_mb: float, min_free_mb: float
-) -> "ClipOptions | None":
-    """None: no clips.
-
-    Raises:
-        InvalidValueError: a value breaks its rule.
-    """
-    from edge.sinks.clips import ClipOptions
-    from edge.sinks.own_files import Budget
-
-    budget = Budget("clips_max_mb", max_mb, min_free_mb)
-    return None if folder is None else ClipOptions(folder, before_s, after_s, budget)
-
-
-def shared_of(
-    http: str | None,
-    http_token_file: Path | None,
-    mqtt: str | None,
-    mqtt_id: str | None,
-    mqtt_login_file: Path | None,
-    mqtt_tls: bool,
-    mqtt_ca: Path | None,
-) -> "SharedOptions":
-    """Page and messages.
-
-    Raises:
-        InvalidValueError: an address is none, a file cannot be read, or an option stands alone.
-    """
-    for name, value, needs, given in (
-        ("http_token_file", http_token_file, "--http", http),
-        ("mqtt_id", mqtt_id, "--mqtt", mqtt),
-        ("mqtt_login_file", mqtt_login_file, "--mqtt", mqtt),
-        ("mqtt_tls", mqtt_tls or None, "--mqtt", mqtt),
-        ("mqtt_ca", mqtt_ca, "--mqtt", mqtt),
-    ):
-        if value is not None and given is None:
-            raise InvalidValueError(name, f"used together with {needs}", str(value))
-    from edge.sinks.shared import SharedOptions
-
-    if http is None and mqtt is None:
-        return SharedOptions()
-    from edge.sinks.address import parse_address
-
-    address = None if http is None else parse_address("http", http, "127.0.0.1", HTTP_PORT, least_port=0)
-    if mqtt is None:
-        return SharedOptions(address, http_token_file)
-    from edge.sinks.mqtt import MqttOptions, default_device, find_login
-
-    tls = mqtt_tls or mqtt_ca is not None
-    broker = parse_address("mqtt", mqtt, "127.0.0.1", MQTT_TLS_PORT if tls else MQTT_PORT)
-    device = default_device() if mqtt_id is None else mqtt_id
-    return SharedOptions(
-        address, http_token_file, MqttOptions(broker, device, find_login(mqtt_login_file), tls, mqtt_ca)
+    http: Annotated[
+        str | None,
+        option(
+            NETWORK,
+            "Page with the live picture, /stream.mjpg, /snapshot.jpg, /healthz, /metrics; on 127.0.0.1.",
+            "[HOST:]PORT",
+        ),
+    ] = None
+    http_token_file: Annotated[
+        Path | None,
+        option(NETWORK, "Holds the token that clients must show; another HOST than this machine needs it.", "FILE"),
+    ] = None
+    mqtt: Annotated[
+        str | None,
+        option(
+            NETWORK,
+            "Broker for kestrel/ID/available, /state and /events; user name and password in KESTREL_MQTT_USER "
+            "and KESTREL_MQTT_PASSWORD, or in a file.",
+            "HOST[:PORT]",
+        ),
+    ] = None
+    mqtt_id: Annotated[str | None, option(NETWORK, "Device id in the topics.  [default: the host's name]", "ID")] = None
+    mqtt_login_file: Annotated[Path | None, option(NETWORK, "User name, and password below it.", "FILE")] = None
+    mqtt_tls: Annotated[bool, option(NETWORK, "Encrypt, and trust the system's authorities.", name="--mqtt-tls")] = (
+        False
     )
+    mqtt_ca: Annotated[Path | None, option(NETWORK, "Encrypt, and trust this authority alone.", "FILE")] = None
+
+    def asked(self) -> "SharedOptions":
+        """The same, as the code knows it.
+
+        Raises:
+            InvalidValueError: an address is none, a file cannot be read, or an option stands alone.
+        """
+        for name, value, needs, given in (
+            ("http_token_file", self.http_token_file, "--http", self.http),
+            ("mqtt_id", self.mqtt_id, "--mqtt", self.mqtt),
+            ("mqtt_login_file", self.mqtt_login_file, "--mqtt", self.mqtt),
+            ("mqtt_tls", self.mqtt_tls or None, "--mqtt", self.mqtt),
+            ("mqtt_ca", self.mqtt_ca, "--mqtt", self.mqtt),
+        ):
+            if value is not None and given is None:
+                raise InvalidValueError(name, f"used together with {needs}", str(value))
+        from edge.sinks.shared import SharedOptions
+
+        if self.http is None and self.mqtt is None:
+            return SharedOptions()
+        from edge.sinks.address import parse_address
+
+        address = None if self.http is None else parse_address("http", self.http, "127.0.0.1", HTTP_PORT, least_port=0)
+        if self.mqtt is None:
+            return SharedOptions(address, self.http_token_file)
+        from edge.sinks.mqtt import MqttOptions, default_device, find_login
+
+        tls = self.mqtt_tls or self.mqtt_ca is not None
+        broker = parse_address("mqtt", self.mqtt, "127.0.0.1", MQTT_TLS_PORT if tls else MQTT_PORT)
+        device = default_device() if self.mqtt_id is None else self.mqtt_id
+        login = find_login(self.mqtt_login_file)
+        return SharedOptions(address, self.http_token_file, MqttOptions(broker, device, login, tls, self.mqtt_ca))

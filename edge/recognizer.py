@@ -9,7 +9,6 @@ are brought to frame pixels and freed of duplicates.
 
 import copy
 import hashlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,15 @@ import numpy.typing as npt
 
 from edge import closer_look, geometry
 from edge.contract import ModelMetadata
+from edge.cpu import usable_cores
 from edge.errors import InvalidValueError, ModelError
 from edge.geometry import Detections, Placement
 from edge.ladder import shape_on_ladder
 from edge.network import Network, Predictions
-from edge.onnx_wire import read_outline
+from edge.onnx_wire import MAX_FILE_BYTES, read_outline
 from edge.records import Image, ModelInfo, Recognition, SizeWH
 from edge.scaling import resize_into
-from edge.second_look import SecondLook
+from edge.second_look import Ask, SecondLook
 from edge.thermal import PaletteReader
 
 MAX_DEFAULT_THREADS = 4
@@ -57,10 +57,19 @@ class NetworkInput:
     placement: Placement
 
 
+@dataclass(slots=True)
+class _Reused:
+    """What a recognizer reuses from frame to frame, and so belongs to one thread."""
+
+    ask: Ask  # the network, once or twice
+    palette_reader: PaletteReader | None
+    usual: NetworkInput | None = None
+    closer: NetworkInput | None = None
+
+
 def usable_threads() -> int:
     """The cores that this process may use, at most 4: beyond that small networks gain nothing."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_DEFAULT_THREADS)
+    return min(usable_cores(), MAX_DEFAULT_THREADS)
 
 
 class Recognizer:
@@ -89,16 +98,12 @@ class Recognizer:
         )
         self.threshold = self.metadata.score_threshold if settings.threshold is None else settings.threshold
         self.exact_input_wh = settings.input_wh and geometry.round_up(settings.input_wh, self.metadata.input_multiple)
-        self._begin()
+        self._reused = self._fresh()
 
-    def _begin(self) -> None:
-        """What is reused from frame to frame, and so belongs to one thread."""
-        self._ask = self._network.run
-        if self.metadata.second_look is not None:
-            self._ask = SecondLook(self._network.run, self.metadata).run
-        self._buffer: NetworkInput | None = None
-        self._closer_buffer: NetworkInput | None = None
-        self._palette_reader = PaletteReader() if self.remembers else None
+    def _fresh(self) -> _Reused:
+        twice = self.metadata.second_look is not None
+        ask = SecondLook(self._network.run, self.metadata).run if twice else self._network.run
+        return _Reused(ask, PaletteReader() if self.remembers else None)
 
     @property
     def remembers(self) -> bool:
@@ -108,7 +113,7 @@ class Recognizer:
     def for_another_thread(self) -> "Recognizer":
         """The same loaded network, with buffers of its own: ONNX Runtime takes calls from several threads at once."""
         other = copy.copy(self)
-        other._begin()
+        other._reused = self._fresh()
         return other
 
     @property
@@ -126,12 +131,12 @@ class Recognizer:
         return self._place(frame_wh, long_side or self.metadata.default_long_side, self.metadata.max_enlarge)
 
     def place_closer(self, frame_wh: SizeWH, long_side: int | None = None) -> Placement | None:
-        """The same for the closer look; None where there is none: the model has none, or another size is asked for."""
-        model = self.metadata
-        if model.closer_look is None or long_side is not None or self.exact_input_wh is not None:
+        """The same for the closer look; None where there is none: the model has none, or an exact size is asked for."""
+        factor = self.metadata.closer_look
+        if factor is None or self.exact_input_wh is not None:
             return None
-        factor = model.closer_look
-        return self._place(frame_wh, round(model.default_long_side * factor), model.max_enlarge * factor)
+        usual = long_side or self.metadata.default_long_side
+        return self._place(frame_wh, round(usual * factor), self.metadata.max_enlarge * factor)
 
     def _place(self, frame_wh: SizeWH, long_side: int, max_enlarge: float) -> Placement:
         placement = geometry.place_by_rule(frame_wh, long_side, max_enlarge, self.metadata.input_multiple)
@@ -140,15 +145,20 @@ class Recognizer:
         input_wh = shape_on_ladder(placement.content_wh, self.metadata.input_multiple)
         return Placement(frame_wh, placement.content_wh, input_wh)
 
-    def recognise(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> Recognition:
+    def recognise(
+        self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None, *, closer: bool = True
+    ) -> Recognition:
         """Find the pedestrians of one picture (H, W, 3) uint8 BGR of any size.
 
         `frame_wh` is the size in whose pixels boxes are wanted, where `image` is a smaller copy of such a frame.
+        `closer`: also with the closer look, where the model has one and no exact size was asked for.
         """
         started = time.perf_counter()
         network_input = self.preprocess(image, long_side, frame_wh)
         preprocessed = time.perf_counter()
-        predictions = self._closer(self.infer(network_input), network_input.placement, image, long_side)
+        predictions = self.infer(network_input)
+        if closer:
+            predictions = self._closer(predictions, network_input.placement, image, long_side)
         inferred = time.perf_counter()
         detections = self.postprocess(predictions, network_input.placement)
         finished = time.perf_counter()
@@ -164,8 +174,8 @@ class Recognizer:
     def preprocess(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> NetworkInput:
         """Scale the picture straight into the padded input."""
         placement = self.place(frame_wh or SizeWH(image.shape[1], image.shape[0]), long_side)
-        self._buffer = self._filled(self._buffer, image, placement)
-        return self._buffer
+        self._reused.usual = self._filled(self._reused.usual, image, placement)
+        return self._reused.usual
 
     def _filled(self, buffer: NetworkInput | None, image: Image, placement: Placement) -> NetworkInput:
         """The picture in that buffer, or in a new one where its place is another."""
@@ -179,14 +189,15 @@ class Recognizer:
         closer_at = self.place_closer(at.frame_wh, long_side)
         if closer_at is None or not closer_look.is_wanted(usual):
             return usual
-        self._closer_buffer = self._filled(self._closer_buffer, image, closer_at)
-        closer = self.run_graph(self._closer_buffer.tensor)[0]
+        self._reused.closer = self._filled(self._reused.closer, image, closer_at)
+        closer = self.run_graph(self._reused.closer.tensor)[0]
         return closer_look.joined((usual, at), (closer, closer_at), self.metadata)
 
     def as_learnt(self, image: Image) -> Image:
         """The picture as the model has learnt pictures: for a thermal one false colours become grey. For whoever calls
         `infer_batch`; `preprocess` does it."""
-        return image if self._palette_reader is None else self._palette_reader.to_grey(image)
+        reader = self._reused.palette_reader
+        return image if reader is None else reader.to_grey(image)
 
     def infer(self, network_input: NetworkInput) -> Predictions:
         """Run the network, twice where the model is made for two looks.
@@ -194,7 +205,7 @@ class Recognizer:
         Raises:
             ProcessingError: ONNX Runtime failed, for want of memory as a rule.
         """
-        return self._ask(network_input.tensor)[0]
+        return self._reused.ask(network_input.tensor)[0]
 
     @property
     def most_in_a_batch(self) -> int:
@@ -203,7 +214,7 @@ class Recognizer:
 
     def infer_batch(self, tensor: npt.NDArray[np.uint8]) -> tuple[Predictions, ...]:
         """As `infer`, for a batch (B, H, W, 3) uint8 BGR, sides multiples of the model's."""
-        return self._ask(tensor)
+        return self._reused.ask(tensor)
 
     def run_graph(self, tensor: npt.NDArray[np.uint8]) -> tuple[Predictions, ...]:
         """What one look says, whatever the model is made for: as `infer_batch`, for whoever judges the graph itself."""
@@ -237,6 +248,9 @@ def _padded_buffer(placement: Placement, pad_value: int) -> NetworkInput:
 
 def _read(model_file: Path) -> bytes:
     try:
-        return model_file.read_bytes()
+        if not model_file.is_file():  # a pipe or a device may have no end
+            raise ModelError(f"model must be an existing file, got {str(model_file)!r}; kestrel models lists ours")
+        with model_file.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)  # read_outline refuses the last of these
     except OSError as error:
         raise ModelError(f"model {str(model_file)!r} cannot be read: {error.strerror}") from None

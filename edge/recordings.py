@@ -29,7 +29,8 @@ from edge.supervisor import Supervisor, SupervisorSink
 from edge.terminal import TerminalSink
 from edge.verdict import Judge, VerdictOptions
 from edge.view import ViewSettings, open_view
-from edge.watch import Selection, watch
+from edge.watch import Selection, Session, watch
+from edge.whole_file import write_whole
 
 # What `--resume` need not do again.
 _FINISHED = ("end_of_source", "truncated")
@@ -76,20 +77,20 @@ class Outcome:
         }
 
 
-def watch_sources(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str] = ()) -> int:
+def watch_sources(request: WatchRequest, session: Session) -> int:
     """Watch what the request names; the exit code is 1 where one of several sources failed.
 
     Raises:
         KestrelError: nothing could be done, or the only source failed on the way.
     """
-    request.verdict.applied_to(recognizer.metadata.verdict)  # refused before anything is written
+    request.verdict.applied_to(session.recognizer.metadata.verdict)  # refused before anything is written
     live = [is_live(uri) for uri in request.sources]
     if any(live) and not all(live):
         raise UnusableInputError(
             "SOURCEs must be all live or all recordings; start another `kestrel watch` for the rest"
         )
     if any(live):
-        return watch_live(request, recognizer, stop, notes)
+        return watch_live(request, session)
     _refuse_turning(request.live)
     recordings = [recording for uri in request.sources for recording in expand_recordings(uri)]
     several = recordings != [request.sources[0]]
@@ -98,15 +99,15 @@ def watch_sources(request: WatchRequest, recognizer: Recognizer, stop: Stop, not
     if not request.resume:
         outputs.refuse_existing(folder, request.outputs)
     if several:
-        return watch_several(recordings, folder, request, recognizer, stop, notes)
+        return watch_several(recordings, folder, request, session)
     if request.resume and is_finished(recordings[0], folder, request):
-        _say_finished(folder, recognizer, _words(request.outputs))
+        _say_finished(folder, session.recognizer, _words(request.outputs))
         return 0
-    watch_one(recordings[0], folder, request, recognizer, stop, notes)
+    watch_one(recordings[0], folder, request, session)
     return 0
 
 
-def watch_live(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str]) -> int:
+def watch_live(request: WatchRequest, session: Session) -> int:
     """Watch cameras and streams: one, or several side by side with one model, each into a folder of its own.
 
     Raises:
@@ -114,7 +115,7 @@ def watch_live(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes:
     """
     uris, out = request.sources, request.outputs.out
     if len(uris) == 1:
-        watch_one(uris[0], outputs.choose_folder(uris[0], out), request, recognizer, stop, notes)
+        watch_one(uris[0], outputs.choose_folder(uris[0], out), request, session)
         return 0
     refuse_shared_files(request.outputs)
     if request.show:
@@ -124,23 +125,12 @@ def watch_live(request: WatchRequest, recognizer: Recognizer, stop: Stop, notes:
     for uri in uris:
         open_source(uri, request.live).close()  # a typo in one is told before any of them begins
     return run_side_by_side(
-        [
-            partial(watch_one, uri, folder, request, recognizer, stop, notes, turn)
-            for uri, folder in zip(uris, folders, strict=True)
-        ],
-        stop,
+        [partial(watch_one, uri, folder, request, session, turn) for uri, folder in zip(uris, folders, strict=True)],
+        session.stop,
     )
 
 
-def watch_one(
-    uri: str,
-    folder: Path,
-    request: WatchRequest,
-    recognizer: Recognizer,
-    stop: Stop,
-    notes: Sequence[str],
-    turn: "Lock | None" = None,
-) -> Summary:
+def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, turn: "Lock | None" = None) -> Summary:
     """Watch one source into one folder; where it shares the recognizer with others, they take turns by `turn`.
 
     Raises:
@@ -149,6 +139,7 @@ def watch_one(
     outputs.refuse_clashes(folder, request.outputs, uri)
     if request.resume and not is_live(uri):
         outputs.refuse_foreign(folder, request.outputs)
+    recognizer, stop = session.recognizer, session.stop
     rule = request.verdict.applied_to(recognizer.metadata.verdict)
     with ExitStack() as stack:
         source = stack.enter_context(
@@ -168,7 +159,7 @@ def watch_one(
         if turn is not None:
             view, sinks = SharedView(view, turn), [LabelledSink(sink, source.info.uri) for sink in sinks]
         frames_of = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
-        return watch(frames_of, recognizer, sinks, request.selection, stop, notes, view, Judge(rule))
+        return watch(frames_of, session, sinks, request.selection, view, Judge(rule))
 
 
 def _fit(request: WatchRequest, recognizer: Recognizer) -> Fit | None:
@@ -179,14 +170,7 @@ def _fit(request: WatchRequest, recognizer: Recognizer) -> Fit | None:
     return lambda frame_wh: recognizer.place(frame_wh).content_wh
 
 
-def watch_several(
-    recordings: Sequence[str],
-    folder: Path,
-    request: WatchRequest,
-    recognizer: Recognizer,
-    stop: Stop,
-    notes: Sequence[str],
-) -> int:
+def watch_several(recordings: Sequence[str], folder: Path, request: WatchRequest, session: Session) -> int:
     """Watch recordings one after another into folders inside `folder`; a broken one does not stop the rest.
 
     Raises:
@@ -196,9 +180,9 @@ def watch_several(
         refuse_shared_files(request.outputs)
     outcomes: list[Outcome] = []
     for recording, name in zip(recordings, outputs.folder_names(recordings), strict=True):
-        if stop.requested:
+        if session.stop.requested:
             break
-        outcomes.append(_attempt(recording, folder / name, request, recognizer, stop, notes))
+        outcomes.append(_attempt(recording, folder / name, request, session))
         write_combined(folder / SUMMARY, outcomes, len(recordings))
     return _report(outcomes, len(recordings), folder, request)
 
@@ -215,14 +199,12 @@ def refuse_shared_files(options: OutputOptions) -> None:
             )
 
 
-def _attempt(
-    recording: str, folder: Path, request: WatchRequest, recognizer: Recognizer, stop: Stop, notes: Sequence[str]
-) -> Outcome:
+def _attempt(recording: str, folder: Path, request: WatchRequest, session: Session) -> Outcome:
     try:
         if request.resume and is_finished(recording, folder, request):
-            _say_finished(folder, recognizer, _words(request.outputs))
+            _say_finished(folder, session.recognizer, _words(request.outputs))
             return Outcome(recording, folder, "skipped")
-        summary = watch_one(recording, folder, request, recognizer, stop, notes)
+        summary = watch_one(recording, folder, request, session)
     except OutputClosedError:
         raise
     except KestrelError as error:
@@ -296,11 +278,9 @@ def write_combined(path: Path, outcomes: Sequence[Outcome], recordings: int) -> 
         },
         "outcomes": [outcome.to_json() for outcome in outcomes],
     }
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(combined, indent=2) + "\n")
-        part.replace(path)
+        write_whole(path, json.dumps(combined, indent=2) + "\n")
     except OSError as error:
         raise ProcessingError(f"{path} could not be written: {error.strerror}") from None
 

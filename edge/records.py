@@ -21,6 +21,8 @@ Signal = Literal["ok", "bad_frame", "no_signal"]
 Verdict = Literal["pedestrian", "clear", "unknown"]
 Modality = Literal["rgb", "thermal"]
 Precision = Literal["fp32", "int8"]
+EventName = Literal["appeared", "gone", "signal_lost", "signal_back", "size_chosen", "size_changed"]
+ExitReason = Literal["end_of_source", "limit", "interrupted", "signal_lost", "truncated", "failed"]
 Image = npt.NDArray[np.uint8]  # (H, W, 3) BGR
 Boxes = npt.NDArray[np.float32]  # (N, 4) x0, y0, x1, y1 in pixels
 Scores = npt.NDArray[np.float32]  # (N,) in 0..1
@@ -246,9 +248,9 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that changed: appeared, gone, signal_lost, signal_back."""
+    """Something that changed: the verdict, the signal, or the size at which frames are seen."""
 
-    event: str
+    event: EventName
     time_s: float | None = None
     captured_at: str | None = None
     track: int | None = None
@@ -293,7 +295,7 @@ class Summary:
     unique_pedestrians: int | None
     dropped: int
     stage_ms: Mapping[str, Percentiles | None]
-    exit_reason: str  # end_of_source | limit | interrupted | signal_lost | truncated | failed
+    exit_reason: ExitReason
     warnings: tuple[str, ...] = field(default=())
     source: str | None = None
 

@@ -11,7 +11,7 @@ from edge.errors import KestrelError
 from edge.interruption import Stop
 from edge.records import Frame, Header, Record, SizeWH
 from edge.sinks.sink import Sink
-from edge.view import Look, View
+from edge.view import Sighting, View
 
 _LISTEN_S = 0.2  # Python gets to its signal handlers between two of these
 
@@ -23,7 +23,7 @@ class SharedView(View):
         self._view = view
         self._turn = turn
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         """Wait for the turn, then look."""
         with self._turn:
             return self._view.look(frame)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edge.records import STAGES, Frame, FrameRecord, Percentiles, Summary
+from edge.records import STAGES, ExitReason, Frame, FrameRecord, Percentiles, Summary
 
 _MOST_SAMPLES = 20_000
 
@@ -70,7 +70,7 @@ class Tally:
             if milliseconds is not None:
                 self._stages[stage].add(milliseconds)
 
-    def summary(self, exit_reason: str, warnings: Sequence[str]) -> Summary:
+    def summary(self, exit_reason: ExitReason, warnings: Sequence[str]) -> Summary:
         """All so far. `seconds` is the time the run took; the share is that of the frames that had a signal."""
         seconds = time.perf_counter() - self._started
         return Summary(

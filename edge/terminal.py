@@ -6,7 +6,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from edge.records import PROCESSOR, Event, Frame, Header, Record, Summary
+from edge.records import PROCESSOR, Event, ExitReason, Frame, Header, Record, Summary
 from edge.sinks.sink import Sink
 
 
@@ -84,7 +84,7 @@ def in_words(title: str, summary: Summary, results: Path) -> str:
 
 
 # The words for a summary's exit_reason.
-_ENDS = {
+_ENDS: dict[ExitReason, str] = {
     "end_of_source": "to the end",
     "limit": "to the limit",
     "interrupted": "then interrupted",

@@ -19,7 +19,7 @@ from edge.records import Frame, Image, Recognition, SizeWH
 from edge.tile_presence import frame_presence
 from edge.tile_schedule import Memory
 from edge.tiles import Seen, Tile, TilePlan
-from edge.view import Look, View
+from edge.view import Sighting, View
 
 _SMOOTHING = 0.3  # of what one picture of a batch costs, from frame to frame
 
@@ -47,21 +47,21 @@ class TiledView(View):
         self._batches: Batches | None = None
         self._spread: Spread | None = None
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         """Find the pedestrians of one frame."""
         if frame.image is None:
-            return Look(None)
+            return Sighting(None)
         frame_wh = SizeWH(frame.image.shape[1], frame.image.shape[0])
         if self._batches is None or self._batches.plan.frame_wh != frame_wh:
             self._batches, self._spread = Batches(self._recognizer, plan_for(self._recognizer, frame_wh)), None
         plan = self._batches.plan
         if len(plan.tiles) == 1:  # the frame is hardly larger than a tile: it is seen as a whole, at its own scale
-            return Look(self._recognizer.recognise(frame.image, self._side(frame_wh)))
+            return Sighting(self._recognizer.recognise(frame.image, self._side(frame_wh), closer=False))
         if self._spreading is None or frame.name is not None:
-            return Look(self._batches.recognise(frame.image, lambda _: range(len(plan.tiles))).recognition)
+            return Sighting(self._batches.recognise(frame.image, lambda _: range(len(plan.tiles))).recognition)
         if self._spread is None:
             self._spread = Spread(self._batches, self._spreading)
-        return Look(self._spread.recognise(frame.image, self._clock() if frame.time_s is None else frame.time_s))
+        return Sighting(self._spread.recognise(frame.image, self._clock() if frame.time_s is None else frame.time_s))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The size of a tile."""
@@ -87,7 +87,7 @@ def plan_for(recognizer: Recognizer, frame_wh: SizeWH) -> TilePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class TiledRecognition:
     """What some tiles of a frame have shown: the recognition, and what the overview and each tile said alone."""
 
     recognition: Recognition
@@ -120,7 +120,7 @@ class Batches:
         # The first is the overview's. All tiles of a plan are of one size, so what is padding there stays padding.
         self._buffer = np.full(shape, recognizer.metadata.pad_value, np.uint8)
 
-    def recognise(self, image: Image, choose: Callable[[Image], Sequence[int]]) -> Sight:
+    def recognise(self, image: Image, choose: Callable[[Image], Sequence[int]]) -> TiledRecognition:
         """Look at the frame as a whole and at the tiles that are chosen when the shrunk frame is there."""
         started = time.perf_counter()
         image = self._recognizer.as_learnt(image)
@@ -142,7 +142,7 @@ class Batches:
             infer_ms=1000 * answers.inferred_s,
             postprocess_ms=1000 * (finished - asked),
         )
-        return Sight(recognition, chosen, overview.presence, presences)
+        return TiledRecognition(recognition, chosen, overview.presence, presences)
 
     def _ask(self, image: Image, chosen: Sequence[int]) -> _Answers:
         room = len(self._buffer) - 1
@@ -202,14 +202,14 @@ class Spread:
             moving: Mask = self._motion.moving(shrunk)
             return tile_schedule.most_urgent(self._memories, moving, now_s, max_age_s, count)
 
-        sight = self._batches.recognise(image, choose)
+        tiled = self._batches.recognise(image, choose)
         self._before_s = now_s
-        self._remember(sight, now_s)
-        recognition, plan = sight.recognition, self._batches.plan
+        self._remember(tiled, now_s)
+        recognition, plan = tiled.recognition, self._batches.plan
         said = [m.presence for m in self._memories if tile_schedule.fresh(m, now_s, max_age_s)]
         return replace(
             recognition,
-            presence=frame_presence((sight.overview, *said)),
+            presence=frame_presence((tiled.overview, *said)),
             coverage=tile_schedule.coverage(plan.tiles, self._memories, now_s, max_age_s),
         )
 
@@ -222,15 +222,15 @@ class Spread:
         step_s = 0.0 if self._before_s is None else now_s - self._before_s
         return tile_schedule.enough_to_stay_fresh(step_s, spreading.max_age_s, tiles_in_all)
 
-    def _remember(self, sight: Sight, now_s: float) -> None:
-        recognition = sight.recognition
+    def _remember(self, tiled: TiledRecognition, now_s: float) -> None:
+        recognition = tiled.recognition
         people = tile_schedule.tiles_with(recognition.boxes_xyxy, self._batches.plan.tiles)
-        for k, presence in zip(sight.chosen, sight.presences, strict=True):
+        for k, presence in zip(tiled.chosen, tiled.presences, strict=True):
             self._memories[k] = Memory(now_s, presence, people[k])
         for k, memory in enumerate(self._memories):
             if people[k] and not memory.people:
                 self._memories[k] = replace(memory, people=True)
         cost_ms = recognition.preprocess_ms + recognition.infer_ms + recognition.postprocess_ms
-        each_ms = cost_ms / (1 + len(sight.chosen))
+        each_ms = cost_ms / (1 + len(tiled.chosen))
         before_ms = each_ms if self._picture_ms is None else self._picture_ms
         self._picture_ms = before_ms + _SMOOTHING * (each_ms - before_ms)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from edge.contract import VerdictRule
-from edge.records import Event, Frame, Recognition, Verdict
+from edge.records import Event, EventName, Frame, Recognition, Verdict
 
 _TIME_STEP_S = 1e-6  # time stamps carry rounding: 0.3 - 0.2 < 0.1
 _RULE_FIELDS = ("enter", "leave", "enter_s", "leave_s")
@@ -103,7 +103,7 @@ class Judge:
         return (_signal_event("signal_back", frame, f"{frame.size_wh}, after {time_s - lost_since_s:.3f} s"),)
 
 
-def _signal_event(name: str, frame: Frame, detail: str) -> Event:
+def _signal_event(name: EventName, frame: Frame, detail: str) -> Event:
     return Event(name, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail)
 
 

@@ -1,7 +1,7 @@
 """What of a frame the network gets to see: all of it at once, or tile by tile, at a size that may follow the load.
 
 view = open_view(recognizer, ViewSettings(tiles="auto"), source.info)
-look = view.look(frame)  # its recognition, and what has changed in how it looks
+sighting = view.look(frame)  # its recognition, and what has changed in how it looks
 """
 
 import math
@@ -19,7 +19,7 @@ ASSUMED_FPS = 30.0  # of a live source that does not tell
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Sighting:
     """What was seen of one frame; `recognition` is None exactly where it has no picture."""
 
     recognition: Recognition | None
@@ -34,7 +34,7 @@ class View(Protocol):
         """How many frames it can look at at once, each asked for by a thread of its own."""
         return 1
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         """Find the pedestrians of one frame.
 
         Raises:
@@ -82,13 +82,12 @@ class WholeView(View):
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         """Find the pedestrians of one frame."""
         if frame.image is None:
-            return Look(None)
-        still = frame.name is not None or self._recognizer.exact_input_wh is not None
-        long_side = None if still else self._recognizer.metadata.default_long_side
-        return Look(self._recognizer.recognise(frame.image, long_side, frame.size_wh))
+            return Sighting(None)
+        is_picture = frame.name is not None
+        return Sighting(self._recognizer.recognise(frame.image, frame_wh=frame.size_wh, closer=is_picture))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The network's input where it is the same for all frames."""

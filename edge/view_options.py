@@ -1,15 +1,15 @@
-"""The options of `kestrel watch` for how it looks at a frame, and what they say together. Imports nothing heavy."""
+"""The section of `kestrel watch --help` on how it looks at a frame. Imports nothing heavy."""
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from edge.options import option
 
 if TYPE_CHECKING:
     from edge.view import ViewSettings
 
 LOOK = "How it looks at a frame"
-FOLLOW_LOAD = "auto"  # the size that follows the load
 
 
 class Tiles(StrEnum):
@@ -20,56 +20,40 @@ class Tiles(StrEnum):
     auto = "auto"
 
 
-def _option(*names: str, help_text: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=LOOK)
+@dataclass(frozen=True, slots=True)
+class ViewSection:
+    """Tiles, and what the size follows."""
 
+    tiles: Annotated[
+        Tiles,
+        option(
+            LOOK,
+            "See small people in large footage: look at overlapping tiles at full resolution. all: every tile of every "
+            "frame; auto: spread over frames, first where people were or something moves.",
+            "[all|auto]",
+        ),
+    ] = Tiles.off
+    tile_max_age: Annotated[
+        float, option(LOOK, "A tile not looked at for S seconds turns clear into unknown.", "S")
+    ] = 2.0
+    budget_ms: Annotated[
+        float | None,
+        option(
+            LOOK,
+            "Time for one frame, for --size auto and --tiles auto.  [default: what the source's rate leaves]",
+            "MS",
+        ),
+    ] = None
+    max_temperature: Annotated[
+        float | None, option(LOOK, "Smaller input while the machine is hotter, in Celsius.", "C")
+    ] = None
 
-WatchSizeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--size",
-        metavar="WxH|auto",
-        help="Exact input of the network, e.g. 1280x736; larger sees smaller people. "
-        "auto: the largest that keeps up, smaller under load.",
-    ),
-]
-TilesOption = Annotated[
-    Tiles,
-    _option(
-        "--tiles",
-        metavar="[all|auto]",
-        help_text="See small people in large footage: look at overlapping tiles at full resolution. "
-        "all: every tile of every frame; auto: spread over frames, first where people were or something moves.",
-    ),
-]
-TileMaxAgeOption = Annotated[
-    float,
-    _option(
-        "--tile-max-age", metavar="S", help_text="A tile that was looked at longer ago makes `clear` into `unknown`."
-    ),
-]
-BudgetMsOption = Annotated[
-    float | None,
-    _option(
-        "--budget-ms",
-        metavar="MS",
-        help_text="Time for one frame, for --size auto and --tiles auto.  [default: what the source's rate leaves]",
-    ),
-]
-MaxTemperatureOption = Annotated[
-    float | None,
-    _option("--max-temperature", metavar="C", help_text="Smaller input while the machine is hotter, in Celsius."),
-]
+    def asked(self, *, follow_load: bool) -> "ViewSettings":
+        """The same, as the view knows it; `follow_load` for `--size auto`.
 
+        Raises:
+            UnusableInputError: options contradict each other, or one is out of its range.
+        """
+        from edge.view import ViewSettings
 
-def view_of(
-    size: str | None, tiles: Tiles, tile_max_age: float, budget_ms: float | None, max_temperature: float | None
-) -> "ViewSettings":
-    """The options as one value.
-
-    Raises:
-        UnusableInputError: they contradict each other, or one is out of its range.
-    """
-    from edge.view import ViewSettings
-
-    return ViewSettings(tiles.value, tile_max_age, size == FOLLOW_LOAD, budget_ms, max_temperature)
+        return ViewSettings(self.tiles.value, self.tile_max_age, follow_load, self.budget_ms, self.max_temperature)

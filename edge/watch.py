@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from edge.at_once import looked_at
 from edge.errors import BrokenStreamError, InvalidValueError, KestrelError, OutputClosedError
 from edge.interruption import Stop
-from edge.modality import look_of
+from edge.modality import appearance_of
 from edge.recognizer import Recognizer
-from edge.records import Event, Frame, Record, Summary
+from edge.records import Event, ExitReason, Frame, Record, Summary
 from edge.reports import make_frame_record, make_header
 from edge.sinks.sink import Sink
 from edge.sources.source import Source
@@ -39,50 +39,60 @@ class Selection:
         return frame.signal != "ok" or frame.seq % self.every == 0
 
 
+_EVERY_FRAME = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What all sources of one run of the program share."""
+
+    recognizer: Recognizer
+    stop: Stop = field(default_factory=Stop)
+    notes: Sequence[str] = ()  # warnings from before the run
+
+
 def watch(
     source: Source,
-    recognizer: Recognizer,
+    session: Session,
     sinks: Sequence[Sink],
-    selection: Selection,
-    stop: Stop,
-    notes: Sequence[str] = (),
+    selection: Selection = _EVERY_FRAME,
     view: View | None = None,
     judge: Judge | None = None,
 ) -> Summary:
     """Watch until the source ends, the limit is reached, or a stop is asked for: header, frames and events, summary.
 
-    `notes` are warnings from before the run; `view` None: every frame as a whole; `judge` None: by the model's rule.
+    `view` None: every frame as a whole; `judge` None: by the model's rule.
 
     Raises:
         KestrelError: source, recognizer or a sink failed on the way; every sink that still works has its summary.
     """
+    recognizer, stop = session.recognizer, session.stop
     view = view or WholeView(recognizer)
     tally, judge = Tally(), judge or Judge(recognizer.metadata.verdict)
     frames = iter(source)
     first_frames = first_look(frames, 1 if source.info.live else _FIRST_LOOK_FRAMES)
-    header = make_header(source.info, recognizer, view, first_frames, all_warnings(notes, source, sinks))
+    header = make_header(source.info, recognizer, view, first_frames, all_warnings(session.notes, source, sinks))
     try:
         publish(sinks, header)
-        said = len(source.warnings)
-        with closing(looked_at(handed_on(first_frames, frames), source, view, selection.takes)) as looking:
+        with closing(looked_at(handed_on(first_frames, frames), view, selection.takes)) as looking:
             for looked in looking:
                 if stop.requested:
                     break
-                frame, look, said = looked.frame, looked.look, looked.said
-                if look is None:
+                frame, sighting = looked.frame, looked.sighting
+                if sighting is None:
                     skip(sinks, frame)
                     tally.skip(frame)
                     continue
-                ruling = judge.judge(frame, look.recognition)
-                record = make_frame_record(frame, look.recognition, ruling.verdict)
+                ruling = judge.judge(frame, sighting.recognition)
+                record = make_frame_record(frame, sighting.recognition, ruling.verdict)
                 publish(sinks, record, frame)
-                publish_events(sinks, (*look.events, *ruling.events))
+                publish_events(sinks, (*sighting.events, *ruling.events))
                 tally.add(record)
                 if tally.frames == selection.limit:
                     break
         for sink in sinks:
             sink.settle()
-        reason = exit_reason(stop.requested, tally.frames == selection.limit, len(source.warnings) > said)
+        reason = exit_reason(stop.requested, tally.frames == selection.limit, source.ended_early)
         summary = tally.summary(reason, all_warnings(header.warnings, source, sinks))
         publish(sinks, summary)
     except KestrelError as failure:
@@ -97,7 +107,7 @@ def first_look(frames: Iterator[Frame], at_most: int) -> list[Frame]:
     seen: list[Frame] = []
     for frame in islice(frames, at_most):
         seen.append(frame)
-        if frame.image is not None and look_of(frame.image) != "blank":
+        if frame.image is not None and appearance_of(frame.image) != "blank":
             break
     return seen
 
@@ -140,16 +150,16 @@ def all_warnings(notes: Sequence[str], source: Source, sinks: Iterable[Sink]) ->
     return tuple(dict.fromkeys(said))
 
 
-def exit_reason(stopped: bool, limited: bool, warned_at_the_end: bool) -> str:
-    """Why the frames ended; a warning that comes after the last frame is about a recording that is cut short."""
+def exit_reason(stopped: bool, limited: bool, ended_early: bool) -> ExitReason:
+    """Why the frames ended."""
     if stopped:
         return "interrupted"
     if limited:
         return "limit"
-    return "truncated" if warned_at_the_end else "end_of_source"
+    return "truncated" if ended_early else "end_of_source"
 
 
-def reason_of(failure: KestrelError) -> str:
+def reason_of(failure: KestrelError) -> ExitReason:
     """The summary's word for a failure."""
     if isinstance(failure, BrokenStreamError):
         return "signal_lost"

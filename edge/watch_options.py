@@ -1,22 +1,36 @@
-"""The options of `kestrel watch`, one Annotated type each, by the section of --help in which they stand.
+"""The options of `kestrel watch`, one dataclass a section of --help; `asked` says the same as the code knows it.
 
-To add one: its type here, its name and default in the signature in `edge.commands_watch`, its value in the body there.
+Those of the view and of the outputs have files of their own. Imports nothing heavy until the options are used. To add
+an option: a field here, its value in `asked`.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-RESULTS = "Results"
+from edge.options import (
+    ModelOption,
+    Precision,
+    PrecisionOption,
+    ProviderOption,
+    ThreadsOption,
+    option,
+    parse_size,
+)
+from edge.records import SizeWH
+
+if TYPE_CHECKING:
+    from edge.recognizer import RecognizerSettings
+    from edge.sources.live import LiveOptions
+    from edge.verdict import VerdictOptions
+    from edge.watch import Selection
+
 FRAMES = "Which frames"
 LIVE = "Cameras and streams"
 VERDICT = "Verdict"
-
-
-def _option(*names: str, section: str, help_text: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=section)
-
+FOLLOW_LOAD = "auto"  # the size that follows the load
 
 SourceArgument = Annotated[
     list[str] | None,
@@ -30,125 +44,133 @@ SourceArgument = Annotated[
 ]
 SourceFileOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="NAME=value lines for such variables; any other line is a SOURCE itself."),
+    typer.Option(metavar="FILE", help="File of NAME=value lines for ${NAME} in a SOURCE; any other line is a SOURCE."),
 ]
 PrintConfigOption = Annotated[
-    bool, typer.Option("--print-config", help="Print the options in force as such a file, and exit.")
+    bool, typer.Option("--print-config", help="Print the options in force as a --config file, and exit.")
 ]
-ThresholdOption = Annotated[
-    float | None,
-    typer.Option(metavar="SCORE", help="Drop detections with a lower score.  [default: the model's own]"),
-]
-ShowOption = Annotated[bool, typer.Option("--show", help="Show a window meanwhile; q ends the run.")]
+ShowOption = Annotated[bool, typer.Option("--show", help="Show a window meanwhile; q or Esc ends the run.")]
 
-# Results
-OutOption = Annotated[
-    Path | None,
-    _option("--out", section=RESULTS, metavar="DIR", help_text="Folder.  [default: ./<name of the source>]"),
-]
-JsonlOption = Annotated[
-    Path | None,
-    _option(
-        "--jsonl",
-        section=RESULTS,
-        metavar="FILE|-",
-        help_text="Write the records here instead of DIR/records.jsonl; - is stdout.",
-    ),
-]
-CsvOption = Annotated[
-    Path | None,
-    _option("--csv", section=RESULTS, metavar="FILE", help_text="Write one row a pedestrian as CSV, too; - is stdout."),
-]
-VideoOption = Annotated[
-    bool, _option("--video/--no-video", section=RESULTS, help_text="Write the annotated video, or annotated pictures.")
-]
-OverwriteOption = Annotated[
-    bool, _option("--overwrite", section=RESULTS, help_text="Replace the results of an earlier run.")
-]
-ResumeOption = Annotated[
-    bool, _option("--resume", section=RESULTS, help_text="Skip recordings that are finished already, redo the rest.")
-]
 
-# Which frames
-LimitOption = Annotated[
-    int | None, _option("--limit", section=FRAMES, metavar="N", help_text="Stop after N recognised frames.")
-]
-EveryOption = Annotated[
-    int, _option("--every", section=FRAMES, metavar="N", help_text="Recognise every N-th frame only.")
-]
+@dataclass(frozen=True, slots=True)
+class ModelSection:
+    """Which model, and how it runs."""
 
-# Cameras and streams
-RtspTransportOption = Annotated[
-    str, _option("--rtsp-transport", section=LIVE, metavar="tcp|udp", help_text="How RTSP carries the pictures.")
-]
-WidthOption = Annotated[
-    int | None, _option("--width", section=LIVE, metavar="PX", help_text="Ask a camera for pictures this wide.")
-]
-HeightOption = Annotated[
-    int | None, _option("--height", section=LIVE, metavar="PX", help_text="Ask a camera for pictures this high.")
-]
-FpsOption = Annotated[
-    float | None, _option("--fps", section=LIVE, metavar="N", help_text="Ask a camera for N pictures a second.")
-]
-FlipOption = Annotated[
-    str,
-    _option(
-        "--flip", section=LIVE, metavar="none|horizontal|vertical|both", help_text="Mirror pictures, after --rotate."
-    ),
-]
-RotateOption = Annotated[
-    int, _option("--rotate", section=LIVE, metavar="0|90|180|270", help_text="Turn pictures clockwise.")
-]
-StallAfterOption = Annotated[
-    float, _option("--stall-after", section=LIVE, metavar="S", help_text="No frame for S seconds is no signal.")
-]
-MaxOutageOption = Annotated[
-    float | None,
-    _option(
-        "--max-outage",
-        section=LIVE,
-        metavar="S",
-        help_text="Give up S seconds after the signal was lost.  [default: never]",
-    ),
-]
-FrozenAfterOption = Annotated[
-    float,
-    _option(
-        "--frozen-after",
-        section=LIVE,
-        metavar="S",
-        help_text="A picture that stays the same for S seconds shows nothing.",
-    ),
-]
+    model: ModelOption = "rgb"
+    precision: PrecisionOption = Precision.auto
+    threads: ThreadsOption = None
+    provider: ProviderOption = None
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH|auto",
+            help="Exact input of the network, e.g. 1280x736; larger sees smaller people. "
+            "auto: the largest that keeps up, smaller under load.",
+        ),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="SCORE", help="Drop detections with a lower score.  [default: the model's own]"),
+    ] = None
 
-# Verdict
-EnterOption = Annotated[
-    float | None,
-    _option(
-        "--enter",
-        section=VERDICT,
-        metavar="P",
-        help_text="Presence from which it says pedestrian.  [default: the model's own]",
-    ),
-]
-LeaveOption = Annotated[
-    float | None,
-    _option(
-        "--leave",
-        section=VERDICT,
-        metavar="P",
-        help_text="Presence below which it says clear.  [default: the model's own]",
-    ),
-]
-EnterSOption = Annotated[
-    float | None,
-    _option(
-        "--enter-s", section=VERDICT, metavar="S", help_text="For how long it must be so.  [default: the model's own]"
-    ),
-]
-LeaveSOption = Annotated[
-    float | None,
-    _option(
-        "--leave-s", section=VERDICT, metavar="S", help_text="For how long it must be so.  [default: the model's own]"
-    ),
-]
+    @property
+    def follows_load(self) -> bool:
+        """Whether the size follows the load."""
+        return self.size == FOLLOW_LOAD
+
+    def size_wh(self) -> SizeWH | None:
+        """The exact input; None: the model's own size, or one that follows the load.
+
+        Raises:
+            InvalidValueError: it is no size.
+        """
+        return None if self.follows_load else parse_size(self.size)
+
+    def asked(self, *, frame_per_core: bool) -> "RecognizerSettings":
+        """The same, as the recognizer knows it.
+
+        Raises:
+            InvalidValueError: a value breaks its rule.
+        """
+        from edge.recognizer import RecognizerSettings
+
+        return RecognizerSettings(self.threads, self.threshold, self.size_wh(), self.provider, frame_per_core)
+
+
+@dataclass(frozen=True, slots=True)
+class FramesSection:
+    """Which frames are recognised."""
+
+    limit: Annotated[int | None, option(FRAMES, "Stop after N recognised frames.", "N")] = None
+    every: Annotated[int, option(FRAMES, "Recognise every N-th frame only.", "N")] = 1
+
+    def asked(self) -> "Selection":
+        """The same, as the loop knows it. Raises InvalidValueError."""
+        from edge.watch import Selection
+
+        return Selection(self.every, self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSection:
+    """Cameras and streams."""
+
+    rtsp_transport: Annotated[str, option(LIVE, "How RTSP carries the pictures.", "tcp|udp")] = "tcp"
+    width: Annotated[int | None, option(LIVE, "Ask a camera for pictures this wide.", "PX")] = None
+    height: Annotated[int | None, option(LIVE, "Ask a camera for pictures this high.", "PX")] = None
+    fps: Annotated[float | None, option(LIVE, "Ask a camera for N pictures a second.", "N")] = None
+    flip: Annotated[str, option(LIVE, "Mirror pictures, after --rotate.", "none|horizontal|vertical|both")] = "none"
+    rotate: Annotated[int, option(LIVE, "Turn pictures clockwise.", "0|90|180|270")] = 0
+    stall_after: Annotated[float, option(LIVE, "No frame for S seconds is no signal.", "S")] = 3.0
+    max_outage: Annotated[
+        float | None, option(LIVE, "Give up S seconds after the signal was lost.  [default: never]", "S")
+    ] = None
+    frozen_after: Annotated[float, option(LIVE, "A picture that stays the same for S seconds shows nothing.", "S")] = (
+        5.0
+    )
+
+    def asked(self) -> "LiveOptions":
+        """The same, as sources know it. Raises InvalidValueError."""
+        from edge.capture.messages import CaptureOptions
+        from edge.sources.live import LiveOptions
+        from edge.sources.signal import SignalRules
+
+        return LiveOptions(
+            CaptureOptions(self.rtsp_transport, self.width, self.height, self.fps, self.flip, self.rotate),
+            SignalRules(self.stall_after, self.max_outage, self.frozen_after),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictSection:
+    """When it says pedestrian, and when clear."""
+
+    enter: Annotated[
+        float | None, option(VERDICT, "Presence from which it says pedestrian.  [default: the model's own]", "P")
+    ] = None
+    leave: Annotated[
+        float | None, option(VERDICT, "Presence below which it says clear.  [default: the model's own]", "P")
+    ] = None
+    enter_s: Annotated[
+        float | None,
+        option(
+            VERDICT,
+            "Seconds that presence must stay at or above --enter before it says pedestrian.  "
+            "[default: the model's own]",
+            "S",
+        ),
+    ] = None
+    leave_s: Annotated[
+        float | None,
+        option(
+            VERDICT,
+            "Seconds that presence must stay below --leave before it says clear.  [default: the model's own]",
+            "S",
+        ),
+    ] = None
+
+    def asked(self) -> "VerdictOptions":
+        """The same, as the judge knows it. Raises InvalidValueError."""
+        from edge.verdict import VerdictOptions
+
+        return VerdictOptions(self.enter, self.leave, self.enter_s, self.leave_s)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.bench.machine import this_machine
 from edge.contract import ModelMetadata
 from edge.errors import ProcessingError
+from edge.machine import this_machine
 from edge.recognizer import Recognizer
 from edge.records import Image
 from training.rounding import text_of

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.bench.feed import paint_ground
-from edge.bench.machine import peak_rss_mb, this_machine
+from edge.machine import peak_rss_mb, this_machine
 from edge.model_files import SHIPPED_NAMES, resolve, shipped_files
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image, Scores, SizeWH

@@ -20,8 +20,8 @@ import av
 import cv2
 import numpy as np
 
-from edge.bench.machine import this_machine
 from edge.demo import CLIPS_FOLDER
+from edge.machine import this_machine
 from edge.records import Image, SizeWH
 from edge.sources import open_source
 from tests.bench_peers import markdown

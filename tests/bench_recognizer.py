@@ -17,10 +17,10 @@ import numpy as np
 
 from edge.bench.crowd import crowd
 from edge.bench.feed import MADE_WH, MadeFrames
-from edge.bench.machine import this_machine
 from edge.drawing import draw
 from edge.geometry import nms
-from edge.modality import look_of
+from edge.machine import this_machine
+from edge.modality import appearance_of
 from edge.model_files import SHIPPED_NAMES, resolve
 from edge.options import parse_size
 from edge.recognizer import Recognizer, RecognizerSettings
@@ -72,7 +72,7 @@ def cases(recognizer: Recognizer, scratch: Path) -> Iterator[Case]:
     frame = next(iter(MadeFrames(grey=recognizer.info.modality == "thermal")))
     image = np.ascontiguousarray(frame.image)
     network_input = recognizer.preprocess(image)
-    yield Case("look (first frames only)", lambda: look_of(image))
+    yield Case("appearance (first frames only)", lambda: appearance_of(image))
     yield Case("preprocess", lambda: recognizer.preprocess(image))
     yield Case("infer", lambda: recognizer.infer(network_input))
     for people in PEOPLE:

@@ -18,14 +18,14 @@ import av
 import cv2
 import numpy as np
 
-from edge.bench.machine import this_machine
+from edge.machine import this_machine
 from edge.model_files import SHIPPED_NAMES, resolve
 from edge.options import parse_size
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Image, Recognition, SizeWH
 from edge.sources.quiet import silence
 from edge.sources.video import read_with_opencv
-from edge.sources.video_av import Picture, read_with_pyav
+from edge.sources.video_av import DecodedFrame, read_with_pyav
 from tests.bench_peers import SCORE_FLOOR, markdown
 
 _CRF = "18"  # visually without loss
@@ -36,7 +36,7 @@ class Way:
     """One way to read a file, and what came of it."""
 
     name: str
-    read: Callable[[Path], Picture]
+    read: Callable[[Path], DecodedFrame]
     found: list[Recognition] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
     shrunk: int = 0  # pictures that came smaller than they are

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.bench.machine import this_machine
+from edge.machine import this_machine
 from edge.model_files import SHIPPED_NAMES, resolve
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image, Recognition, SizeWH
@@ -187,10 +187,10 @@ def look_tiled(recognizer: Recognizer, pictures: Sequence[LabelledPicture]) -> J
     highest, took_ms = [], []
 
     def recognise(image: Image) -> Recognition:
-        sight = batches.recognise(image, lambda _: range(len(batches.plan.tiles)))
-        highest.append(max(sight.overview, *sight.presences))
-        took_ms.append(cost_ms(sight.recognition))
-        return sight.recognition
+        tiled = batches.recognise(image, lambda _: range(len(batches.plan.tiles)))
+        highest.append(max(tiled.overview, *tiled.presences))
+        took_ms.append(cost_ms(tiled.recognition))
+        return tiled.recognition
 
     detected = detect(recognise, pictures)
     return Judged(detected, tuple(highest), float(np.median(took_ms)))

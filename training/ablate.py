@@ -23,10 +23,11 @@ import torch
 from edge.errors import InvalidValueError, KestrelError, ProcessingError, UnusableInputError
 from training.ablation_report import Score, draw, table
 from training.checkpoints import Checkpoint, build_network
-from training.datasets import read_dataset
+from training.datasets import read_dataset, require_decodable
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.noise import NoiseSettings, add_noise
+from training.processes import refuse_processes
 from training.pseudo_labels import LabelRule
 from training.rounding import text_of
 from training.run import RunSettings, train
@@ -49,6 +50,9 @@ class Arm:
     noisy: bool = False  # with pseudo-labelled footage, and noise inside the network
 
 
+LOSSES_OF = {"hard": ("hard",), "soft": ("soft",), "feature": ("soft", "feature"), "noisy": ("soft",)}
+
+
 @dataclass(frozen=True, slots=True)
 class ArmLosses:
     """The weight of each loss where an arm uses it."""
@@ -69,23 +73,27 @@ def choose_arms(losses: ArmLosses, names: Sequence[str] | None, *, noisy: bool) 
     """The arms of these names, in the order of the table; all of them by default, the noisy one only if it can be.
 
     Raises:
-        InvalidValueError: no such arm.
+        InvalidValueError: no such arm, or a loss of one weighs nothing, so that it would not be what it is called.
     """
     arms = (
         Arm("alone", "labels alone"),
         Arm("twice", "labels alone, twice as long", length=2),
-        Arm("hard", "+ hard targets", losses.of("hard")),
-        Arm("soft", "+ soft targets", losses.of("soft")),
-        Arm("feature", "+ soft targets and features", losses.of("soft", "feature")),
-        Arm("noisy", "+ soft targets, noisy student", losses.of("soft"), noisy=True),
+        Arm("hard", "+ hard targets", losses.of(*LOSSES_OF["hard"])),
+        Arm("soft", "+ soft targets", losses.of(*LOSSES_OF["soft"])),
+        Arm("feature", "+ soft targets and features", losses.of(*LOSSES_OF["feature"])),
+        Arm("noisy", "+ soft targets, noisy student", losses.of(*LOSSES_OF["noisy"]), noisy=True),
     )
     known = [arm.name for arm in arms]
-    if names is None:
-        return tuple(arm for arm in arms if noisy or not arm.noisy)
-    unknown = sorted(set(names) - set(known))
+    unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise InvalidValueError("arms", f"among {', '.join(known)}", unknown[0])
-    return tuple(arm for arm in arms if arm.name in names)
+    chosen = tuple(arm for arm in arms if (arm.name in names if names is not None else noisy or not arm.noisy))
+    for arm in chosen:
+        for loss in LOSSES_OF.get(arm.name, ()):
+            if not getattr(losses, loss) > 0:
+                rule = f"above 0 for the arm {arm.name}"
+                raise InvalidValueError(loss, rule, getattr(losses, loss), "leave that arm out of --arms")
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,7 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
         UnusableInputError: bad data, a teacher of another modality, a folder with another ablation.
         ProcessingError: a run failed; those that were finished are kept.
     """
+    refuse_processes("ablate")
     out = settings.run.out
     labelled = read_dataset(settings.run.dataset, usual="train", require_pedestrians=True)
     teacher = load_network_file(settings.run.teacher or Path())
@@ -145,6 +154,7 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
     if any(arm.noisy for arm in settings.arms):
         add_noise(build_network(settings.run.kind, settings.run.spec), settings.noise)  # refused now, not after hours
     _claim(out, settings)
+    require_decodable(labelled.pictures)
     taught = out / "taught.json" if any(arm.noisy for arm in settings.arms) else None
     if taught is not None:
         yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
@@ -174,6 +184,7 @@ def jobs_of(settings: AblateSettings, taught: Path | None) -> tuple[Job, ...]:
                 teacher=settings.run.teacher if arm.losses else None,
                 losses=arm.losses or LossSettings(),
                 resume=True,
+                decodable=True,
             )
             jobs.append(Job(arm, run, settings.validate, taught if arm.noisy else None, settings.noise))
     return tuple(jobs)

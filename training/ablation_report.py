@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from edge.cpu import cpu_name
 from edge.errors import ProcessingError
 
 _FIGURES = {"ap50": "AP50", "ap50_95": "AP50:95", "centre_ap": "centre AP", "auroc": "presence AUROC"}
@@ -111,16 +111,6 @@ def _minus(value: float | None, other: float | None) -> float | None:
 
 
 def _machine() -> str:
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return f"{device}, {os.cpu_count()} cores, torch {torch.__version__.split('+')[0]}, {today}."
-
-
-def _processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

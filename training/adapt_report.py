@@ -17,6 +17,7 @@ from training.rounding import text_of
 
 LEAST_LOSS_AP50 = 0.005  # less may be rounding
 LEAST_LOSS_AUROC = 0.02
+LEAST_DOUBT_COUNT = 0.25  # people a picture
 
 _NAMES = {
     "ap50": "AP50",
@@ -106,6 +107,16 @@ def regressions(before: Figures, after: Figures) -> tuple[str, ...]:
         if after.auroc < before.auroc - chance:
             lost.append(f"presence AUROC {before.auroc:.3f} -> {after.auroc:.3f}")
     return tuple(lost)
+
+
+def doubts(before: Figures, after: Figures) -> tuple[str, ...]:
+    """What else got clearly worse: no reason to refuse a model by few pictures, but one to look at it."""
+    found = []
+    if after.count_mae > before.count_mae + max(LEAST_DOUBT_COUNT, before.count_mae / 2):
+        found.append(f"the error of the count went from {before.count_mae:.2f} to {after.count_mae:.2f}")
+    if before.precision is not None and after.precision is not None and after.precision < before.precision - 0.1:
+        found.append(f"precision at the threshold went from {before.precision:.2f} to {after.precision:.2f}")
+    return tuple(found)
 
 
 def table(comparison: Comparison) -> str:

@@ -8,16 +8,17 @@ import numpy as np
 import torch
 
 from edge.errors import InvalidValueError
-from edge.records import Image
+from edge.records import Image, Modality
 from training.augment import AugmentSettings, View, collate, random_view
-from training.datasets import Dataset, LabelledPicture, load_image
+from training.datasets import Dataset, LabelledPicture, load_as_learnt
 from training.targets import Batch
 
 
 class DecodedPictures:
     """Decoded pictures, kept in memory up to a limit; a training run sees each of them hundreds of times."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, modality: Modality | None, limit_bytes: int) -> None:
+        self._modality = modality
         self._kept: dict[Path, Image] = {}
         self._room = limit_bytes
 
@@ -30,7 +31,7 @@ class DecodedPictures:
         kept = self._kept.get(picture.path)
         if kept is not None:
             return kept
-        image = load_image(picture)
+        image = load_as_learnt(picture, self._modality)
         if image.nbytes <= self._room:
             self._room -= image.nbytes
             self._kept[picture.path] = image
@@ -70,7 +71,7 @@ class TrainingBatches:
         weights = np.array([wanted[p.source] for p in dataset.pictures]) * empty
         self._shares = weights / weights.sum()
         self._empty = [p for p in dataset.pictures if p.shows_pedestrian is False]
-        self._decoded = DecodedPictures(cache_bytes)
+        self._decoded = DecodedPictures(dataset.modality, cache_bytes)
 
     def batch(self, number: int) -> Batch:
         """Batch `number`.

@@ -8,7 +8,6 @@ from edge.errors import UnusableInputError
 from edge.model_files import resolve
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Image, Modality, Recognition, SizeWH
-from edge.thermal import PaletteReader
 from training.evaluation import SCORE_FLOOR
 
 CHECKPOINT_SUFFIXES = (".pt", ".safetensors")
@@ -58,7 +57,7 @@ def _of_checkpoint(file: Path, threads: int | None, tta: bool) -> Candidate:
     import torch  # seconds; a model file needs none of it
 
     from training.teacher_files import load_network_file
-    from training.torch_recognizer import TorchRecognizer
+    from training.torch_recognizer import TorchRecognizer, as_flown
     from training.tta import AveragedRecognizer
 
     torch.set_num_threads(threads or torch.get_num_threads())
@@ -66,9 +65,8 @@ def _of_checkpoint(file: Path, threads: int | None, tta: bool) -> Candidate:
     network = checkpoint.network()
     recognizer = TorchRecognizer(network, network.strides[0], checkpoint.input_rule)
     recognise = AveragedRecognizer(recognizer).recognise if tta else recognizer.recognise
-    palette = PaletteReader()  # as the runtime that flies does
     return Candidate(
-        recognise=recognise if checkpoint.modality == "rgb" else lambda image: recognise(palette.to_grey(image)),
+        recognise=as_flown(recognise, checkpoint.modality),
         name=file.stem + ("+tta" if tta else ""),
         modality=checkpoint.modality,
         threshold=UNFITTED_THRESHOLD,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.errors import InvalidValueError, UnusableInputError
+from edge.options import with_options
 from training.commands_train import LossOptions
 from training.train_options import (
     WEIGHTS_HELP,
@@ -16,7 +17,7 @@ from training.train_options import (
     FrozenOption,
     HeadOption,
     LearnOptions,
-    with_options,
+    ResumeOption,
 )
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def self_train(
     out: Annotated[Path, typer.Option(help="Folder for frames, labels and students.", metavar="DIR")] = Path(
         "runs/self-train"
     ),
+    resume: ResumeOption = False,
 ) -> None:
     """Learn from own footage without labels: a teacher labels it, the student learns it with DATASET, disturbed.
 
@@ -151,7 +153,7 @@ def self_train(
         losses=settle(asked, teacher=taught, extra=False),
         teacher=file if taught else None,
         weights=student.weights,
-        resume=options.resume,
+        resume=resume,
         crop_px=options.crop,
         tensorboard=options.tensorboard,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edge.errors import InvalidValueError
+from edge.options import with_options
 from training.train_options import (
     WEIGHTS_HELP,
     BackboneOption,
@@ -15,8 +16,8 @@ from training.train_options import (
     HeadOption,
     LearnOptions,
     OutOption,
+    ResumeOption,
     ViewOptions,
-    with_options,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def teacher(
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip",
     head: HeadOption = None,
     frozen_stages: FrozenOption = None,
+    resume: ResumeOption = False,
 ) -> None:
     """Train a teacher on labels. Example: kestrel-train teacher data/train --minutes 60 --out runs/teacher"""
     from training.networks.teacher import TeacherSpec
@@ -86,7 +88,7 @@ def teacher(
         ).to_json(),
         train=options.train_settings(),
         weights=weights,
-        resume=options.resume,
+        resume=resume,
         crop_px=options.crop,
         views=views.asked(),
         tensorboard=options.tensorboard,
@@ -162,6 +164,7 @@ def distil(
             metavar="MODEL",
         ),
     ] = None,
+    resume: ResumeOption = False,
 ) -> None:
     """Distil a student. Example: kestrel-train distil data/train --teacher runs/teacher/teacher.pt --minutes 120"""
     from training.datasets import read_dataset
@@ -196,7 +199,7 @@ def distil(
         teacher=teacher_file,
         learns_on=None if start is None else taken_over(start.settings),
         weights=learn_on or weights,
-        resume=options.resume,
+        resume=resume,
         crop_px=options.crop,
         views=views.asked(),
         extra_teacher=extra_teacher,

@@ -28,7 +28,7 @@ import numpy as np
 
 from edge.records import SizeWH
 from training.datasets import Dataset, DatasetError, LabelledPicture, ScoredBoxes
-from training.datasets.coco import Entry, find_coco, load_document, picture_path
+from training.datasets.coco import Entry, find_coco, find_coco_splits, load_document, picture_path
 from training.datasets.labels import kind_of_class
 
 SCORE_FLOOR = 0.05  # fainter boxes teach nothing
@@ -137,7 +137,7 @@ def _names(dataset: Dataset, folder: Path, category: int | None) -> Names:
             by_name[path.relative_to(folder).as_posix()] = index
     by_id = {int(name): index for name, index in by_name.items() if name.isdecimal()}
     pedestrians = {PERSON}
-    files = find_coco(folder, None)
+    files = find_coco(folder) or find_coco_splits(folder).get(dataset.name.rpartition("-")[2])
     if files is not None:
         document = load_document(files.annotations)
         places = {picture.path: index for index, picture in enumerate(dataset.pictures)}

@@ -27,14 +27,14 @@ from tqdm import tqdm
 
 from edge.contract import TrainingData
 from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
-from training.adapt_report import Comparison, draw, figures_of, regressions, table
+from training.adapt_report import Comparison, doubts, draw, figures_of, regressions, table
 from training.augment import AugmentSettings
 from training.batches import TrainingBatches
 from training.calibration import fit
 from training.checkpoints import Checkpoint, save_checkpoint, strip
 from training.coco_scoring import DetectedPicture
 from training.data_card import UNSTATED
-from training.datasets import Dataset, load_image, read_dataset
+from training.datasets import Dataset, load_image, read_dataset, require_decodable
 from training.datasets.coco_writing import write_coco
 from training.distill import LossSettings, distill_step
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
@@ -43,13 +43,13 @@ from training.history import learnt_on, taken_over, with_start
 from training.metrics import append_metrics
 from training.networks.ensemble import AnyNetwork
 from training.networks.student import Student
-from training.processes import Processes
+from training.processes import Processes, refuse_processes
 from training.snapshots import Snapshot, best, cross_fitted, stale
 from training.splits import Split, split_by_scene
 from training.start_point import PROOF_PICTURES, StartPoint, read_start_point
 from training.targets import Batch
 from training.teacher_files import load_network_file
-from training.torch_recognizer import TorchRecognizer
+from training.torch_recognizer import TorchRecognizer, as_flown
 
 FEW_PICTURES = 20
 REPLAY_SHARE = 4  # every fourth picture of a batch is an old one
@@ -87,8 +87,10 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
         UnusableInputError: bad data, no student, another modality, an output that exists.
         ProcessingError: the student got worse; the report is kept. Or the disk is full.
     """
+    refuse_processes("finetune")
     _check_out(settings.out)
     dataset = read_dataset(settings.dataset, usual="train", require_pedestrians=True)
+    require_decodable(dataset.pictures)
     split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     proof = [load_image(picture) for picture in dataset.pictures[:PROOF_PICTURES]]
     start = read_start_point(settings.model, proof)
@@ -100,6 +102,9 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     worse = regressions(comparison.before, comparison.after)
     _write_report(settings, start, split, comparison)
     yield table(comparison)
+    yield from (
+        f"warning: {doubt}; look at the held-out pictures" for doubt in doubts(comparison.before, comparison.after)
+    )
     if worse and not settings.allow_worse:
         raise ProcessingError(
             f"{start.name} got worse on the held-out pictures, {' and '.join(worse)}: student.pt was not written "
@@ -173,7 +178,7 @@ def _copy_of(network: Student) -> Student:
 
 def _ask(student: Student, start: StartPoint, held_out: Dataset) -> tuple[DetectedPicture, ...]:
     recognizer = TorchRecognizer(student, student.spec.stride, start.input_rule, student.spec.coarsest)
-    return detect(recognizer.recognise, held_out.pictures)
+    return detect(as_flown(recognizer.recognise, start.modality), held_out.pictures)
 
 
 def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.device) -> AnyNetwork | None:

@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from edge.errors import InvalidValueError
 
+PLACES = ("drop_path", "drop_path1", "drop_path2")  # where timm's residual blocks put it
+
 
 @dataclass(frozen=True, slots=True)
 class NoiseSettings:
@@ -42,28 +44,35 @@ def add_noise(network: nn.Module, settings: NoiseSettings) -> None:
         for head in _heads(network):
             head.register_forward_pre_hook(_dropout(settings.dropout))
     if settings.stochastic_depth:
-        blocks = [m for m in network.modules() if _is_residual(m) and any(p.requires_grad for p in m.parameters())]
+        learning = [m for m in network.modules() if any(p.requires_grad for p in m.parameters())]
+        blocks = [branches for branches in map(_residual_branches, learning) if branches]
         if not blocks:
-            rule = "0 for a network without residual blocks that learn"
+            rule = "0 for a network without residual blocks, of those that we know, that learn"
             raise InvalidValueError("stochastic_depth", rule, settings.stochastic_depth)
-        for place, block in enumerate(blocks, start=1):
+        for place, branches in enumerate(blocks, start=1):
             rate = settings.stochastic_depth * place / len(blocks)
-            _last_branch(block).register_forward_hook(_depth(rate))
+            for branch in branches:
+                branch.register_forward_hook(_depth(rate))
 
 
 def _heads(network: nn.Module) -> Sequence[Any]:
     return [network.head] if hasattr(network, "head") else list(network.heads)  # type: ignore[arg-type]
 
 
-def _is_residual(module: nn.Module) -> bool:
-    """A block of ours that adds its input, or one of timm's."""
-    return bool(getattr(module, "shortcut", None) is True or getattr(module, "has_skip", False))
+def _residual_branches(module: nn.Module) -> list[nn.Module]:
+    """What ends the parts that a block adds to its input: our blocks are one sequence, timm's have places for noise.
 
-
-def _last_branch(block: nn.Module) -> nn.Module:
-    """What makes the part that is added to the block's input: timm has a place for the noise, ours is one sequence."""
-    place = getattr(block, "drop_path", None)
-    return place if isinstance(place, nn.Module) else block.get_submodule("layers")
+    Empty for what is no such block. timm's ResNet leaves its place empty until somebody asks for noise.
+    """
+    if getattr(module, "shortcut", None) is True:
+        return [module.get_submodule("layers")]
+    if not getattr(module, "has_skip", True):
+        return []
+    places = [name for name in PLACES if hasattr(module, name)]
+    for name in places:
+        if getattr(module, name) is None:
+            setattr(module, name, nn.Identity())
+    return [module.get_submodule(name) for name in places]
 
 
 def _dropout(rate: float) -> Any:

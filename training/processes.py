@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from edge.errors import UnusableInputError
+
 
 @dataclass(frozen=True, slots=True)
 class Processes:
@@ -58,6 +60,18 @@ class Processes:
         shared = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(shared)
         return shared.item() / self.count
+
+
+def refuse_processes(command: str) -> None:
+    """For what one process does alone.
+
+    Raises:
+        UnusableInputError: torchrun started several.
+    """
+    if dist.is_torchelastic_launched() and int(os.environ["WORLD_SIZE"]) > 1:
+        raise UnusableInputError(
+            f"{command} must run in one process, got {os.environ['WORLD_SIZE']} of torchrun; start it without"
+        )
 
 
 def join_processes() -> Processes:

@@ -184,7 +184,7 @@ def draw_reliability(evaluation: Evaluation, axes: Axes) -> None:
         middle = (one.low + one.high) / 2
         axes.text(middle, one.pedestrian_share + 0.01, str(one.pictures), ha="center", va="bottom", fontsize=7)
     axes.legend(loc="upper left")
-    axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="presence", ylabel="share of pictures with a pedestrian")
+    axes.set(xlim=(0, 1), ylim=(0, 1.2), xlabel="presence", ylabel="share of pictures with a pedestrian")
     axes.set_title(
         f"calibration error {text_of(evaluation.presence.calibration_error)}; number of pictures above the bars"
     )

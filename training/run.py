@@ -18,7 +18,7 @@ from edge.records import Modality
 from training.augment import AugmentSettings, ViewSettings
 from training.batches import TrainingBatches
 from training.checkpoints import Checkpoint, save_checkpoint
-from training.datasets import Dataset, read_dataset
+from training.datasets import Dataset, read_dataset, require_decodable
 from training.distill import LossSettings, distill_step, make_adaptor
 from training.engine import Learner, TrainSettings, train_one_epoch
 from training.extra_teacher import with_predictions
@@ -61,6 +61,7 @@ class RunSettings:
     mistakes_of: str | None = None  # a model whose false alarms are looked at again, see hard_ground.py
     extra_category: int | None = None  # what it calls pedestrians; None: what the data set calls them
     tensorboard: bool = False
+    decodable: bool = False  # every picture was decoded already
 
     def __post_init__(self) -> None:
         if self.crop_px < 1 or self.crop_px % CROP_MULTIPLE:
@@ -107,6 +108,9 @@ def train(
         processes.agree_on(network)
     adaptor = make_adaptor(network, teacher) if teacher is not None and settings.losses.feature else None
     learner = learner_of(network, adaptor, settings.train, previous)
+    if processes.first and previous is None and not settings.decodable:
+        require_decodable(dataset.pictures)
+    processes.wait()
     run = _Run(
         settings, _with_hard_ground(dataset, settings, modality, processes), plan, teacher, learner, previous, processes
     )

@@ -26,10 +26,11 @@ from training.datasets import Dataset, join_datasets, read_dataset
 from training.datasets.coco_writing import write_coco
 from training.label_sheet import write_label_sheet
 from training.noise import NoiseSettings, add_noise
+from training.processes import join_processes
 from training.pseudo_labels import SOURCE, LabelRule, PseudoLabelled, Recognise, label_frames, save_frames
 from training.run import RunSettings, train
 from training.teacher_files import load_network_file
-from training.torch_recognizer import TorchRecognizer
+from training.torch_recognizer import TorchRecognizer, as_flown
 from training.unlabelled import Recording, ThinSettings, choose_frames
 
 INPUT_MULTIPLE = 32  # suits every network of ours
@@ -63,26 +64,34 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
         UnusableInputError: bad data, footage without anybody, a teacher of another modality, an output that exists.
         ProcessingError: the disk is full, or a loss stopped being finite.
     """
-    out = settings.run.out
-    _check_out(out, settings.run.resume)
+    out, processes = settings.run.out, join_processes()
+    if processes.first:
+        _check_out(out, settings.run.resume)
+    processes.wait()
     labelled = read_dataset(settings.run.dataset, usual="train", require_pedestrians=True)
     teacher = load_network_file(settings.teacher)
     require_modality(teacher, labelled)
     add_noise(build_network(settings.run.kind, settings.run.spec), settings.noise)  # refused now, not after labelling
-    yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
+    if processes.first:
+        yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
     for number in range(1, settings.rounds + 1):
         taught = out / f"round-{number}.json"
-        yield from teach_frames(teacher, settings.rule, taught)
+        if processes.first:
+            yield from teach_frames(teacher, settings.rule, taught)
+        processes.wait()
         run = dataclasses.replace(settings.run, out=out / f"round-{number}")
         student = run.out / "student.pt"
         if not student.is_file():
             together = with_footage(labelled, taught)
             train(run, together, prepare=lambda network: add_noise(network, settings.noise))
-        yield f"round {number}: wrote {student}"
+        processes.wait()
+        if processes.first:
+            yield f"round {number}: wrote {student}"
         teacher = load_network_file(student)
-    finished = out / "student.pt"
-    save_checkpoint(_described_by(teacher, settings), finished)
-    yield f"wrote {finished}"
+    if processes.first:
+        finished = out / "student.pt"
+        save_checkpoint(_described_by(teacher, settings), finished)
+        yield f"wrote {finished}"
 
 
 def collect_frames(uris: tuple[str, ...], thin: ThinSettings, folder: Path) -> Iterator[str]:
@@ -91,7 +100,7 @@ def collect_frames(uris: tuple[str, ...], thin: ThinSettings, folder: Path) -> I
         return
     recordings = choose_frames(uris, thin)
     yield from (_described(recording) for recording in recordings)
-    save_frames(recordings, folder)
+    save_frames([recording for recording in recordings if recording.chosen], folder)
 
 
 def teach_frames(teacher: Checkpoint, rule: LabelRule, file: Path) -> Iterator[str]:
@@ -122,7 +131,8 @@ def recognise_with(teacher: Checkpoint) -> Recognise:
     network = teacher.network()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TorchRecognizer(network, network.strides[0], teacher.input_rule, INPUT_MULTIPLE).recognise
+    recognizer = TorchRecognizer(network, network.strides[0], teacher.input_rule, INPUT_MULTIPLE)
+    return as_flown(recognizer.recognise, teacher.modality)
 
 
 def require_modality(teacher: Checkpoint, labelled: Dataset) -> Modality:
@@ -145,6 +155,8 @@ def _taught(labelled: tuple[PseudoLabelled, ...]) -> str:
 
 
 def _described(recording: Recording) -> str:
+    if recording.problem:
+        return f"warning: left out: {recording.problem}"
     return f"{recording.uri}: {len(recording.chosen)} of {recording.sampled} frames are kept"
 
 

@@ -4,6 +4,7 @@ Same scaling, same peaks, same NMS as the recognizer that flies; only the networ
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,22 @@ import torch
 from edge import geometry
 from edge.contract import NMS_IOU, PAD_VALUE
 from edge.recognizer import scale_into
-from edge.records import Image, Recognition, SizeWH
+from edge.records import Image, Modality, Recognition, SizeWH
+from edge.thermal import PaletteReader
 from training.augment import InputRule
 from training.evaluation import SCORE_FLOOR
 from training.networks.ensemble import AnyNetwork
 from training.networks.peaks import boxes_at, find_peaks
+
+Recognise = Callable[[Image], Recognition]
+
+
+def as_flown(recognise: Recognise, modality: Modality) -> Recognise:
+    """The same for pictures as they come: thermal ones in false colours are turned to grey, as the runtime does."""
+    if modality == "rgb":
+        return recognise
+    palette = PaletteReader()
+    return lambda image: recognise(palette.to_grey(image))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,9 @@
 def teacher(dataset: DatasetArgument, options: LearnOptions, backbone: BackboneOption = "efficientnet_lite0"): ...
 """
 
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -49,7 +47,6 @@ class LearnOptions:
     precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 where the machine is fast at it.")] = "auto"
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all usable cores.", min=1)] = None
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves to OUT/tensorboard, too.")] = False
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")] = False
 
     def train_settings(self) -> "TrainSettings":
         """What of it the loop must know.
@@ -67,6 +64,9 @@ class LearnOptions:
             seed=self.seed,
             precision=self.precision,  # type: ignore[arg-type]  # checked there
         )
+
+
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,38 +112,3 @@ def _emphasis(said: str) -> tuple[str, float]:
         return source, float(factor)
     except ValueError:
         raise InvalidValueError("emphasise", "SOURCE=FACTOR", said, "write one like tinyperson=1.7") from None
-
-
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let typer see the fields of every parameter that is a dataclass as options of their own."""
-    hints = get_type_hints(command, include_extras=True)
-    grouped: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
-
-    def spread(**values: Any) -> None:
-        for name, kind in grouped.items():
-            values[name] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
-        command(**values)
-
-    parameters = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name in grouped:
-            parameters += _options_of(grouped[name])
-        else:
-            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
-    spread.__name__, spread.__doc__ = command.__name__, command.__doc__
-    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    spread.__annotations__ = {p.name: p.annotation for p in parameters}
-    return spread
-
-
-def _options_of(kind: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(kind, include_extras=True)
-    return [
-        inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if f.default is MISSING else f.default,
-            annotation=hints[f.name],
-        )
-        for f in fields(kind)
-    ]

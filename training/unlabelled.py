@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import InvalidValueError, SourceError
-from edge.modality import look_of
+from edge.modality import appearance_of
 from edge.records import Frame, Image
 from edge.sources import expand_recordings, is_live, open_source
 
@@ -51,6 +51,7 @@ class Recording:
     uri: str
     sampled: int  # frames that were compared
     chosen: tuple[int, ...]  # ascending sequence numbers
+    problem: str = ""  # why nothing of it can be used
 
 
 def thumbnail(image: Image) -> Thumbnail:
@@ -75,12 +76,13 @@ def choose_frames(uris: Sequence[str], settings: ThinSettings) -> tuple[Recordin
     """Look through all recordings once; folders may hold videos or pictures.
 
     Raises:
-        SourceError: a recording cannot be opened, is live, or not one frame of all can be used.
+        SourceError: a recording that is named itself cannot be opened, one is live, or no frame of all can be used.
     """
-    recordings = [_look_through(uri, settings) for uri in _expanded(uris)]
+    recordings = [_tried(one, settings, named=one == uri) for uri, one in _expanded(uris)]
     if not any(recording.chosen for recording in recordings):
         raise SourceError("unlabelled footage must hold a frame that can be decoded, got none; name other recordings")
-    return _limited(recordings, settings.limit)
+    broken = [recording for recording in recordings if recording.problem]
+    return (*_limited(recordings, settings.limit), *broken)
 
 
 def frames_of(recording: Recording) -> Iterator[Frame]:
@@ -98,11 +100,22 @@ def frames_of(recording: Recording) -> Iterator[Frame]:
                 return
 
 
-def _expanded(uris: Sequence[str]) -> list[str]:
+def _expanded(uris: Sequence[str]) -> list[tuple[str, str]]:
+    """Every recording, after what was said that holds it."""
     for uri in uris:
         if is_live(uri):
             raise SourceError(f"unlabelled footage must be recorded, got the live source {uri!r}; record it first")
-    return [one for uri in uris for one in expand_recordings(uri)]
+    return [(uri, one) for uri in uris for one in expand_recordings(uri)]
+
+
+def _tried(uri: str, settings: ThinSettings, *, named: bool) -> Recording:
+    """One damaged recording in a folder of flights is no reason to learn from none."""
+    try:
+        return _look_through(uri, settings)
+    except SourceError as error:
+        if named:
+            raise
+        return Recording(uri, 0, (), str(error))
 
 
 def _look_through(uri: str, settings: ThinSettings) -> Recording:
@@ -115,7 +128,7 @@ def _look_through(uri: str, settings: ThinSettings) -> Recording:
                 continue
             if frame.time_s is not None:
                 due_s = frame.time_s + settings.every_s
-            if look_of(frame.image) != "blank":
+            if appearance_of(frame.image) != "blank":
                 thumbnails.append(thumbnail(frame.image))
                 seqs.append(frame.seq)
     return Recording(uri, len(seqs), tuple(seqs[k] for k in thin(thumbnails, settings.least_news)))

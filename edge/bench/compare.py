@@ -8,13 +8,14 @@ from typing import Any
 
 from edge.bench.feed import EndlessSource
 from edge.bench.figures import RECOGNITION_STAGES, Subject, stage_table
-from edge.bench.machine import Machine, this_machine
 from edge.bench.run import BenchRequest, describe
 from edge.errors import InvalidValueError, ProcessingError
 from edge.interruption import Stop
+from edge.machine import Machine, this_machine
 from edge.recognizer import Recognizer
-from edge.records import Image, Percentiles
+from edge.records import Frame, Percentiles
 from edge.tally import StageTimes
+from edge.view import WholeView
 
 _WARM_UP_ROUNDS = 3
 
@@ -92,7 +93,7 @@ def compare(contenders: Sequence[Contender], request: BenchRequest, stop: Stop) 
             if frame.image is None:
                 continue
             for turn in range(len(clocks)):
-                clocks[(frames + turn) % len(clocks)].run(frame.image, counted=frames >= _WARM_UP_ROUNDS)
+                clocks[(frames + turn) % len(clocks)].run(frame, counted=frames >= _WARM_UP_ROUNDS)
             frames, now = frames + 1, time.perf_counter()
             if frames == _WARM_UP_ROUNDS:
                 began = now
@@ -126,16 +127,16 @@ def comparison_in_words(comparison: Comparison) -> str:
 
 
 class _Clock:
-    """The times of one model."""
+    """The times of one model, which sees a frame as `kestrel watch` does."""
 
     def __init__(self, recognizer: Recognizer) -> None:
-        self._recognizer = recognizer
+        self._view = WholeView(recognizer)
         self._stages = {stage: StageTimes() for stage in RECOGNITION_STAGES}
         self._recognition = StageTimes()
 
-    def run(self, image: Image, *, counted: bool) -> None:
-        found = self._recognizer.recognise(image)
-        if not counted:
+    def run(self, frame: Frame, *, counted: bool) -> None:
+        found = self._view.look(frame).recognition
+        if found is None or not counted:
             return
         stage_ms = (found.preprocess_ms, found.infer_ms, found.postprocess_ms)
         for times, ms in zip(self._stages.values(), stage_ms, strict=True):

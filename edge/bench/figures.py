@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge.bench.machine import Machine
+from edge.machine import Machine
 from edge.records import ModelInfo, Percentiles, SizeWH
 
 RECOGNITION_STAGES = ("preprocess", "infer", "postprocess")

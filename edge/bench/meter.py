@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from threading import Lock
 
 from edge.bench.figures import RECOGNITION_STAGES, BenchReport, Sample, Subject, Temperatures
-from edge.bench.machine import peak_rss_mb, temperature_c, this_machine
 from edge.errors import ProcessingError
+from edge.machine import peak_rss_mb, temperature_c, this_machine
 from edge.records import STAGES, Frame, FrameRecord, Record, SourceInfo
 from edge.sinks import Sink
 from edge.tally import StageTimes

@@ -25,7 +25,7 @@ from edge.sinks.queued import Deadline, QueuedSink, QueueRule
 from edge.sources import is_live
 from edge.sources.ahead import ReadAhead
 from edge.view import ViewSettings, open_view
-from edge.watch import Selection, watch
+from edge.watch import Session, watch
 
 _WARM_UP_S = 1.0
 _WARM_UP_SHARE = 0.2  # of a short run
@@ -74,7 +74,7 @@ def run_bench(
             sinks.append(stack.enter_context(QueuedSink("encoder", lambda: encoding, _ENCODER_QUEUE, Deadline(None))))
         frames = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
         view = open_view(recognizer, ViewSettings(), source.info)
-        summary = watch(frames, recognizer, sinks, Selection(), stop, notes, view)
+        summary = watch(frames, Session(recognizer, stop, notes), sinks, view=view)
         return meter.report(describe(recognizer, model_file, source.info.size_wh), source.info, summary.warnings)
 
 

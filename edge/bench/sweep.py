@@ -12,12 +12,12 @@ from typing import Any
 from edge.bench.crowd import crowd
 from edge.bench.feed import MADE_WH, MadeFrames
 from edge.bench.figures import Subject
-from edge.bench.machine import Machine, this_machine
 from edge.bench.run import describe
 from edge.drawing import draw
 from edge.errors import ProcessingError
 from edge.geometry import scale_to_long_side
 from edge.interruption import Stop
+from edge.machine import Machine, this_machine
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Frame, Recognition, SizeWH
 from edge.reports import make_frame_record
@@ -120,7 +120,7 @@ def sweep_sizes(model_file: Path, settings: RecognizerSettings, seconds: float, 
         for rung, clock in zip(rungs, times, strict=True):
             if image is None:
                 continue
-            found = rung.recognise(image)
+            found = rung.recognise(image, closer=False)
             if number:
                 clock.add(found.preprocess_ms + found.infer_ms + found.postprocess_ms)
 

@@ -20,7 +20,7 @@ _BURIAL_S = 1.0  # how long a killed process may take to vanish before it is lef
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class CapturedPicture:
     """A picture as it was handed over; `image` (H, W, 3) uint8 BGR is the caller's own."""
 
     image: Image
@@ -70,14 +70,14 @@ class CaptureProcess:
         self._asked = True
         return True
 
-    def hear(self, timeout_s: float) -> Opened | Picture | Failed | None:
+    def hear(self, timeout_s: float) -> Opened | CapturedPicture | Failed | None:
         """The answer; None where there is none yet."""
         try:
             if not self._pipe.poll(timeout_s):
                 return None
             answer: Opened | Handed | Failed = self._pipe.recv()
             self._asked = False
-            return Picture(self._copy(answer), answer) if isinstance(answer, Handed) else answer
+            return CapturedPicture(self._copy(answer), answer) if isinstance(answer, Handed) else answer
         except (EOFError, OSError):
             return Failed("the capture process ended")
 

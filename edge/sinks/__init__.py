@@ -1,4 +1,4 @@
-"""Where records go: one file a kind, all with the same three verbs: `write`, `skip`, `close`."""
+"""Where records go: one file a kind, all with the same verbs: `write`, `skip`, `idle`, `settle`, `close`."""
 
 from edge.sinks.chart import ChartSink
 from edge.sinks.csv import CsvSink

@@ -45,7 +45,7 @@ class Second:
 
 
 @dataclass(frozen=True, slots=True)
-class StageTimes:
+class StageSummary:
     """Milliseconds of one stage: sum and number over all frames, median and 95th percentile of the latest ones."""
 
     total_ms: float
@@ -83,13 +83,13 @@ class Snapshot:
     record_age_s: float | None  # since the latest record
     frame_age_s: float | None  # since the latest frame with a picture
     last_event: Event | None
-    stages: Mapping[str, StageTimes]
+    stages: Mapping[str, StageSummary]
     sinks: tuple[SinkState, ...]
     timeline: tuple[Second | None, ...]  # one a second, the last is now; None: no record
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class EncodedPicture:
     """An annotated frame as JPEG; a later one has a higher number."""
 
     number: int
@@ -117,7 +117,7 @@ class Board:
         self._image: Image | None = None
         self._size_wh = _NO_PICTURE
         self._number = 0
-        self._picture: Picture | None = None
+        self._picture: EncodedPicture | None = None
         self._shows_stuck = False
         self._record_at: float | None = None
         self._frame_at: float | None = None
@@ -181,12 +181,12 @@ class Board:
                 record_age_s=None if self._record_at is None else now - self._record_at,
                 frame_age_s=None if self._frame_at is None else now - self._frame_at,
                 last_event=self._event,
-                stages={name: stage.times() for name, stage in self._stages.items()},
+                stages={name: stage.summary() for name, stage in self._stages.items()},
                 sinks=sinks,
                 timeline=self._timeline(now),
             )
 
-    def picture(self, newer_than: int = -1, timeout_s: float = 0.0) -> Picture | None:
+    def picture(self, newer_than: int = -1, timeout_s: float = 0.0) -> EncodedPicture | None:
         """The latest annotated frame, encoded once for all who ask; None where no newer one came in time.
 
         Without signal, or where the loop is stuck, it is a notice, never an old picture.
@@ -203,7 +203,7 @@ class Board:
             return None
         with self._encoding:
             if self._picture is None or self._picture.number < number:
-                self._picture = Picture(number, _encode(image, record, size_wh))
+                self._picture = EncodedPicture(number, _encode(image, record, size_wh))
             return self._picture
 
     def _newly_stuck(self) -> bool:
@@ -272,10 +272,10 @@ class _Stage:
         self._frames += 1
         self._latest.append(milliseconds)
 
-    def times(self) -> StageTimes:
+    def summary(self) -> StageSummary:
         ordered = sorted(self._latest)
         last = len(ordered) - 1
-        return StageTimes(self._total_ms, self._frames, ordered[last // 2], ordered[round(last * 0.95)])
+        return StageSummary(self._total_ms, self._frames, ordered[last // 2], ordered[round(last * 0.95)])
 
 
 def _notice(latest: FrameRecord | None) -> FrameRecord:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edge.records import Frame, FrameRecord, Header, Record, Summary
 from edge.sinks.sink import Sink, broken_off, unwritable
 from edge.sinks.timeline import Span, Timeline, runs
+from edge.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +89,7 @@ class ChartSink(Sink):
             if self._quick and self._interrupted and hasattr(os, "posix_spawn"):
                 _draw_apart(chart, self._path)
             else:
-                self._path.write_bytes(render(chart))
+                write_whole(self._path, render(chart))
         except OSError as error:
             raise broken_off(self._path, error) from None
 

@@ -5,16 +5,15 @@ import sys
 from pathlib import Path
 
 from edge.sinks.chart import Chart, render
+from edge.whole_file import write_whole
 
 
 def main() -> None:
-    """Draw, and put the file in its place whole or not at all."""
+    """Draw."""
     path = Path(sys.argv[1])
     chart = pickle.load(sys.stdin.buffer)
     assert isinstance(chart, Chart)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(render(chart))
-    part.replace(path)
+    write_whole(path, render(chart))
 
 
 if __name__ == "__main__":

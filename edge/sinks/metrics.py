@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from edge.bench.machine import temperature_c
+from edge.machine import temperature_c
 from edge.records import Verdict
 from edge.sinks.board import Health, Snapshot
 

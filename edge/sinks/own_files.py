@@ -13,6 +13,7 @@ from edge.errors import InvalidValueError
 from edge.records import Frame
 from edge.results import LIST_NAME
 from edge.sinks.sink import unwritable
+from edge.whole_file import write_whole
 
 _MB = 1_000_000
 
@@ -102,11 +103,8 @@ class OwnFiles:
             self._write()
 
     def _write(self) -> None:
-        """The list, whole or not at all."""
-        part = self.folder / f"{LIST_NAME}.part"
         lines = [f"{entry.name}\t{'' if entry.size is None else entry.size}\n" for entry in self._entries]
-        part.write_text("".join(lines), encoding="utf-8")
-        part.replace(self.folder / LIST_NAME)
+        write_whole(self.folder / LIST_NAME, "".join(lines))
 
 
 def moment_of(frame: Frame, time_s: float) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from edge.records import Frame, Header, Record, Summary
 from edge.sinks.sink import Sink, broken_off, unwritable
+from edge.whole_file import write_whole
 
 
 class SummarySink(Sink):
@@ -23,17 +24,13 @@ class SummarySink(Sink):
             raise unwritable(path, error) from None
 
     def write(self, record: Record, frame: Frame | None) -> None:  # noqa: ARG002
-        """Keep the header, write the summary: whole or not at all, by renaming."""
+        """Keep the header, write the summary: whole or not at all."""
         if isinstance(record, Header):
             self._header = record
         if isinstance(record, Summary):
-            part = self._path.with_name(self._path.name + ".part")
+            content = summary_json(self._header, record, self._source_bytes)
             try:
-                part.write_text(
-                    json.dumps(summary_json(self._header, record, self._source_bytes), indent=2) + "\n",
-                    encoding="utf-8",
-                )
-                part.replace(self._path)
+                write_whole(self._path, json.dumps(content, indent=2) + "\n")
             except OSError as error:
                 raise broken_off(self._path, error) from None
 

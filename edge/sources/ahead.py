@@ -47,6 +47,7 @@ class ReadAhead(Source):
             if item.failure is not None:
                 raise item.failure
             if item.frame is None:
+                self.ended_early = self._source.ended_early
                 return
             yield item.frame
 

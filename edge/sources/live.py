@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 import numpy as np
 
 from edge.capture.messages import CaptureOptions, Failed, Opened, Target
-from edge.capture.process import CaptureProcess, Picture
+from edge.capture.process import CapturedPicture, CaptureProcess
 from edge.errors import BrokenStreamError
 from edge.records import Frame, Image, SourceInfo
 from edge.sources import signal
-from edge.sources.signal import Look, SignalRules
+from edge.sources.signal import SignalRules, Suspicion
 from edge.sources.source import Source, unusable
 
 _LISTEN_S = 0.1  # how long to wait before looking whether somebody asked to stop
@@ -44,7 +44,7 @@ class LiveSource(Source):
     """Newest frames of one camera or stream, and a frame without signal a second while there are none.
 
     It never ends by itself but where `max_outage_s` says so. `info` learns size and rate with the first frame.
-    `time_s` counts from the begin of the iteration.
+    `time_s` counts from the start of iteration.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class LiveSource(Source):
             if link.phase == "waiting":
                 self.close()
                 time.sleep(_LISTEN_S)
-                heard: Opened | Picture | Failed | None = None
+                heard: Opened | CapturedPicture | Failed | None = None
             elif self._capture is None:
                 heard, eye = self._connect(), Eye(self._rules)
             else:
@@ -96,7 +96,7 @@ class LiveSource(Source):
                     self.info = replace(self.info, fps=heard.fps)
                 case Failed():
                     link = signal.after_failure(link, self._reason(heard), now_s, random.random())
-                case Picture():
+                case CapturedPicture():
                     link = signal.after_picture(link, heard.handed.captured_s, now_s)
                     self.info = replace(self.info, size_wh=heard.handed.size_wh)
                     yield eye.frame(heard, seq, began_s)
@@ -136,21 +136,21 @@ class Eye:
 
     def __init__(self, rules: SignalRules) -> None:
         self._rules = rules
-        self._look = Look()
-        self._last: Picture | None = None
+        self._suspicion = Suspicion()
+        self._last: CapturedPicture | None = None
 
-    def frame(self, picture: Picture, seq: int, began_s: float) -> Frame:
+    def frame(self, picture: CapturedPicture, seq: int, began_s: float) -> Frame:
         """The frame of the next picture; without its image where it is corrupt, black or frozen."""
         handed, last = picture.handed, self._last
         last_s = handed.captured_s if last is None else last.handed.captured_s
-        self._look = signal.next_look(
-            self._look,
+        self._suspicion = signal.next_suspicion(
+            self._suspicion,
             black=is_black(picture.image),
             same=last is not None and is_same(last.image, picture.image),
             last_s=last_s,
             now_s=handed.captured_s,
         )
-        fault = signal.fault_of(self._look, handed.captured_s, self._rules)
+        fault = signal.fault_of(self._suspicion, handed.captured_s, self._rules)
         fault = "the picture is corrupt" if handed.corrupt else fault
         self._last = picture
         return Frame(

@@ -40,7 +40,7 @@ class Link:
     """Where a live source stands."""
 
     phase: Literal["opening", "streaming", "waiting"]
-    since_s: float  # begin of the phase
+    since_s: float  # start of the phase
     heard_s: float  # when its newest picture was captured; at first, when watching began
     failures: int = 0  # since the last picture
     retry_at_s: float = 0.0  # while waiting
@@ -116,24 +116,24 @@ def is_given_up(link: Link, rules: SignalRules, now_s: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Suspicion:
     """Since when the pictures have been black, and all the same; None where they are not."""
 
     black_since_s: float | None = None
     same_since_s: float | None = None
 
 
-def next_look(look: Look, *, black: bool, same: bool, last_s: float, now_s: float) -> Look:
-    """The look with one more picture, captured at `now_s`; `same`: as the one captured at `last_s`, to the bit."""
-    black_since_s = now_s if look.black_since_s is None else look.black_since_s
-    same_since_s = last_s if look.same_since_s is None else look.same_since_s
-    return Look(black_since_s if black else None, same_since_s if same else None)
+def next_suspicion(before: Suspicion, *, black: bool, same: bool, last_s: float, now_s: float) -> Suspicion:
+    """The suspicion with one more picture, captured at `now_s`; `same`: as the one captured at `last_s`, to the bit."""
+    black_since_s = now_s if before.black_since_s is None else before.black_since_s
+    same_since_s = last_s if before.same_since_s is None else before.same_since_s
+    return Suspicion(black_since_s if black else None, same_since_s if same else None)
 
 
-def fault_of(look: Look, now_s: float, rules: SignalRules) -> str | None:
+def fault_of(suspicion: Suspicion, now_s: float, rules: SignalRules) -> str | None:
     """Why the picture at `now_s` shows nothing that can be judged; None where it does."""
-    if look.black_since_s is not None and now_s - look.black_since_s >= BLACK_AFTER_S:
+    if suspicion.black_since_s is not None and now_s - suspicion.black_since_s >= BLACK_AFTER_S:
         return "the picture is black"
-    if look.same_since_s is not None and now_s - look.same_since_s >= rules.frozen_after_s:
+    if suspicion.same_since_s is not None and now_s - suspicion.same_since_s >= rules.frozen_after_s:
         return "the picture is frozen"
     return None

@@ -16,6 +16,7 @@ class Source(Protocol):
 
     info: SourceInfo
     warnings: list[str]
+    ended_early: bool = False  # a recording that is cut short or damaged; known once iteration is over
 
     def __iter__(self) -> Iterator[Frame]: ...
 

@@ -17,7 +17,7 @@ from edge.records import Frame, SizeWH, SourceInfo
 from edge.sources.quiet import silence
 from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
-from edge.sources.video_av import ASSUMED_FPS, Picture, VideoFacts, read_facts, read_with_pyav
+from edge.sources.video_av import ASSUMED_FPS, DecodedFrame, VideoFacts, read_facts, read_with_pyav
 
 _RAW_NOTE = "frames of more than 8 bit are stretched to 8 bit by percentiles of their values that move slowly"
 _SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
@@ -50,7 +50,7 @@ class VideoSource(Source):
             first = next(self._reader, None)
         if first is None:
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
-        self._pictures = chain(iter([first]), self._reader)  # chain would hold on to a list
+        self._frames = chain(iter([first]), self._reader)  # chain would hold on to a list
         self._facts = facts or VideoFacts(None, None, None)
         self.warnings: list[str] = [_RAW_NOTE] if self._facts.raw else []
         if self._facts.pixel_aspect != 1:
@@ -65,25 +65,26 @@ class VideoSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         seq, time_s, started = -1, 0.0, self._started
-        for seq, picture in enumerate(self._every_picture()):
-            time_s = picture.time_s
+        for seq, decoded in enumerate(self._every_frame()):
+            time_s = decoded.time_s
             decode_ms = (time.perf_counter() - started) * 1e3
-            yield Frame(seq=seq, image=picture.image, time_s=time_s, decode_ms=decode_ms, full_wh=picture.full_wh)
+            yield Frame(seq=seq, image=decoded.image, time_s=time_s, decode_ms=decode_ms, full_wh=decoded.full_wh)
             started = time.perf_counter()
         note = early_end(self._facts, seq + 1, time_s)
         if note:
             self.warnings.append(note)
+            self.ended_early = True
 
-    def _read(self) -> Generator[Picture, None, None]:
+    def _read(self) -> Generator[DecodedFrame, None, None]:
         return read_with_opencv(self._path) if self._by_opencv else read_with_pyav(self._path, fit=self._fit)
 
-    def _every_picture(self) -> Iterator[Picture]:
+    def _every_frame(self) -> Iterator[DecodedFrame]:
         """What the reader reads, and what PyAV still finds where OpenCV gave up before the end of a damaged file."""
-        decoded, last_s = 0, 0.0
-        for picture in self._pictures:
-            decoded, last_s = decoded + 1, picture.time_s
-            yield picture
-        if self._by_opencv and early_end(self._facts, decoded, last_s):
+        count, last_s = 0, 0.0
+        for frame in self._frames:
+            count, last_s = count + 1, frame.time_s
+            yield frame
+        if self._by_opencv and early_end(self._facts, count, last_s):
             yield from read_with_pyav(self._path, after_s=last_s)
 
     def close(self) -> None:
@@ -91,7 +92,7 @@ class VideoSource(Source):
         self._reader.close()
 
 
-def read_with_opencv(path: Path) -> Generator[Picture, None, None]:
+def read_with_opencv(path: Path) -> Generator[DecodedFrame, None, None]:
     """Every frame that OpenCV decodes; nothing where it cannot open the file."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
@@ -104,7 +105,7 @@ def read_with_opencv(path: Path) -> Generator[Picture, None, None]:
                 return
             time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
             last_s = time_s if time_s > max(last_s, -1e-9) else last_s + step_s
-            yield Picture(np.asarray(image, np.uint8), max(0.0, last_s))
+            yield DecodedFrame(np.asarray(image, np.uint8), max(0.0, last_s))
     except cv2.error:
         return
     finally:

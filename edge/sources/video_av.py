@@ -32,7 +32,7 @@ ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame r
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedFrame:
     """A decoded frame and its presentation time in seconds from the start of the file."""
 
     image: Image
@@ -70,7 +70,9 @@ def read_facts(path: Path) -> VideoFacts | None:
         return None
 
 
-def read_with_pyav(path: Path, after_s: float | None = None, fit: Fit | None = None) -> Generator[Picture, None, None]:
+def read_with_pyav(
+    path: Path, after_s: float | None = None, fit: Fit | None = None
+) -> Generator[DecodedFrame, None, None]:
     """Every frame that decodes, in order of presentation, rotated as the file asks; with `after_s` only later ones.
 
     With `fit` the pictures come at that size where it is smaller. Frames that FFmpeg itself calls corrupt are left out,
@@ -91,7 +93,7 @@ def read_with_pyav(path: Path, after_s: float | None = None, fit: Fit | None = N
                     continue
                 time_s = clock.time_s(frame)
                 if after_s is None or time_s > after_s + _SAME_TIME_S:
-                    yield _picture(frame, time_s, fit, stretch, to_bgr)
+                    yield _decoded(frame, time_s, fit, stretch, to_bgr)
     except (av.error.FFmpegError, OSError, IndexError):
         return
 
@@ -118,12 +120,12 @@ def is_raw(pixel_format: str | None) -> bool:
     return pixel_format is not None and _RAW.fullmatch(pixel_format) is not None
 
 
-def _picture(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch, to_bgr: ToBgr) -> Picture:
+def _decoded(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch, to_bgr: ToBgr) -> DecodedFrame:
     if is_raw(frame.format.name):
         grey = np.rot90(stretch.to_8_bit(frame.to_ndarray(format="gray16le")), quarter_turns(frame))
-        return Picture(np.ascontiguousarray(np.stack([grey] * 3, -1)), time_s)
+        return DecodedFrame(np.ascontiguousarray(np.stack([grey] * 3, -1)), time_s)
     image, full_wh = upright_image(frame, to_bgr, fit), upright_wh(frame)
-    return Picture(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
+    return DecodedFrame(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
 
 
 def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:

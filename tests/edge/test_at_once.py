@@ -11,7 +11,7 @@ from edge.errors import BrokenStreamError, ProcessingError
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Frame, SourceInfo
 from edge.sources import Source
-from edge.view import Look, ViewSettings, WholeView, open_view
+from edge.view import Sighting, ViewSettings, WholeView, open_view
 from tests.edge.spots import crossing
 from tests.models import write_spot_model
 
@@ -37,7 +37,6 @@ class Film(Source):
             if seq == self._breaks_at:
                 raise BrokenStreamError("it broke off")
             yield Frame(seq, image)
-        self.warnings.append("cut short")
 
     def close(self) -> None:
         pass
@@ -45,26 +44,20 @@ class Film(Source):
 
 def test_frames_come_in_their_order_as_if_one_after_the_other(recognizer):
     one, several = Film(), Film()
-    wanted = list(looked_at(one, one, WholeView(recognizer), lambda frame: frame.seq % 3 != 1))
-    found = list(looked_at(several, several, SeparateCores(recognizer), lambda frame: frame.seq % 3 != 1))
+    wanted = list(looked_at(one, WholeView(recognizer), lambda frame: frame.seq % 3 != 1))
+    found = list(looked_at(several, SeparateCores(recognizer), lambda frame: frame.seq % 3 != 1))
     assert [looked.frame.seq for looked in found] == list(range(FRAMES))
-    assert any(len(looked.look.recognition.scores) for looked in wanted if looked.look)
+    assert any(len(looked.sighting.recognition.scores) for looked in wanted if looked.sighting)
     for mine, theirs in zip(found, wanted, strict=True):
-        assert (mine.look is None) == (theirs.look is None)
-        if mine.look is not None:
-            np.testing.assert_array_equal(mine.look.recognition.boxes_xyxy, theirs.look.recognition.boxes_xyxy)
-            np.testing.assert_array_equal(mine.look.recognition.scores, theirs.look.recognition.scores)
-
-
-def test_a_warning_after_the_last_frame_does_not_count_as_said_with_it(recognizer):
-    film = Film()
-    *_, last = looked_at(film, film, SeparateCores(recognizer), lambda _: True)
-    assert (last.said, len(film.warnings)) == (0, 1)
+        assert (mine.sighting is None) == (theirs.sighting is None)
+        if mine.sighting is not None:
+            np.testing.assert_array_equal(mine.sighting.recognition.boxes_xyxy, theirs.sighting.recognition.boxes_xyxy)
+            np.testing.assert_array_equal(mine.sighting.recognition.scores, theirs.sighting.recognition.scores)
 
 
 def test_what_was_read_before_the_source_broke_comes_first(recognizer):
     film, seen = Film(breaks_at=5), []
-    looking = looked_at(film, film, SeparateCores(recognizer), lambda _: True)
+    looking = looked_at(film, SeparateCores(recognizer), lambda _: True)
     with pytest.raises(BrokenStreamError, match="it broke off"):
         note(looking, seen)
     assert seen == [0, 1, 2, 3, 4]
@@ -79,7 +72,7 @@ def note(looking: Iterator[Looked], seen: list[int]) -> None:
 class Failing(SeparateCores):
     """Fails at the third frame, and is slow at the first."""
 
-    def look(self, frame: Frame) -> Look:
+    def look(self, frame: Frame) -> Sighting:
         if frame.seq == 0:
             time.sleep(0.05)
         if frame.seq == 2:
@@ -89,7 +82,7 @@ class Failing(SeparateCores):
 
 def test_a_failed_look_is_told_in_its_turn_and_ends_the_threads(recognizer):
     film, seen = Film(), []
-    looking = looked_at(film, film, Failing(recognizer), lambda _: True)
+    looking = looked_at(film, Failing(recognizer), lambda _: True)
     with pytest.raises(ProcessingError, match="no memory"):
         note(looking, seen)
     assert seen == [0, 1]
@@ -98,7 +91,7 @@ def test_a_failed_look_is_told_in_its_turn_and_ends_the_threads(recognizer):
 
 def test_whoever_stops_early_leaves_no_thread(recognizer):
     film = Film()
-    looking = looked_at(film, film, SeparateCores(recognizer), lambda _: True)
+    looking = looked_at(film, SeparateCores(recognizer), lambda _: True)
     assert next(looking).frame.seq == 0
     looking.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("look")]

@@ -1,19 +1,20 @@
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge import __main__
 from edge.bench.command import BenchOutputs, sort_operands
+from edge.bench.compare import Contender, compare
 from edge.bench.crowd import crowd
 from edge.bench.feed import MADE_WH, EndlessSource, MadeFrames
 from edge.bench.figures import stage_table
-from edge.bench.machine import cpu_name, peak_rss_mb, temperature_c
+from edge.bench.run import BenchRequest
 from edge.bench.sweep import PEOPLE, StageGrowth
 from edge.errors import InvalidValueError
+from edge.interruption import Stop
+from edge.machine import peak_rss_mb, temperature_c
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import STAGES
 from tests.edge.spots import HEIGHT, WIDTH, crossing, spots, write_pictures, write_video
@@ -22,25 +23,13 @@ from tests.models import write_spot_model
 FIELDS = {"fps", "cpu_s_per_frame", "peak_rss_mb", "provider", "threads", "model", "precision", "input_wh", "stage_ms"}
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_spot_model(tmp_path / "spots.onnx")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture
-def bench(capsys, monkeypatch):
-    """Runs the command as a user does, within this process: exit code, stdout and stderr."""
-
+def bench(kestrel):
     def call(*arguments: object, seconds: float = 0.2) -> subprocess.CompletedProcess[str]:
-        words = ["kestrel", "bench", *map(str, arguments), "--threads", "1", "--seconds", str(seconds)]
-        monkeypatch.setattr(sys, "argv", words)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            __main__.main()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, said.out, said.err)
+        return kestrel("bench", *arguments, "--threads", 1, "--seconds", seconds)
 
     return call
 
@@ -145,6 +134,25 @@ def test_three_models_are_compared_on_the_users_own_footage(bench):
     assert done.returncode == 0
     assert len(figures()["compared"]) == 3
     assert figures()["source"] == "flight.mp4"
+
+
+class Counting(Recognizer):
+    """Counts the closer looks that were wanted."""
+
+    closer_looks = 0
+
+    def run_graph(self, tensor):
+        self.closer_looks += 1
+        return super().run_graph(tensor)
+
+
+@pytest.mark.parametrize(("write", "looks_closer"), [(write_video, False), (write_pictures, True)])
+def test_models_are_compared_as_watch_flies_them(here, write, looks_closer):
+    many = spots(*[(16 + 40 * x, 16 + 40 * y) for x in range(4) for y in range(3)])
+    source, model = write(here / "flight.mp4", [many] * 4), write_spot_model(here / "closer.onnx", closer_look=2.0)
+    models = [Counting(model, RecognizerSettings(threads=1)) for _ in range(2)]
+    compare([Contender(model, one) for one in models], BenchRequest(str(source), seconds=0.01), Stop())
+    assert [one.closer_looks > 0 for one in models] == [looks_closer] * 2
 
 
 def test_the_sweep_shows_how_the_cost_grows(bench):
@@ -254,14 +262,6 @@ def test_growth_is_told_by_its_exponent(power, exponent):
 
 def test_a_stage_that_did_not_run_has_dashes():
     assert stage_table([("track", None)]).splitlines()[1].split() == ["track", "-", "-", "-", "-"]
-
-
-def test_the_processor_has_a_name_on_every_machine(tmp_path):
-    (tmp_path / "pc").write_text("processor\t: 0\nmodel name\t: Some CPU\n")
-    (tmp_path / "board").write_text("processor : 0\n\nModel : Some Board Rev 1.4\n")
-    assert cpu_name(tmp_path / "pc") == "Some CPU"
-    assert cpu_name(tmp_path / "board") == "Some Board Rev 1.4"
-    assert cpu_name(tmp_path / "missing") != ""
 
 
 def test_the_hottest_sensor_counts_and_a_broken_one_does_not(tmp_path):

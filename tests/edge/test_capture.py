@@ -17,7 +17,7 @@ import pytest
 
 from edge.capture.messages import CaptureError, CaptureOptions, Failed, Opened, Taken, Target
 from edge.capture.pattern import paint, paint_ground
-from edge.capture.process import CaptureProcess, Picture
+from edge.capture.process import CapturedPicture, CaptureProcess
 from edge.capture.stream import (
     read_stream,
 )
@@ -37,19 +37,19 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def answer_of(capture: CaptureProcess) -> Opened | Picture | Failed:
+def answer_of(capture: CaptureProcess) -> Opened | CapturedPicture | Failed:
     capture.ask()
     answer = capture.hear(PATIENCE_S)
     assert answer is not None
     return answer
 
 
-def pictures(capture: CaptureProcess, count: int) -> list[Picture]:
-    found: list[Picture] = []
+def pictures(capture: CaptureProcess, count: int) -> list[CapturedPicture]:
+    found: list[CapturedPicture] = []
     while len(found) < count:
         answer = answer_of(capture)
         assert not isinstance(answer, Failed), answer.reason
-        if isinstance(answer, Picture):
+        if isinstance(answer, CapturedPicture):
             found.append(answer)
     return found
 
@@ -175,7 +175,7 @@ def test_a_capture_process_that_hangs_is_killed_in_any_state():
     pictures(capture, 1)
     os.kill(capture.pid, signal.SIGSTOP)
     capture.ask()
-    assert capture.hear(0.05) is None or isinstance(capture.hear(0.05), Picture | None)
+    assert capture.hear(0.05) is None or isinstance(capture.hear(0.05), CapturedPicture | None)
     pid = capture.pid
     capture.close()
     assert not is_running(pid)

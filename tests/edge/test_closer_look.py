@@ -76,8 +76,9 @@ def test_a_model_made_for_it_looks_closer_at_its_own_size_only(tmp_path):
     assert len(usual.scores) == 9
     assert found.presence == usual.presence
     assert not np.array_equal(found.scores, usual.scores)
-    size = METADATA.default_long_side
-    np.testing.assert_array_equal(closer.recognise(many, long_side=size).scores, usual.scores)
+    np.testing.assert_array_equal(closer.recognise(many, closer=False).scores, usual.scores)
+    exact = Recognizer(tmp_path / "closer.onnx", RecognizerSettings(threshold=0.3, input_wh=SizeWH(SIDE, SIDE)))
+    np.testing.assert_array_equal(exact.recognise(many).scores, exact.recognise(many, closer=False).scores)
 
 
 def test_the_closer_look_is_larger_by_its_factor_also_where_enlargement_ends(tmp_path):
@@ -96,7 +97,7 @@ def test_pictures_get_it_and_frames_of_a_video_do_not(tmp_path):
     picture = view.look(Frame(0, many, name="a.png")).recognition
     frame = view.look(Frame(0, many, time_s=0.0)).recognition
     np.testing.assert_array_equal(picture.scores, closer.recognise(many).scores)
-    np.testing.assert_array_equal(frame.scores, closer.recognise(many, METADATA.default_long_side).scores)
+    np.testing.assert_array_equal(frame.scores, closer.recognise(many, closer=False).scores)
 
 
 @pytest.mark.parametrize("factor", [1.0, 4.1])

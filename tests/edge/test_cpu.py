@@ -1,6 +1,14 @@
 import pytest
 
-from edge.cpu import int8_support
+from edge.cpu import cpu_name, int8_support
+
+
+def test_the_processor_has_a_name_on_every_machine(tmp_path):
+    (tmp_path / "pc").write_text("processor\t: 0\nmodel name\t: Some CPU\n")
+    (tmp_path / "board").write_text("processor : 0\n\nModel : Some Board Rev 1.4\n")
+    assert cpu_name(tmp_path / "pc") == "Some CPU"
+    assert cpu_name(tmp_path / "board") == "Some Board Rev 1.4"
+    assert cpu_name(tmp_path / "missing") != ""
 
 
 @pytest.mark.parametrize(

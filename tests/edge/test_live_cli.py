@@ -1,42 +1,28 @@
 """`kestrel watch` on live sources as a user runs it; faults of real servers are in tests/servers."""
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from edge import __main__
 from edge.errors import OutputClosedError, ProcessingError
 from edge.interruption import Stop
 from edge.records import Event, Frame, Record
 from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
 from edge.sinks import Sink
-from edge.view import Look, View
+from edge.view import Sighting, View
 from tests.models import write_spot_model
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_spot_model(tmp_path / "spots.onnx", modality="rgb")
-    return tmp_path
+def colour_model(here):
+    write_spot_model(here / "spots.onnx", modality="rgb")
 
 
 @pytest.fixture
-def watch(capsys, monkeypatch):
-    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = ["kestrel", "watch", *map(str, arguments), "--model", "spots.onnx", "--threads", "1", "--no-video"]
-        monkeypatch.setattr(sys, "argv", command)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            __main__.main()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, said.out, said.err)
-
-    return call
+def watch(kestrel):
+    return lambda *arguments: kestrel("watch", *arguments, "--model", "spots.onnx", "--threads", 1, "--no-video")
 
 
 def lines_of(text: str, kind: str) -> list[dict]:
@@ -153,12 +139,12 @@ def test_one_looks_at_a_time():
     class Crowded(View):
         inside = most = 0
 
-        def look(self, frame: Frame) -> Look:
+        def look(self, frame: Frame) -> Sighting:
             self.inside += 1
             self.most = max(self.most, self.inside)
             threading.Event().wait(0.002)
             self.inside -= 1
-            return Look(None)
+            return Sighting(None)
 
         def input_wh(self, frame_wh):
             return frame_wh

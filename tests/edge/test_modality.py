@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.modality import look_of, mismatch
+from edge.modality import appearance_of, mismatch
 from edge.records import Image
 
 
@@ -39,7 +39,7 @@ def with_overlay(image: Image) -> Image:
 
 
 @pytest.mark.parametrize(
-    ("image", "look"),
+    ("image", "appearance"),
     [
         (daylight(), "colour"),
         (ground(), "grey"),
@@ -53,8 +53,8 @@ def with_overlay(image: Image) -> Image:
         (np.full((50, 50, 3), (200, 10, 10), np.uint8), "blank"),
     ],
 )
-def test_a_picture_is_recognised_by_its_chroma(image, look):
-    assert look_of(image) == look
+def test_a_picture_is_recognised_by_its_chroma(image, appearance):
+    assert appearance_of(image) == appearance
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge import onnx_proto
 from edge.errors import ModelError
 from edge.onnx_wire import MAX_FILE_BYTES, MAX_NODES, read_outline
 from edge.recognizer import Recognizer
@@ -41,11 +42,43 @@ def test_an_honest_model_passes_with_its_metadata():
     assert "TopK" in outline.operators
 
 
-def test_a_model_is_read_the_same_however_its_numbers_are_stored():
+def expanded_to(sides: list[int], *, raw: bool) -> onnx.ModelProto:
+    """The spot model with two numbers that are expanded; the constants as bytes, or as lists of their type."""
     model = model_of(node("Expand", ["few", "shape"]))
-    model.graph.initializer.append(helper.make_tensor("few", FLOAT, [2], [1.0, 2.0]))
-    model.graph.initializer.append(helper.make_tensor("shape", INT64, [2], [3, 2]))
-    read_outline(model.SerializeToString(), "m.onnx")
+    for name, kind, numbers in (("few", FLOAT, np.float32([1, 2])), ("shape", INT64, np.array(sides))):
+        stored = numbers.tobytes() if raw else numbers.tolist()
+        model.graph.initializer.append(helper.make_tensor(name, kind, [2], stored, raw=raw))
+    return model
+
+
+def test_a_model_is_read_the_same_however_its_numbers_are_stored():
+    listed, raw = (expanded_to([3, 2], raw=raw).SerializeToString() for raw in (False, True))
+    assert listed != raw
+    assert read_outline(listed, "m.onnx") == read_outline(raw, "m.onnx")
+    huge = [refusal(expanded_to([10**6, 2 * 10**3], raw=raw)) for raw in (False, True)]
+    assert huge[0] == huge[1]
+    assert "Expand that asks for more" in huge[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (onnx_proto.ModelProto, onnx.ModelProto),
+        (onnx_proto.StringStringEntryProto, onnx.StringStringEntryProto),
+        (onnx_proto.GraphProto, onnx.GraphProto),
+        (onnx_proto.NodeProto, onnx.NodeProto),
+        (onnx_proto.AttributeProto, onnx.AttributeProto),
+        (onnx_proto.TensorProto, onnx.TensorProto),
+        (onnx_proto.ValueInfoProto, onnx.ValueInfoProto),
+        (onnx_proto.TypeProto, onnx.TypeProto),
+        (onnx_proto.TypeProtoTensor, onnx.TypeProto.Tensor),
+        (onnx_proto.TensorShapeProto, onnx.TensorShapeProto),
+        (onnx_proto.TensorShapeProtoDimension, onnx.TensorShapeProto.Dimension),
+    ],
+)
+def test_field_numbers_are_those_of_onnx(fields, message):
+    theirs = message.DESCRIPTOR.fields_by_name
+    assert {field.name: field.value for field in fields} == {f.name: theirs[f.name.lower()].number for f in fields}
 
 
 @pytest.mark.parametrize(
@@ -147,6 +180,12 @@ def test_shapes_that_constants_blow_up_are_refused(model):
     assert "asks for more" in refusal(model)
 
 
+def test_a_network_may_enlarge_only_so_much():
+    twice = [node("Resize", ["scores_map", "", "f"], [f"large{k}"]) for k in range(2)]
+    model_of(twice[0], f=np.float32([1, 1, 64, 64]))
+    assert "enlarge at most 4096 times" in refusal(model_of(*twice, f=np.float32([1, 1, 64, 64])))
+
+
 def test_constants_that_blow_each_other_up_are_refused():
     column, row = np.zeros((10_000, 1), np.float32), np.zeros((1, 10_000), np.float32)
     assert "constants that grow" in refusal(model_of(node("Add", ["a", "b"]), a=column, b=row))
@@ -157,7 +196,10 @@ def test_constants_that_blow_each_other_up_are_refused():
 
 def test_huge_attributes_are_refused():
     pool = node("MaxPool", ["scores_map"], kernel_shape=[3, 3], pads=[0, 0, 100_000, 100_000])
-    assert "attributes up to 1000, got pads" in refusal(model_of(pool))
+    assert "attributes up to 32, got pads" in refusal(model_of(pool))
+    pool = node("MaxPool", ["scores_map"], kernel_shape=[3, 100_000])
+    assert "attributes up to 1000, got kernel_shape" in refusal(model_of(pool))
+    assert "at most 64 attributes" in refusal(model_of(node("Relu", ["image"], axes=[0] * 65)))
 
 
 def test_tensors_that_lie_about_their_size_are_refused():
@@ -167,8 +209,29 @@ def test_tensors_that_lie_about_their_size_are_refused():
     for side in (10**9, -1):
         model.graph.initializer[-1].dims[0] = side
         assert "tensors of at most" in refusal(model)
-    model = model_of(x=np.array(["a", "b"]))
-    assert "tensors of at most" in refusal(model)
+    assert "an unknown field 6" in refusal(model_of(x=np.array(["a", "b"])))
+
+
+def test_what_two_readers_could_read_in_two_ways_is_refused():
+    many = {"value_floats": [20_000.0, 20_000.0]}, {"value_float": 4e8}, {"value_ints": [20_000, 20_000]}
+    for values in many:
+        asked = (node("Constant", [], ["f"], **values), node("Cast", ["f"], ["s"], to=INT64))
+        assert "asks for more" in refusal(model_of(*asked, node("ConstantOfShape", ["s"])))
+    both = node("Constant", [], ["s"], value_ints=[20_000, 20_000])
+    both.attribute[0].t.CopyFrom(numpy_helper.from_array(np.ones(2, int)))
+    assert "attributes of one kind" in refusal(model_of(both))
+    assert "constants of one value" in refusal(model_of(node("Constant", [], ["s"])))
+    for data_type, fields in (
+        (FLOAT, {"float_data": [1.0], "int32_data": [1]}),
+        (FLOAT, {"int64_data": [1]}),
+        (TensorProto.FLOAT16, {"raw_data": b"..", "int32_data": [1]}),
+    ):
+        model = model_of()
+        model.graph.initializer.append(TensorProto(name="x", data_type=data_type, dims=[1], **fields))
+        assert "tensors that are stored once" in refusal(model)
+    for number in (np.nan, np.inf):
+        asked = (node("Cast", ["f"], ["s"], to=INT64), node("ConstantOfShape", ["s"]))
+        assert "asks for more" in refusal(model_of(*asked, f=np.float32([number])))
 
 
 def test_declared_shapes_are_limited():

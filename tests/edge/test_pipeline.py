@@ -17,7 +17,7 @@ from edge.sinks import Sink
 from edge.sinks.queued import Deadline, QueuedSink, QueueRule
 from edge.sources import Source, open_source
 from edge.sources.ahead import ReadAhead
-from edge.watch import Selection, watch
+from edge.watch import Session, watch
 from tests.edge.spots import crossing, write_video
 from tests.models import write_spot_model
 
@@ -44,7 +44,7 @@ def lines(folder: Path) -> list[dict]:
 
 def run(recording: Path, out: Path, recognizer: Recognizer, **options) -> list[dict]:
     request = WatchRequest((str(recording),), outputs=OutputOptions(out=out, **options))
-    watch_sources(request, recognizer, Stop())
+    watch_sources(request, Session(recognizer))
     return lines(out)
 
 
@@ -106,7 +106,7 @@ class Notes(Failing):
 def watch_all(source: Source, recognizer: Recognizer, *sinks: Sink, stop: Stop | None = None) -> None:
     with source:
         try:
-            watch(source, recognizer, sinks, Selection(), stop or Stop())
+            watch(source, Session(recognizer, stop or Stop()), sinks)
         finally:
             for sink in sinks:
                 sink.close()

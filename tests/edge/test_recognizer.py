@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import cv2
 import numpy as np
@@ -161,12 +162,18 @@ def test_files_that_are_no_models_of_ours_are_refused(tmp_path):
     save(tmp_path / "bare.onnx", spot_model(), None)
     save(tmp_path / "float.onnx", float_model(), METADATA)
     save(tmp_path / "fixed.onnx", spot_model(input_shape=(1, 64, 64, 3)), METADATA)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.onnx")
+    with (tmp_path / "huge.onnx").open("wb") as file:
+        file.truncate(12_000_000_000)  # sparse: nothing on the disk
     renamed = spot_model()
     renamed.graph.output.pop()
     save(tmp_path / "no_presence.onnx", renamed, METADATA)
     messages = {
-        "missing.onnx": "cannot be read: No such file",
-        ".": "cannot be read: Is a directory",
+        "missing.onnx": "must be an existing file",
+        ".": "must be an existing file",
+        "pipe.onnx": "must be an existing file",
+        "huge.onnx": "at most 200 MB large",
         "text.onnx": "must be an ONNX model",
         "empty.onnx": "must be an ONNX model",
         "bare.onnx": "must carry Kestrel's metadata",
@@ -179,6 +186,27 @@ def test_files_that_are_no_models_of_ours_are_refused(tmp_path):
             Recognizer(tmp_path / name)
         assert "\n" not in str(caught.value)
         assert issubclass(caught.type, UnusableInputError)
+
+
+def test_a_network_cannot_take_all_memory_of_the_machine(tmp_path):
+    model = spot_model()
+    for told in model.graph.node:
+        told.output[:] = ["little" if name == "presence" else name for name in told.output]
+    model.graph.initializer.append(helper.make_tensor("x_flat", TensorProto.INT64, [1], [-1]))
+    model.graph.initializer.append(helper.make_tensor("x_first", TensorProto.INT64, [1], [0]))
+    for operator, inputs, output in (
+        ("Shape", ["image"], "x_sides"),
+        ("Mul", ["x_sides", "x_sides"], "x_squares"),
+        ("Mul", ["x_squares", "x_squares"], "x_asked"),
+        ("ConstantOfShape", ["x_asked"], "x_much"),
+        ("Reshape", ["x_much", "x_flat"], "x_list"),
+        ("Gather", ["x_list", "x_first"], "x_zero"),
+        ("Add", ["little", "x_zero"], "presence"),
+    ):
+        model.graph.node.append(helper.make_node(operator, inputs, [output]))
+    save(tmp_path / "much.onnx", model, METADATA)
+    with pytest.raises(ModelError, match="must take sides of"):
+        Recognizer(tmp_path / "much.onnx")
 
 
 def float_model() -> onnx.ModelProto:

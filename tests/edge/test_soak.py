@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.interruption import Stop
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Frame, FrameRecord, Record
 from edge.sinks import ChartSink, JsonLinesSink, Sink
 from edge.sources import open_source, signal
-from edge.watch import Selection, watch
+from edge.watch import Selection, Session, watch
 from tests.edge.videos import make_video
 from tests.models import write_spot_model
 
@@ -85,7 +84,7 @@ def test_memory_stays_flat(tmp_path, frames):
         source = stack.enter_context(open_source("test:320x192@1000"))
         for sink in sinks:
             stack.enter_context(sink)
-        summary = watch(source, recognizer, sinks, Selection(limit=frames), Stop())
+        summary = watch(source, Session(recognizer), sinks, Selection(limit=frames))
     assert summary.frames == frames
     for name in ("own", "capture"):
         warm, *later = getattr(meter, name)

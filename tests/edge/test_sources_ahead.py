@@ -32,6 +32,7 @@ class Film(Source):
             yield Frame(seq, IMAGE)
         if self._frames in self._warn_at:
             self.warnings.append("odd end")
+            self.ended_early = True
         if self._failure:
             raise self._failure
 
@@ -69,6 +70,13 @@ def test_a_warning_shows_with_its_own_frame_and_not_ahead_of_it() -> None:
         said = [len(source.warnings) for _ in source]
         assert said == [1, 1, 2, 3, 3, 3]
     assert source.warnings == ["known at once", "odd at 2", "odd at 3", "odd end"]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_that_the_source_ended_early_is_known_once_its_last_frame_is_taken(early: bool) -> None:
+    with ReadAhead(Film(2, warn_at=(2,) if early else ())) as source:
+        assert [source.ended_early for _ in source] == [False, False]
+        assert source.ended_early == early
 
 
 def test_a_failure_comes_after_the_frames_before_it() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.capture.messages import CaptureOptions, Failed, Handed, Opened, Target
-from edge.capture.process import Picture
+from edge.capture.process import CapturedPicture
 from edge.errors import BrokenStreamError, SourceError
 from edge.records import Frame, SizeWH
 from edge.sources import live
@@ -66,12 +66,14 @@ class FakeCapture:
         self.world.closed += 1
 
 
-def picture(number: int, value: int | None = None, *, corrupt: bool = False, wh=(4, 2)) -> Callable[[float], Picture]:
+def picture(
+    number: int, value: int | None = None, *, corrupt: bool = False, wh=(4, 2)
+) -> Callable[[float], CapturedPicture]:
     """A picture, captured 10 ms before it is heard; each one looks different unless `value` is given."""
     image = np.full((wh[1], wh[0], 3), 20 + number if value is None else value, np.uint8)
 
-    def at(now_s: float) -> Picture:
-        return Picture(image, Handed(number, SizeWH(*wh), now_s - 0.01, 1e9 + now_s, 1.5, corrupt))
+    def at(now_s: float) -> CapturedPicture:
+        return CapturedPicture(image, Handed(number, SizeWH(*wh), now_s - 0.01, 1e9 + now_s, 1.5, corrupt))
 
     return at
 

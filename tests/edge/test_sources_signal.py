@@ -2,7 +2,7 @@ import pytest
 
 from edge.errors import InvalidValueError
 from edge.sources import signal
-from edge.sources.signal import Link, Look, SignalRules
+from edge.sources.signal import Link, SignalRules, Suspicion
 
 RULES = SignalRules(stall_after_s=3.0, max_outage_s=60.0, frozen_after_s=5.0)
 
@@ -101,13 +101,13 @@ def test_rules_of_no_time_are_refused(name, value):
 
 def faults(pictures: str, fps: float = 1.0) -> str:
     """One letter a picture: what it shows (a letter; `.` is black) -> what is said of it (o k, b lack, f rozen)."""
-    look, last, said = Look(), "", []
+    suspicion, last, said = Suspicion(), "", []
     for index, shown in enumerate(pictures):
         now_s = index / fps
-        look = signal.next_look(
-            look, black=shown == ".", same=shown == last, last_s=max(0, index - 1) / fps, now_s=now_s
+        suspicion = signal.next_suspicion(
+            suspicion, black=shown == ".", same=shown == last, last_s=max(0, index - 1) / fps, now_s=now_s
         )
-        fault = signal.fault_of(look, now_s, RULES)
+        fault = signal.fault_of(suspicion, now_s, RULES)
         said.append("o" if fault is None else fault.removeprefix("the picture is ")[0])
         last = shown
     return "".join(said)

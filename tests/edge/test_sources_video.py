@@ -55,6 +55,7 @@ def test_every_frame_comes_once_in_order_at_its_true_time(
     assert np.abs(np.subtract(read_s, times_s)).max() <= tolerance_s
     assert all(np.diff(read_s) > 0)
     assert [warning for warning in source.warnings if "stretched to 8 bit" not in warning] == []
+    assert not source.ended_early
     assert source.info.size_wh is not None
     assert str(source.info.size_wh) == "128x64"
 
@@ -191,6 +192,7 @@ def test_a_truncated_video_gives_each_whole_frame_and_says_so_once(
         np.testing.assert_array_equal(frame.image, undamaged[number].image)
     (warning,) = source.warnings
     assert warning.startswith(f"the file ends early: {len(whole)} of ")
+    assert source.ended_early
     assert capfd.readouterr() == ("", "")  # FFmpeg itself says nothing
 
 
@@ -209,6 +211,7 @@ def test_a_broken_frame_at_the_end_costs_nothing_but_itself(
     source, frames = read(path)
     assert [number_of(f.image) for f in frames if f.image is not None] == numbers_of(others)
     assert source.warnings == ["the file is damaged: 99 of 100 frames could be decoded"]
+    assert source.ended_early
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from edge.records import SizeWH, SourceInfo
 from edge.startup import run
 from edge.tiling import TiledView
 from edge.view import ViewSettings, WholeView, open_view
-from edge.view_options import Tiles, view_of
+from edge.view_options import Tiles, ViewSection
+from edge.watch_options import ModelSection
 from tests.edge.spots import spots, write_pictures
 from tests.models import write_spot_model
 
@@ -97,11 +98,20 @@ def test_options_out_of_their_range_are_refused(settings, name):
 
 
 def test_the_options_become_the_settings():
-    assert view_of(None, Tiles.off, 2.0, None, None) == ViewSettings()
-    assert view_of("1280x736", Tiles.all, 2.0, None, None) == ViewSettings(tiles="all")
-    assert view_of("auto", Tiles.off, 2.0, 20.0, 70.0) == ViewSettings(
+    assert ViewSection().asked(follow_load=False) == ViewSettings()
+    assert ViewSection(Tiles.all).asked(follow_load=False) == ViewSettings(tiles="all")
+    assert ViewSection(budget_ms=20.0, max_temperature=70.0).asked(follow_load=True) == ViewSettings(
         follow_load=True, budget_ms=20.0, max_temperature_c=70.0
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "size_wh", "follows_load"),
+    [(None, None, False), ("1280x736", SizeWH(1280, 736), False), ("auto", None, True)],
+)
+def test_a_size_is_exact_or_follows_the_load(size, size_wh, follows_load):
+    section = ModelSection(size=size)
+    assert (section.size_wh(), section.follows_load) == (size_wh, follows_load)
 
 
 def test_tiles_are_looked_at_on_the_command_line(tmp_path, model_file, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Event, Frame, FrameRecord, Header, Record, SizeWH, SourceInfo, Summary
 from edge.sinks import JsonLinesSink, Sink
 from edge.sources import Source, open_source
-from edge.watch import Selection, handed_on, watch
+from edge.watch import Selection, Session, handed_on, watch
 from tests.edge.spots import HEIGHT, WIDTH, crossing, spots, write_pictures, write_video
 from tests.models import write_spot_model
 
@@ -94,7 +94,7 @@ class Camera(Source):
 def run(source, recognizer, *sinks, stop=None, notes=(), **selection):
     notebook = Notebook()
     with source:
-        summary = watch(source, recognizer, [notebook, *sinks], Selection(**selection), stop or Stop(), notes)
+        summary = watch(source, Session(recognizer, stop or Stop(), notes), [notebook, *sinks], Selection(**selection))
     return notebook, summary
 
 
@@ -197,7 +197,7 @@ def test_a_stream_that_breaks_is_unknown_and_the_summary_is_written_before_the_e
     notebook = Notebook()
     camera = Camera([spots((40, 80)), None], BrokenStreamError("the signal was lost"))
     with pytest.raises(BrokenStreamError):
-        watch(camera, recognizer, [notebook], Selection(every=5), Stop())
+        watch(camera, Session(recognizer), [notebook], Selection(every=5))
     assert [record.verdict for record in notebook.frames()] == ["clear", "unknown"]
     assert [record.event for record in notebook.records if isinstance(record, Event)] == ["signal_lost"]
     summary = notebook.records[-1]
@@ -209,7 +209,7 @@ def test_a_sink_that_fails_ends_the_run_and_the_others_have_their_summary(tmp_pa
     notebook, full = Notebook(), FullDisk()
     source = open_source(str(write_video(tmp_path / "a.mp4", crossing(9))))
     with pytest.raises(ProcessingError, match="the disk is full"):
-        watch(source, recognizer, [notebook, full], Selection(), Stop())
+        watch(source, Session(recognizer), [notebook, full])
     assert notebook.records[-1].exit_reason == "failed"
     assert notebook.records[-1].warnings[-1] == "the disk is full"
     assert len(full.records) == 2
@@ -219,7 +219,7 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(tmp_path, recognizer):
     notebook = Notebook()
     source = open_source(str(write_pictures(tmp_path / "pictures", [spots()] * 3)))
     with pytest.raises(OutputClosedError):
-        watch(source, recognizer, [notebook, ClosedPipe()], Selection(), Stop())
+        watch(source, Session(recognizer), [notebook, ClosedPipe()])
     assert notebook.records[-1].exit_reason == "interrupted"
     assert "the reader went away" not in notebook.records[-1].warnings
 

@@ -127,3 +127,10 @@ def test_a_folder_of_another_ablation_and_unusable_input_are_refused(people_rgb,
         settings(people_rgb, teacher, out, "noisy")
     with pytest.raises(InvalidValueError, match="seeds must be at least 1"):
         settings(people_rgb, teacher, out, seeds=0)
+
+
+def test_an_arm_whose_loss_weighs_nothing_is_refused_where_it_would_run():
+    nothing = ArmLosses(soft=0.0)
+    assert [arm.name for arm in choose_arms(nothing, ["alone", "hard"], noisy=False)] == ["alone", "hard"]
+    with pytest.raises(InvalidValueError, match="soft must be above 0 for the arm feature, got 0"):
+        choose_arms(nothing, ["feature"], noisy=False)

@@ -6,7 +6,7 @@ import pytest
 from edge.contract import Calibration
 from edge.errors import ProcessingError
 from tests.training.test_snapshots import answer
-from training.adapt_report import Comparison, Figures, draw, figures_of, regressions, table
+from training.adapt_report import Comparison, Figures, doubts, draw, figures_of, regressions, table
 
 GOOD = Figures(0.8, 0.4, 0.9, 0.95, 0.05, 0.5, 0.8, 0.7, 0.2, 100)
 PICTURES = [
@@ -63,3 +63,12 @@ def test_the_chart_is_a_picture_and_a_place_that_cannot_be_written_one_error(tmp
     assert image.std() > 10
     with pytest.raises(ProcessingError, match="cannot be written"):
         draw(drawn, "a place", tmp_path / "nowhere" / "chart.png")
+
+
+def test_what_else_got_clearly_worse_is_told():
+    assert doubts(GOOD, GOOD) == ()
+    worse = dataclasses.replace(GOOD, count_mae=GOOD.count_mae + 2, precision=GOOD.precision - 0.2)
+    assert [doubt.partition(" went")[0] for doubt in doubts(GOOD, worse)] == [
+        "the error of the count",
+        "precision at the threshold",
+    ]

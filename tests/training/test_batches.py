@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -91,9 +92,19 @@ def test_a_picture_of_another_size_than_its_annotation_says_is_named(people):
 
 def test_pictures_are_decoded_once_as_long_as_there_is_room(tmp_path):
     pictures = read_dataset(write_people(tmp_path / "people-rgb", 2)).pictures
-    decoded = DecodedPictures(limit_bytes=decoded_bytes(pictures[0]))
+    decoded = DecodedPictures("rgb", limit_bytes=decoded_bytes(pictures[0]))
     assert decoded[pictures[0]] is decoded[pictures[0]]
     assert decoded[pictures[1]] is not decoded[pictures[1]]
+
+
+def test_thermal_pictures_in_false_colours_are_learnt_as_the_model_sees_them(tmp_path):
+    (picture,) = read_dataset(write_people(tmp_path / "people-thermal", 1)).pictures
+    grey = cv2.imread(str(picture.path), cv2.IMREAD_GRAYSCALE)
+    assert cv2.imwrite(str(picture.path), cv2.applyColorMap(grey, cv2.COLORMAP_JET))
+    assert np.ptp(DecodedPictures("rgb", 0)[picture].astype(int), axis=2).max() > 100
+    seen = DecodedPictures("thermal", 0)[picture]
+    assert np.ptp(seen.astype(int), axis=2).max() == 0
+    assert np.abs(seen[..., 0].astype(int) - grey).mean() < 3
 
 
 def decoded_bytes(picture: LabelledPicture) -> int:

@@ -40,5 +40,5 @@ def test_no_pictures_make_an_empty_file(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_one_error(tmp_path):
     (tmp_path / "images").write_text("mine")
-    with pytest.raises(ProcessingError, match=r"a\.json must be writable"):
+    with pytest.raises(ProcessingError, match=r"images must be a folder"):
         write_coco(tmp_path / "a.json", [], "rgb")

@@ -73,7 +73,7 @@ BROKEN = {
     "modality must be one for all pictures, got rgb (1 pictures) and thermal (1 pictures)": {
         "images": [
             {"id": 7, "file_name": "a.png", "modality": "rgb"},
-            {"id": 8, "file_name": "a.png", "modality": "thermal"},
+            {"id": 8, "file_name": "flight2_00012.png", "modality": "thermal"},
         ],
     },
 }
@@ -224,3 +224,50 @@ def test_a_folder_name_may_say_the_modality(text: str, modality: str | None) -> 
 )
 def test_numbered_frames_of_one_flight_share_a_scene(name: str, scene: str) -> None:
     assert scene_of_name(name) == scene
+
+
+def test_of_several_splits_the_usual_one_is_read_and_said(tmp_path: Path) -> None:
+    for split in ("train2017", "val2017"):
+        write_coco(tmp_path / split)
+        (tmp_path / split / "images").rename(tmp_path / "pictures")
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / split / "annotations.json").rename(tmp_path / "annotations" / f"instances_{split}.json")
+        (tmp_path / split).rmdir()
+        (tmp_path / "pictures").rename(tmp_path / split)
+    learnt, judged = (read_dataset(tmp_path, usual=usual) for usual in ("train", "val"))
+    assert learnt.name == f"{tmp_path.name}-train2017"
+    assert learnt.pictures[0].path.parent.name == "train2017"
+    assert learnt.warnings == ("of the splits train2017, val2017, train2017 is used",)
+    assert judged.pictures[0].path.parent.name == "val2017"
+    assert read_dataset(tmp_path, "val2017").warnings == ()
+    one = read_dataset(tmp_path / "annotations" / "instances_val2017.json")
+    assert one.pictures[0].path.parent.name == "val2017"
+
+
+def test_a_folder_of_coco_folders_holds_splits(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        write_coco(tmp_path / split)
+        for picture in (tmp_path / split / "images").iterdir():
+            picture.rename(tmp_path / split / picture.name)
+        (tmp_path / split / "annotations.json").rename(tmp_path / split / "_annotations.coco.json")
+    assert read_dataset(tmp_path, usual="train").pictures[0].path.parent.name == "train"
+    assert read_dataset(tmp_path, usual="val").pictures[0].path.parent.name == "valid"
+
+
+def test_pictures_that_do_not_look_like_what_others_say_are_refused(tmp_path: Path) -> None:
+    document = coco_document()
+    document["images"][0]["modality"] = "thermal"
+    folder = write_coco(tmp_path, document)
+    assert read_dataset(folder).modality == "thermal"  # the other one is grey
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    colourful = cv2.resize(colours, (64, 48), interpolation=cv2.INTER_NEAREST)
+    assert cv2.imwrite(str(folder / "images" / "flight2_00012.png"), colourful)
+    with pytest.raises(DatasetError, match=r"modality must be one for all pictures, got thermal and others .*_00012"):
+        read_dataset(folder)
+
+
+def test_a_picture_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    document = coco_document()
+    document["images"][1]["file_name"] = "a.png"
+    with pytest.raises(DatasetError, match=r"file_name must be unique, got 'a\.png' again"):
+        read_dataset(write_coco(tmp_path, document))

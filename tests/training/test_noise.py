@@ -50,6 +50,26 @@ def test_without_noise_nothing_is_hooked():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in student.modules())
 
 
+@pytest.mark.parametrize("backbone", ["resnet10t", "convnext_atto", "vit_tiny_patch16_224"])
+def test_timm_s_residual_blocks_are_known(backbone):
+    torch.manual_seed(0)
+    student = Student(dataclasses.replace(STUDENT, backbone=backbone))
+    for module in student.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)  # a fresh ResNet's branches count for nothing
+    for name, weight in student.named_parameters():
+        if name.endswith("gamma"):
+            torch.nn.init.ones_(weight)  # nor do a fresh ConvNeXt's
+    quiet, names = logits(student.eval()), list(student.state_dict())
+    add_noise(student, NoiseSettings(stochastic_depth=0.9))
+    assert torch.equal(logits(student.eval()), quiet)
+    assert list(student.state_dict()) == names
+    for module in student.train().modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    assert not torch.equal(logits(student), logits(student))
+
+
 def test_stochastic_depth_needs_residual_blocks():
     with pytest.raises(InvalidValueError, match="stochastic_depth must be 0 for a network without residual blocks"):
         add_noise(Student(STUDENT), NoiseSettings(stochastic_depth=0.1))

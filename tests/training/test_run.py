@@ -9,7 +9,7 @@ import torch
 from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
 from tests.training.people import STUDENT, TEACHER, run_settings, write_people
 from training.checkpoints import load_checkpoint
-from training.datasets import read_dataset
+from training.datasets import DatasetError, read_dataset
 from training.distill import LossSettings
 from training.history import entries, told
 from training.networks.inherit import inherit
@@ -272,3 +272,11 @@ def test_metrics_that_cannot_be_written_are_one_error(people_rgb, tmp_path):
 def test_a_crop_that_the_pyramid_cannot_halve_is_refused(people_rgb, tmp_path):
     with pytest.raises(InvalidValueError, match="crop must be a multiple of 32, got 100"):
         run_settings(people_rgb, tmp_path, crop_px=100)
+
+
+def test_a_damaged_picture_is_named_before_anything_is_learnt(people_rgb, tmp_path):
+    damaged = people_rgb / "images" / "0.png"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    with pytest.raises(DatasetError, match=r"0\.png must be a picture that OpenCV can decode"):
+        train(run_settings(people_rgb, tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("*.pt"))

@@ -183,3 +183,9 @@ def test_weights_of_an_installed_package_fill_the_whole_trunk():
         maps = trunk(torch.full((1, 3, 64, 64), 127, dtype=torch.uint8))
     assert all(0.01 < m.std() < 100 for m in maps)  # statistics of a network that has learnt something
     assert trunk.backbone.bn1.running_var.std() > 0
+
+
+def test_a_backbone_that_takes_one_size_only_is_refused_early():
+    said = r"backbone must be one that takes pictures of any size .*, got 'swin_tiny"
+    with pytest.raises(InvalidValueError, match=said):
+        Trunk(TrunkSpec("swin_tiny_patch4_window7_224", (4, 8)))

@@ -41,6 +41,18 @@ def test_noise_on_plain_ground_is_no_news():
     assert thin([thumbnail(image) for image in plain], 0.1) == (0,)
 
 
+def test_a_damaged_recording_of_a_folder_is_left_out_and_one_that_is_named_is_refused(tmp_path):
+    make_video(tmp_path / "good.mp4", 30)
+    (tmp_path / "lost.mp4").write_bytes((tmp_path / "good.mp4").read_bytes()[:600])
+    good, lost = choose_frames([str(tmp_path)], ThinSettings())
+    assert Path(good.uri).name == "good.mp4"
+    assert not good.problem
+    assert (Path(lost.uri).name, lost.chosen) == ("lost.mp4", ())
+    assert "lost.mp4" in lost.problem
+    with pytest.raises(SourceError, match=r"lost\.mp4"):
+        choose_frames([str(tmp_path / "good.mp4"), str(tmp_path / "lost.mp4")], ThinSettings())
+
+
 def test_of_nothing_nothing_is_kept():
     assert thin([], 0.1) == ()
 

@@ -7,14 +7,25 @@ dataset.pictures[0].boxes_xyxy    # (N, 4) pedestrians in picture pixels
 from collections.abc import Iterable
 from pathlib import Path
 
-from training.datasets.coco import find_coco, read_coco
+from training.datasets.coco import find_coco, find_coco_splits, read_coco
 from training.datasets.hit_uav import find_hit_uav, read_hit_uav
-from training.datasets.pictures import load_image
+from training.datasets.pictures import load_as_learnt, load_image, require_decodable
 from training.datasets.records import Dataset, DatasetError, LabelledPicture, ScoredBoxes
+from training.datasets.split_choice import choose_split, with_split
 from training.datasets.visdrone import find_visdrone, read_visdrone
 from training.datasets.yolo import find_yolo, read_yolo
 
-__all__ = ["Dataset", "DatasetError", "LabelledPicture", "ScoredBoxes", "join_datasets", "load_image", "read_dataset"]
+__all__ = [
+    "Dataset",
+    "DatasetError",
+    "LabelledPicture",
+    "ScoredBoxes",
+    "join_datasets",
+    "load_as_learnt",
+    "load_image",
+    "read_dataset",
+    "require_decodable",
+]
 
 _LAYOUTS = (
     "COCO (annotations.json and images/), VisDrone (annotations/*.txt and images/), YOLO (data.yaml), "
@@ -69,9 +80,13 @@ def join_datasets(datasets: Iterable[Dataset]) -> Dataset:
 
 def _read(path: Path, split: str | None, usual: str | None = None) -> Dataset:
     name = (path.parent if path.is_file() else path).resolve().name
-    coco = find_coco(path, split)
+    coco = find_coco(path)
     if coco is not None:
         return read_coco(coco, name)
+    splits = find_coco_splits(path)
+    if splits:
+        chosen = choose_split(path, tuple(splits), split, usual)
+        return with_split(read_coco(splits[chosen], name), chosen, tuple(splits), named=split is not None)
     yolo = find_yolo(path)
     if yolo is not None:
         return read_yolo(yolo, split, usual)

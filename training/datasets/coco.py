@@ -1,7 +1,8 @@
 """COCO-format folders: one JSON file beside its pictures.
 
 Known places: `annotations.json` with `images/`; `_annotations.coco.json` with the pictures beside it (Roboflow);
-`annotations/instances_<split>.json` with `<split>/`, `images/<split>/` or `images/`; or the JSON file itself.
+`annotations/instances_<split>.json` with `<split>/`, `images/<split>/` or `images/`; a folder of these a split; or the
+JSON file itself.
 Classes go by name: pedestrian, person and people are pedestrians; ignore, rider and crowd regions (`iscrowd` = 1) are
 ignored; all else is kept as `others`. `source`, `scene` and `modality` of an image are read where given.
 """
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from edge.modality import mismatch
 from edge.records import Modality, SizeWH
+from edge.sources.pictures import read_picture
 from training.datasets.labels import (
     Kind,
     Label,
@@ -27,6 +30,8 @@ from training.datasets.labels import (
 )
 from training.datasets.records import Dataset, DatasetError
 
+_INSTANCES = "instances_"
+LOOKED_AT = 12  # pictures that must look like the modality that others say
 _MODALITY_OF_SOURCE: Mapping[str, Modality] = {"hit-uav": "thermal"}
 
 
@@ -39,18 +44,34 @@ class CocoFiles:
     scene_field: str = "scene"  # of an image; where it is missing, the file name has to do
 
 
-def find_coco(path: Path, split: str | None) -> CocoFiles | None:
+def find_coco(path: Path) -> CocoFiles | None:
     """The annotation file of a COCO-format folder (or the file itself), None where the layout is another."""
     if path.is_file():
-        return CocoFiles(path, _first_folder(path.parent / "images", path.parent)) if path.suffix == ".json" else None
+        if path.suffix != ".json":
+            return None
+        if path.stem.startswith(_INSTANCES) and path.parent.name == "annotations":
+            return _instances(path)
+        return CocoFiles(path, _first_folder(path.parent / "images", path.parent))
     for name, images in (("annotations.json", "images"), ("_annotations.coco.json", ".")):
         if (path / name).is_file():
             return CocoFiles(path / name, path / images)
-    if split is not None:
-        annotations = path / "annotations" / f"instances_{split}.json"
-        if annotations.is_file():
-            return CocoFiles(annotations, _first_folder(path / split, path / "images" / split, path / "images"))
     return None
+
+
+def find_coco_splits(path: Path) -> dict[str, CocoFiles]:
+    """The same of each split in one folder: `annotations/instances_<split>.json`, or a COCO-format folder a split."""
+    instances = sorted((path / "annotations").glob(f"{_INSTANCES}*.json"))
+    splits = {file.stem.removeprefix(_INSTANCES): _instances(file) for file in instances}
+    for name in ("train", "val", "valid", "test"):
+        found = find_coco(path / name)
+        if found is not None:
+            splits.setdefault(name, found)
+    return splits
+
+
+def _instances(file: Path) -> CocoFiles:
+    root, split = file.parent.parent, file.stem.removeprefix(_INSTANCES)
+    return CocoFiles(file, _first_folder(root / split, root / "images" / split, root / "images"))
 
 
 def read_coco(files: CocoFiles, name: str) -> Dataset:
@@ -73,7 +94,7 @@ def read_document(document: "Document", files: CocoFiles, kinds: Mapping[int, Ki
     """Pictures of an annotation file whose category ids mean `kinds`. Errors as for `read_coco`."""
     if not files.images.is_dir():
         raise DatasetError(f"{files.images} must be a folder with the pictures of {files.annotations}; it is missing")
-    entries, modalities = _read_images(document, files, name)
+    entries, modalities, silent = _read_images(document, files, name)
     labels: dict[int, list[Label]] = {image_id: [] for image_id in entries}
     for entry in document.entries("annotations", "annotation"):
         image_id = entry.integer("image_id")
@@ -81,35 +102,57 @@ def read_document(document: "Document", files: CocoFiles, kinds: Mapping[int, Ki
             raise DatasetError(f"{entry.place}: image_id must be the id of an image, got {image_id}")
         labels[image_id].append(_label(entry, kinds))
     checked = [check_picture(entry, labels[image_id]) for image_id, entry in entries.items()]
-    return as_dataset(name, _one_modality(document, modalities, name), checked)
+    return as_dataset(name, _one_modality(document, modalities, silent, name), checked)
 
 
-def _one_modality(document: "Document", modalities: Counter[Modality], name: str) -> Modality | None:
-    """What the pictures say, or else the folder's name."""
+def _one_modality(
+    document: "Document", modalities: Counter[Modality], silent: list[Path], name: str
+) -> Modality | None:
+    """What the pictures say, or else the folder's name; `silent` ones say nothing."""
     if len(modalities) > 1:
         counts = " and ".join(f"{modality} ({count} pictures)" for modality, count in sorted(modalities.items()))
         raise DatasetError(f"{document.file}: modality must be one for all pictures, got {counts}; split the data set")
-    return next(iter(modalities), None) or modality_of_words(name)
+    modality = next(iter(modalities), None)
+    if modality is not None and silent:
+        _require_looks(document, [silent[k * len(silent) // LOOKED_AT] for k in range(LOOKED_AT)], modality)
+    return modality or modality_of_words(name)
+
+
+def _require_looks(document: "Document", paths: list[Path], modality: Modality) -> None:
+    """Pictures that say nothing of themselves must not be taken for what others say of theirs."""
+    images = [read_picture(path).image for path in dict.fromkeys(paths)]
+    if mismatch([image for image in images if image is not None], modality):
+        raise DatasetError(
+            f"{document.file}: modality must be one for all pictures, got {modality} and others that say nothing and "
+            f"do not look like it, such as {paths[0].name}; split the data set"
+        )
 
 
 def _read_images(
     document: "Document", files: CocoFiles, name: str
-) -> tuple[dict[int, PictureEntry], Counter[Modality]]:
-    """Pictures by id in file order, and how many say which modality."""
+) -> tuple[dict[int, PictureEntry], Counter[Modality], list[Path]]:
+    """Pictures by id in file order, how many say which modality, and those that say none."""
     entries: dict[int, PictureEntry] = {}
+    silent: list[Path] = []
+    paths: set[Path] = set()
     modalities: Counter[Modality] = Counter()
     for entry in document.entries("images"):
         image_id = entry.integer("id")
         if image_id in entries:
             raise DatasetError(f"{entry.place}: id must be unique, got {image_id} again")
         path, file_name = picture_path(entry, files), _file_name(entry)
+        if path in paths:
+            raise DatasetError(f"{entry.place}: file_name must be unique, got {file_name!r} again; join their labels")
+        paths.add(path)
         source = entry.text("source", default=name)
         scene = entry.text(files.scene_field, default="") or scene_of_name(file_name)
         entries[image_id] = PictureEntry(path, _size(entry, path), scene, source)
         modality = _modality(entry, document, source)
-        if modality is not None:
+        if modality is None:
+            silent.append(path)
+        else:
             modalities[modality] += 1
-    return entries, modalities
+    return entries, modalities, silent
 
 
 def picture_path(entry: "Entry", files: CocoFiles) -> Path:

@@ -16,10 +16,10 @@ def choose_split(place: Path, there: Sequence[str], split: str | None, usual: st
     if split is None and len(there) == 1:
         return there[0]
     wanted = split or usual or ""
-    if wanted == "val" and "val" not in there:
-        wanted = "valid"  # as Roboflow writes it
-    if wanted in there:
-        return wanted
+    dated = [name for name in there if wanted and name.startswith(wanted) and name.removeprefix(wanted).isdigit()]
+    for name in (wanted, "valid" if wanted == "val" else wanted, *(dated if len(dated) == 1 else ())):
+        if name in there:  # Roboflow writes valid, COCO train2017
+            return name
     expected = ", ".join(there)
     advice = "name one with --split" if usual is None else f"let one be called {usual}"
     raise DatasetError(f"{place}: split must be one of {expected}, got {split or usual!r}; {advice}")

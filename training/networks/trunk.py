@@ -29,6 +29,9 @@ RGB = tuple[float, float, float]
 PIP_MEAN: RGB = (127 / 255,) * 3  # what those packages were trained with
 PIP_STD: RGB = (128 / 255,) * 3
 STEMS = ("conv_stem", "bn1", "conv1", "stem", "model.patch_embed")  # what timm calls the layers before the first stage
+PROBE_SIZES = ((64, 96), (160, 128))  # height, width
+SUITABLE = ("efficientnet_lite0", "resnet18", "convnext_atto", "mobilenetv3_small_100", "vit_tiny_patch16_224")
+_TAKES_ANY_SIZE: set[str] = set()  # backbones that were asked
 STAGES = (  # what timm calls a stage, and the number of its first
     ("blocks.", 0),  # EfficientNet, MobileNet
     ("layer", 1),  # ResNet
@@ -85,6 +88,7 @@ class Trunk(nn.Module):
             spec.backbone, pretrained=False, features_only=True, out_indices=indices, **_any_size(probe)
         )
         _cut(self.backbone)
+        _require_any_size(spec.backbone, self.backbone)
         self.register_load_state_dict_pre_hook(_forget_cut_stages)  # type: ignore[no-untyped-call]
         self._pick = [indices.index(nearest[s]) for s in spec.strides]
         self._found = [reductions[nearest[s]] for s in spec.strides]
@@ -138,6 +142,33 @@ def _require_backbone(name: str) -> None:
     tagged = [n for n in timm.list_pretrained() if n.startswith(name.split(".")[0] + ".")] if "." in name else []
     near = tagged[:3] or difflib.get_close_matches(name, known)
     raise InvalidValueError("backbone", "a timm model", name, f"try one of {', '.join(near)}" if near else "")
+
+
+def _require_any_size(name: str, backbone: nn.Module) -> None:
+    """Ask for maps of pictures of two sizes, once a backbone: many transformers take only that of their training.
+
+    Raises:
+        InvalidValueError: it does not take them, or its maps are not (B, C, h, w).
+    """
+    if name in _TAKES_ANY_SIZE:
+        return
+    channels, reductions = (_feature_info(backbone, what) for what in ("channels", "reduction"))
+    backbone.eval()
+    try:
+        for height, width in PROBE_SIZES:
+            with torch.inference_mode():
+                maps = backbone(torch.zeros(1, 3, height, width))
+            due = [(1, c, height // r, width // r) for c, r in zip(channels, reductions, strict=True)]
+            found = [tuple(one.shape) for one in maps]
+            if found != due:
+                raise ValueError(f"maps of {found} instead of {due}")
+    except Exception as error:  # whatever timm's models raise, from AssertionError to RuntimeError
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        rule = f"one that takes pictures of any size ({said})"
+        raise InvalidValueError("backbone", rule, name, f"try one of {', '.join(SUITABLE)}") from None
+    finally:
+        backbone.train()
+    _TAKES_ANY_SIZE.add(name)
 
 
 def _any_size(probe: nn.Module) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What a figure of speed is worth nothing without: the machine, its memory, its temperature, the versions, the date."""
 
-import os
 import platform
 import sys
 from contextlib import suppress
@@ -10,8 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge.cpu import cpu_name, usable_cores
+
 _OWN_STATUS = Path("/proc/self/status")
-_CPU_INFO = Path("/proc/cpuinfo")
 _THERMAL_ZONES = Path("/sys/class/thermal")
 _PACKAGES = ("onnxruntime", "opencv-python", "opencv-python-headless", "av", "numpy")
 
@@ -45,26 +45,13 @@ class Machine:
 def this_machine() -> Machine:
     """The machine as it is now."""
     return Machine(
-        cpu=cpu_name(_CPU_INFO),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cpu=cpu_name(),
+        cores=usable_cores(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         packages=tuple(f"{name} {number}" for name in _PACKAGES if (number := _version(name)) is not None),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def cpu_name(cpu_info: Path) -> str:
-    """The processor's name from Linux's list of processors, else what Python knows of it.
-
-    ARM boards have no `model name`; theirs is the board's, `Model`.
-    """
-    try:
-        lines = cpu_info.read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return facts.get("model name") or facts.get("Model") or platform.processor() or platform.machine()
 
 
 def peak_rss_mb(status: Path = _OWN_STATUS) -> float | None:
