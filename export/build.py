@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from edge.contract import (
@@ -36,20 +35,18 @@ from export.graph import to_onnx
 from export.int8 import IDENTITY, Int8Settings, Original, make_int8
 from export.model_file import write_bytes, write_model
 from export.parity import compare
+from export.parity_frames import parity_frames
 from export.places import example_name, files_of, int8_name, remove_stale
 from export.static import OtherForm, other_form
 from training.calibration import verdict_rule
 from training.candidates import UNFITTED_THRESHOLD
 from training.checkpoints import Checkpoint
 from training.data_card import DataCard, read_data_card
-from training.datasets import Dataset, load_image, read_dataset
+from training.datasets import Dataset, read_dataset
 from training.history import learnt_on
 from training.networks.student import Student
 from training.rounding import text_of
 from training.teacher_files import load_network_file
-
-PARITY_FRAMES = 100
-SIDES_WITHOUT_DATA = ((64, 64), (96, 160), (240, 320), (512, 640))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {text_of(fitted.calibration.error)}"
         else:
             yield "warning: without --validate the threshold and the presence are guesses"
-        parity = compare(student, metadata.calibration, draft, _frames(datasets), metadata.score_threshold)
+        parity = compare(student, metadata.calibration, draft, parity_frames(datasets), metadata.score_threshold)
         parity.require()
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
@@ -260,16 +257,6 @@ def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student
 def _look(told: float | None, learnt: float | None) -> float | None:
     """0 says that there is none, whatever the checkpoint carries."""
     return learnt if told is None else told or None
-
-
-def _frames(datasets: list[Dataset]) -> list[Image]:
-    """Real frames of many sizes, evenly taken from the data; noise where there is none."""
-    pictures = [p for dataset in datasets for p in dataset.pictures]
-    if not pictures:
-        rng = np.random.default_rng(0)
-        return [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in SIDES_WITHOUT_DATA]
-    chosen = np.linspace(0, len(pictures) - 1, min(PARITY_FRAMES, len(pictures))).astype(int)
-    return [load_image(pictures[i]) for i in chosen]
 
 
 def _commit() -> str:

@@ -52,7 +52,7 @@ def test_a_model_says_where_it_comes_from_and_how_good_it_is(metadata):
     assert set(figures["at_threshold"]) == {"threshold", "precision", "recall", "f1", "count_mae"}
     assert metadata.settings["step"] == 250
     assert metadata.settings["spec"]["backbone"] == "test_efficientnet"
-    assert metadata.settings["parity"]["frames"] == 4
+    assert metadata.settings["parity"]["frames"] == 100
 
 
 def test_threshold_presence_and_verdict_are_fitted_and_agree(metadata):
