@@ -85,7 +85,7 @@ def export(
     calibrate: Annotated[
         str | None,
         typer.Option(
-            help="At least 200 real frames, none of --validate: a labelled folder, pictures or recordings.",
+            help="At least 200 real frames, none of --validate or --also: a labelled folder, pictures or recordings.",
             metavar="DATASET|VIDEO",
         ),
     ] = None,
