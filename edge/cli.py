@@ -131,22 +131,27 @@ def models(
     verify: Annotated[
         bool, typer.Option("--verify", help="Check their bytes, and their decisions on this machine.")
     ] = False,
+    provider: ProviderOption = None,
 ) -> None:
     """List and verify models: what they are for, how good they are, their licence and checksum.
 
     Example: kestrel models --verify
     """
+    if provider is not None and not verify:
+        raise UnusableInputError("--provider must come with --verify, got it alone; add --verify")
     from edge.listing import describe_model
-    from edge.model_files import shipped_files
+    from edge.model_files import MODELS_FOLDER, shipped_files
 
     chosen = files or shipped_files()
     if not chosen:
         raise UnusableInputError("no models are shipped with this version; name a FILE")
     if verify:
-        from edge.verification import verify_model
+        from edge.verification import require_all, verify_model
 
+        if not files:
+            require_all(MODELS_FOLDER)
         for file in chosen:
-            print(verify_model(file))
+            print(verify_model(file, provider=provider))
         return
     print("\n\n".join(describe_model(file) for file in chosen))
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from edge.errors import InvalidValueError, ModelError
+from edge.metadata_json import parse, require_number, require_text, require_whole
 from edge.records import Modality, Precision
 
 MODEL_SCHEMA = 3
@@ -25,10 +26,15 @@ PAD_VALUE = 114  # grey level of what the picture does not fill, as YOLOX was tr
 NMS_IOU = 0.5
 LONGEST_LOG = 6.0  # of a distance: a side is at most exp(6) = 403 strides away from its cell
 NOWHERE = -1e9  # logit of a cell that cannot be a peak
-MOST_CLOSER = 4.0  # times the usual size
+LEAST_SECOND, MOST_CLOSER = 0.1, 4.0  # of a second and of a closer look, times the usual size
+MOST_MULTIPLE = 64  # of the input's sides; every trunk of ours has 16 or 32
+LONG_SIDES = (32, 8192)  # px, least and most
+MOST_ENLARGE = 100.0
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")
 PEDESTRIAN = "pedestrian"
+OTHER_FORM = "other_form"  # in the settings of a file that is for other compilers: what kind it is
+_LONGEST_QUOTE = 200  # letters of what a file says, in an error
 _LEAST_SCORE = 1e-6  # for its logarithm: a picture without any peak has a top score of 0
 _MOST_LOG_ODDS = 700.0  # beyond, exp overflows
 
@@ -46,6 +52,10 @@ class Calibration:
     error: float | None = None
 
     def __post_init__(self) -> None:
+        require_number("calibration.slope", self.slope)
+        require_number("calibration.intercept", self.intercept)
+        if self.error is not None:
+            require_number("calibration.error", self.error)
         if not self.slope > 0:
             raise InvalidValueError("calibration.slope", "positive", self.slope)
 
@@ -67,6 +77,8 @@ class VerdictRule:
     leave_s: float = 1.0
 
     def __post_init__(self) -> None:
+        for name in ("enter", "leave", "enter_s", "leave_s"):
+            require_number(f"verdict.{name}", getattr(self, name))
         if not 0.0 <= self.leave <= self.enter <= 1.0:
             raise InvalidValueError("verdict", "0 <= leave <= enter <= 1", (self.leave, self.enter))
         if not (self.enter_s >= 0 and self.leave_s >= 0):
@@ -80,6 +92,10 @@ class TrainingData:
     name: str
     licence: str
     attribution: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("name", "licence", "attribution"):
+            require_text(f"data.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,7 @@ class ModelMetadata:
     schema: int = MODEL_SCHEMA
 
     def __post_init__(self) -> None:
+        self._require_types()
         for name, allowed in (("modality", get_args(Modality)), ("precision", get_args(Precision))):
             if getattr(self, name) not in allowed:
                 raise InvalidValueError(name, f"one of {', '.join(allowed)}", getattr(self, name))
@@ -119,25 +136,45 @@ class ModelMetadata:
             raise InvalidValueError("classes", f"a list with {PEDESTRIAN!r}", self.classes)
         if self.input_layout != "BHWC uint8 BGR":
             raise InvalidValueError("input_layout", "'BHWC uint8 BGR'", self.input_layout)
-        if not self.strides or any(s < 1 or self.input_multiple % s for s in self.strides):
-            raise InvalidValueError("strides", f"divisors of input_multiple {self.input_multiple}", self.strides)
+        if len(self.strides) != 1 or self.input_multiple % self.strides[0]:
+            raise InvalidValueError("strides", f"one divisor of input_multiple {self.input_multiple}", self.strides)
         for name in ("score_threshold", "nms_iou"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise InvalidValueError(name, "above 0 and at most 1", getattr(self, name))
-        if not 0 <= self.pad_value <= 255:
-            raise InvalidValueError("pad_value", "in 0..255", self.pad_value)
         if self.default_long_side < self.input_multiple:
             raise InvalidValueError("default_long_side", f"at least {self.input_multiple}", self.default_long_side)
-        if self.max_enlarge < 1.0:
-            raise InvalidValueError("max_enlarge", "at least 1", self.max_enlarge)
-        if self.second_look is not None and not 0.1 <= self.second_look < 1.0:
-            raise InvalidValueError("second_look", "in 0.1..1, below 1", self.second_look)
+        if not 1.0 <= self.max_enlarge <= MOST_ENLARGE:
+            raise InvalidValueError("max_enlarge", f"at least 1 and at most {MOST_ENLARGE:g}", self.max_enlarge)
+        if self.second_look is not None and not LEAST_SECOND <= self.second_look < 1.0:
+            raise InvalidValueError("second_look", f"in {LEAST_SECOND:g}..1, below 1", self.second_look)
         if self.closer_look is not None and not 1.0 < self.closer_look <= MOST_CLOSER:
             raise InvalidValueError("closer_look", f"above 1 and at most {MOST_CLOSER:g}", self.closer_look)
 
+    def _require_types(self) -> None:
+        """Before values are compared: a file may hold anything."""
+        for name in ("name", "version", "size", "input_layout", "intended_use", "commit"):
+            require_text(name, getattr(self, name))
+        for name, low, high in (
+            ("input_multiple", 1, MOST_MULTIPLE),
+            ("pad_value", 0, 255),
+            ("default_long_side", *LONG_SIDES),
+        ):
+            require_whole(name, getattr(self, name), low, high)
+        for word in self.classes:
+            require_text("classes", word)
+        for stride in self.strides:
+            require_whole("strides", stride, 1, MOST_MULTIPLE)
+        for name in ("score_threshold", "nms_iou", "max_enlarge", "second_look", "closer_look"):
+            if getattr(self, name) is not None or name not in _ADDED:
+                require_number(name, getattr(self, name))
+        for name in ("metrics", "settings"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InvalidValueError(name, "an object", getattr(self, name))
+
     def to_props(self) -> dict[str, str]:
         """The `metadata_props` of the graph: field name -> JSON text."""
-        return {name: json.dumps(value, sort_keys=True) for name, value in dataclasses.asdict(self).items()}
+        values = dataclasses.asdict(self)
+        return {name: json.dumps(value, sort_keys=True, allow_nan=False) for name, value in values.items()}
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], file: str) -> "ModelMetadata":
@@ -152,17 +189,20 @@ class ModelMetadata:
         schema = schemas.get(props["schema"])
         if schema is None:  # first of all: a newer one may have other fields
             raise ModelError(
-                f"{file} must have metadata schema 1 to {MODEL_SCHEMA}, got {props['schema']}; "
+                f"{file} must have metadata schema 1 to {MODEL_SCHEMA}, got {props['schema'][:_LONGEST_QUOTE]!r}; "
                 "update kestrel-drone, or export the model again"
             )
         try:
             due = [f.name for f in dataclasses.fields(cls) if _ADDED.get(f.name, 1) <= schema]
-            values = {name: json.loads(props[name]) for name in due}
+            values = {name: _parsed(name, props[name]) for name in due}
         except KeyError as missing:
             raise ModelError(f"{file} must carry the metadata field {missing}; export it again") from None
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise ModelError(f"{file} must carry metadata as JSON ({error}); export it again") from None
         try:
+            for name in ("classes", "strides", "data"):
+                if not isinstance(values[name], list):
+                    raise InvalidValueError(name, "a list", values[name])
             values["classes"] = tuple(values["classes"])
             values["strides"] = tuple(values["strides"])
             values["calibration"] = Calibration(**values["calibration"])
@@ -170,4 +210,11 @@ class ModelMetadata:
             values["data"] = tuple(TrainingData(**entry) for entry in values["data"])
             return cls(**values)
         except (TypeError, InvalidValueError) as error:
-            raise ModelError(f"{file} has unusable metadata: {error}; export it again") from None
+            raise ModelError(f"{file} has unusable metadata: {str(error)[:_LONGEST_QUOTE]}; export it again") from None
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

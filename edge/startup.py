@@ -15,6 +15,8 @@ from edge.secrets import redact_text
 if TYPE_CHECKING:
     import typer
 
+_INTERRUPTED = 130  # as shells have it
+
 # An import of cv2 needs these on a bare Debian or Ubuntu image.
 _SYSTEM_LIBRARIES = ("libGL.so", "libgthread", "libglib", "libSM.so", "libXext.so", "libXrender.so", "libxcb")
 
@@ -23,7 +25,7 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
     """Run `command` and turn what it raises into one line and an exit code.
 
     `extra` names the extra of kestrel-drone whose packages the command needs; a missing one is then named as the cure.
-    0 done, 1 failed on the way, 2 unusable input or installation, 130 interrupted before the work began.
+    0 done, 1 failed on the way, 2 unusable input or installation, 130 interrupted.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
@@ -44,7 +46,7 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
             raise
         return _end(program, advice, 2)
     except KeyboardInterrupt:
-        return _end(program, "interrupted", 130)
+        return _end(program, "interrupted", _INTERRUPTED)
 
 
 def run_app(program: str, app: "typer.Typer") -> int:
@@ -52,6 +54,7 @@ def run_app(program: str, app: "typer.Typer") -> int:
 
     Raises:
         UnusableInputError: the command line is not as --help says.
+        KeyboardInterrupt: as the app was told.
     """
     try:
         result = app(prog_name=program, standalone_mode=False)
@@ -64,6 +67,8 @@ def run_app(program: str, app: "typer.Typer") -> int:
             print(message, file=sys.stderr)
             return int(error.exit_code)
         raise UnusableInputError(f"{message.rstrip('.')}; see `{program} --help`") from None
+    if result == _INTERRUPTED:  # typer swallows Ctrl-C
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

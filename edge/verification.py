@@ -58,18 +58,33 @@ def reference_file(model_file: Path) -> Path:
     return model_file.with_suffix(".reference.json")
 
 
-def verify_model(model_file: Path, threads: int | None = None) -> Verified:
+def require_all(folder: Path) -> None:
+    """Raises ProcessingError where a model that the folder's manifest lists is gone."""
+    missing = [
+        name for name in read_manifest(folder / MANIFEST) if name.endswith(".onnx") and not (folder / name).exists()
+    ]
+    if missing:
+        raise ProcessingError(
+            f"{folder} must hold every model that {MANIFEST} lists, got none named {', '.join(missing)}; "
+            "install kestrel-drone again"
+        )
+
+
+def verify_model(model_file: Path, threads: int | None = None, provider: str | None = None) -> Verified:
     """Check the bytes against the manifest beside the file, then the decisions on its reference frames.
+
+    `provider` is what computes them, as `edge.network.choose_provider` takes it; None: the processor.
 
     Raises:
         ModelError: there is no manifest or reference, or the file is no model of ours.
+        UnusableInputError: the provider cannot be had.
         ProcessingError: the bytes are others than were shipped, or a decision flipped.
     """
     sums = read_manifest(model_file.parent / MANIFEST)
     reference = reference_file(model_file)
     check_sum(model_file, sums)
     check_sum(reference, sums)
-    recognizer = _load(model_file, threads)
+    recognizer = _load(model_file, RecognizerSettings(threads, provider=provider))
     apart = 0.0
     frames = _read_reference(reference)
     for expected in frames:
@@ -79,8 +94,8 @@ def verify_model(model_file: Path, threads: int | None = None) -> Verified:
     return Verified(model_file, len(frames), recognizer.provider, apart)
 
 
-def _load(model_file: Path, threads: int | None) -> Recognizer:
-    recognizer = Recognizer(model_file, RecognizerSettings(threads))
+def _load(model_file: Path, settings: RecognizerSettings) -> Recognizer:
+    recognizer = Recognizer(model_file, settings)
     recognizer.threshold = FLOOR * recognizer.metadata.score_threshold
     return recognizer
 
@@ -132,7 +147,7 @@ def _match(theirs: Boxes, ours: Boxes) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 def write_references(model_file: Path, frames: Iterable[Path]) -> Path:
     """Store what the model finds in these pictures, which lie beside it; returns the file written."""
-    recognizer = _load(model_file, None)
+    recognizer = _load(model_file, RecognizerSettings())
     stored = [_stored(frame, recognizer.recognise(_read_image(frame))) for frame in frames]
     file = reference_file(model_file)
     file.write_text(json.dumps({"frames": stored}, indent=1) + "\n", encoding="utf-8")
@@ -160,7 +175,7 @@ def _read_reference(file: Path) -> list[Expected]:
             )
             for entry in entries
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{file.name} must hold reference outputs, got {error!r}; install kestrel-drone again"
         ) from None
@@ -182,7 +197,9 @@ def read_manifest(file: Path) -> dict[str, str]:
             f"{file.parent} must hold {MANIFEST} to verify its models against, got none; "
             "write it where you trust them: python -m export.ship FOLDER"
         ) from None
-    pairs = [line.split() for line in lines if line.strip()]
+    except UnicodeDecodeError:
+        raise ModelError(f"{file} must be text in UTF-8; write it again") from None
+    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]  # a file's name may hold spaces
     if any(len(pair) != 2 or len(pair[0]) != 64 for pair in pairs):
         raise ModelError(f"{file} must hold lines of a sha256 and a file name; write it again")
     return {name.removeprefix("*"): digest for digest, name in pairs}

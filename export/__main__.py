@@ -1,13 +1,22 @@
 """`kestrel-export`, also as `python -m export`."""
 
+import signal
 import sys
+from types import FrameType
 
 from edge.startup import run, run_app
 
 
 def main() -> None:
     """Entry point of the command `kestrel-export`; never returns."""
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run("kestrel-export", _command, extra="export"))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature is Python's
+    """As Ctrl-C does: drafts are removed on the way out, which a second signal does not cut short."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _command() -> int:

@@ -12,11 +12,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 
-from edge.contract import NMS_IOU, PAD_VALUE, PEDESTRIAN, ModelMetadata
-from edge.errors import UnusableInputError
+from edge.contract import (
+    LEAST_SECOND,
+    MOST_CLOSER,
+    MOST_ENLARGE,
+    NMS_IOU,
+    OTHER_FORM,
+    PAD_VALUE,
+    PEDESTRIAN,
+    ModelMetadata,
+)
+from edge.errors import InvalidValueError, UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import Image, Modality
 from export.card import model_card
@@ -27,19 +35,18 @@ from export.graph import to_onnx
 from export.int8 import IDENTITY, Int8Settings, Original, make_int8
 from export.model_file import write_bytes, write_model
 from export.parity import compare
+from export.parity_frames import parity_frames
+from export.places import example_name, files_of, int8_name, remove_stale
 from export.static import OtherForm, other_form
 from training.calibration import verdict_rule
 from training.candidates import UNFITTED_THRESHOLD
 from training.checkpoints import Checkpoint
 from training.data_card import DataCard, read_data_card
-from training.datasets import Dataset, load_image, read_dataset
+from training.datasets import Dataset, read_dataset
 from training.history import learnt_on
 from training.networks.student import Student
 from training.rounding import text_of
 from training.teacher_files import load_network_file
-
-PARITY_FRAMES = 100
-SIDES_WITHOUT_DATA = ((64, 64), (96, 160), (240, 320), (512, 640))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +65,20 @@ class ExportSettings:
     overwrite: bool
     int8: Int8Settings | None = None
     other: OtherForm | None = None
-    second_look: float | None = None  # see edge/second_look.py
-    closer_look: float | None = None  # see edge/closer_look.py
+    second_look: float | None = None  # see edge/second_look.py; 0: none; None: as the checkpoint says
+    closer_look: float | None = None  # see edge/closer_look.py; likewise
     size: str | None = None  # as listings call it; None: as the checkpoint does
     show: tuple[Path, ...] = ()  # pictures for the card
+
+    def __post_init__(self) -> None:
+        second, closer = self.second_look, self.closer_look
+        if second and not LEAST_SECOND <= second < 1.0:
+            raise InvalidValueError("--second-look", f"0, or {LEAST_SECOND:g} to 1, below 1", second, "0.545 suits")
+        if closer and not 1.0 < closer <= MOST_CLOSER:
+            raise InvalidValueError("--closer-look", f"0, or above 1 and at most {MOST_CLOSER:g}", closer, "1.8 suits")
+        if self.max_enlarge is not None and not 1.0 <= self.max_enlarge <= MOST_ENLARGE:
+            rule = f"at least 1 and at most {MOST_ENLARGE:g}"
+            raise InvalidValueError("--max-enlarge", rule, self.max_enlarge, "1.5 suits")
 
 
 def export_model(settings: ExportSettings) -> Iterator[str]:
@@ -95,11 +112,13 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {text_of(fitted.calibration.error)}"
         else:
             yield "warning: without --validate the threshold and the presence are guesses"
-        parity = compare(student, metadata.calibration, draft, _frames(datasets), metadata.score_threshold)
+        parity = compare(student, metadata.calibration, draft, parity_frames(datasets), metadata.score_threshold)
         parity.require()
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
         write_model(onnx.load(draft), metadata, draft)
+        if settings.overwrite:
+            yield from _clear(settings)
         yield from _publish(draft, settings.out, metadata, examples)
         if settings.other:
             yield _write_other(settings.other, student, metadata, scratch, settings.out)
@@ -111,23 +130,22 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             yield from _publish(draft, int8_out, Recognizer(draft).metadata, examples)
 
 
+def _clear(settings: ExportSettings) -> Iterator[str]:
+    """Other forms of the weights that OUT.onnx had until now."""
+    keep = [settings.other.name(settings.out)] if settings.other else []
+    gone = remove_stale(settings.out, keep)
+    if gone:
+        yield f"removed {', '.join(gone)}, made of what {settings.out.name} was before"
+
+
 def _write_other(other: OtherForm, student: Student, metadata: ModelMetadata, scratch: Path, out: Path) -> str:
     """The form for other compilers, beside OUT.onnx; says what it wrote."""
     place = other.name(out)
     draft = scratch / place.name
-    write_model(other_form(student, metadata, other), metadata, draft)
+    told = dataclasses.replace(metadata, settings={**metadata.settings, OTHER_FORM: str(other)})
+    write_model(other_form(student, metadata, other), told, draft)
     draft.replace(place)
     return f"wrote {place}, for other compilers: kestrel itself runs {out.name}"
-
-
-def int8_name(out: Path) -> Path:
-    """OUT.onnx or OUT-fp32.onnx -> OUT-int8.onnx."""
-    return out.with_stem(f"{out.stem.removesuffix('-fp32')}-int8")
-
-
-def example_name(out: Path) -> Path:
-    """OUT.onnx -> OUT-example.jpg, which the card shows."""
-    return out.with_name(f"{out.stem}-example.jpg")
 
 
 def _publish(draft: Path, out: Path, metadata: ModelMetadata, examples: Sequence[Image]) -> Iterator[str]:
@@ -162,11 +180,13 @@ def _scratch(folder: Path) -> Iterator[Path]:
 def _check_output(settings: ExportSettings) -> None:
     if settings.out.suffix != ".onnx":
         raise UnusableInputError(f"OUT.onnx must end in .onnx, got {settings.out.name!r}; name a file like model.onnx")
+    if not _is_utf8(settings.out):
+        raise UnusableInputError(f"OUT.onnx must have a name in UTF-8, got {str(settings.out)!r}; name another")
     if settings.int8 and settings.validate is None:
         raise UnusableInputError("--int8 must come with --validate, got none; without it nobody knows what INT8 loses")
     models = (settings.out, int8_name(settings.out)) if settings.int8 else (settings.out,)
     others = [settings.other.name(settings.out)] if settings.other else []
-    for file in (*others, *(f for model in models for f in _files_of(model))):
+    for file in (*others, *(f for model in models for f in files_of(model))):
         if file.is_dir() or (file.exists() and not settings.overwrite):
             raise UnusableInputError(
                 f"OUT.onnx and its card must be new files, got {str(file)!r}; add --overwrite, or name another"
@@ -175,9 +195,12 @@ def _check_output(settings: ExportSettings) -> None:
         raise UnusableInputError(f"OUT.onnx must lie in a folder that exists, got {str(settings.out)!r}; make it first")
 
 
-def _files_of(out: Path) -> tuple[Path, ...]:
-    """All that an export may write for one model."""
-    return (out, out.with_suffix(".md"), out.with_suffix(".png"), example_name(out))
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:
@@ -188,11 +211,17 @@ def _read_all(settings: ExportSettings, modality: Modality) -> list[Dataset]:
     for dataset in datasets:
         if dataset.modality not in (None, modality):
             raise UnusableInputError(
-                f"data must be {modality} as the checkpoint is, got the {dataset.modality} {dataset.name}"
+                f"data must be {modality} as the checkpoint is, got the {dataset.modality} {dataset.name}; "
+                f"name {modality} pictures, or another CHECKPOINT"
             )
     name, times = Counter(d.name for d in datasets).most_common(1)[0] if datasets else ("", 0)
     if times > 1:  # the figures are stored under these names
         raise UnusableInputError(f"data sets must have names of their own, got {times} named {name!r}; rename a folder")
+    if settings.int8 and not datasets[0].pedestrians:
+        raise UnusableInputError(
+            f"--int8 must come with a --validate that shows people, got none in {datasets[0].name}; "
+            "without them nobody knows what INT8 loses: name pictures with labelled people"
+        )
     return datasets
 
 
@@ -220,19 +249,14 @@ def _metadata(settings: ExportSettings, checkpoint: Checkpoint, student: Student
         metrics={},
         commit=_commit(),
         settings={**checkpoint.settings, "spec": student.spec.to_json()},
-        second_look=settings.second_look or checkpoint.settings.get("second_look"),
-        closer_look=settings.closer_look or checkpoint.settings.get("closer_look"),
+        second_look=_look(settings.second_look, checkpoint.settings.get("second_look")),
+        closer_look=_look(settings.closer_look, checkpoint.settings.get("closer_look")),
     )
 
 
-def _frames(datasets: list[Dataset]) -> list[Image]:
-    """Real frames of many sizes, evenly taken from the data; noise where there is none."""
-    pictures = [p for dataset in datasets for p in dataset.pictures]
-    if not pictures:
-        rng = np.random.default_rng(0)
-        return [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in SIDES_WITHOUT_DATA]
-    chosen = np.linspace(0, len(pictures) - 1, min(PARITY_FRAMES, len(pictures))).astype(int)
-    return [load_image(pictures[i]) for i in chosen]
+def _look(told: float | None, learnt: float | None) -> float | None:
+    """0 says that there is none, whatever the checkpoint carries."""
+    return learnt if told is None else told or None
 
 
 def _commit() -> str:

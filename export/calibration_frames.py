@@ -4,54 +4,89 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edge.errors import SourceError, UnusableInputError
-from edge.modality import mismatch
+from edge.modality import appearance_of
 from edge.recognizer import Recognizer
-from edge.records import Image
+from edge.records import Image, Modality
 from edge.sources import expand_recordings, is_live, open_source, redact
 from edge.sources.files import find_recordings
 from training.datasets import Dataset, load_image, read_dataset
+from training.near_duplicates import BITS, Matrix, perceptual_hash
 
 LEAST_FRAMES = 200
 CROP_PX = 512  # frames are cut to it, so that neither memory nor time depends on how large they are
 ENOUGH = 2  # times as many pictures of a labelled folder are looked at
+# Share of a perceptual hash's bits that may differ in one picture that was saved again: of 240 real pictures as JPEG of
+# quality 95 to 20, halved, enlarged or made brighter, none differed by more, and of 400 others 3.
+SAME_PICTURE = 0.1
+MOST_OF_OTHER_MODALITY = 0.05  # share of the frames; of real colour pictures 1 % look grey
 _LABELS = (".json", ".yaml", ".yml")
 
 
 def calibration_frames(
-    source: str, recognizer: Recognizer, validation: Dataset, count: int = LEAST_FRAMES
+    source: str, recognizer: Recognizer, measured: Sequence[Dataset], count: int = LEAST_FRAMES
 ) -> list[Image]:
     """`count` frames spread over `source` as the network sees them: scaled, padded, cut to at most 512x512 px.
 
-    A labelled folder's labels are not looked at. The same source gives the same frames.
+    A labelled folder's labels are not looked at. No frame is one of `measured`, saved again in another way or not. The
+    same source gives the same frames.
 
     Raises:
-        UnusableInputError: nothing to read, the other modality, or too few frames beside those of `validation`.
+        UnusableInputError: nothing to read, the other modality among it, or too few frames beside those of `measured`.
     """
     if is_live(source):
         raise UnusableInputError(f"--calibrate must be recorded, got {redact(source)!r}; record it first")
-    known = {_digest(load_image(picture)) for picture in validation.pictures}
     rng = random.Random(0)
-    images = _pick(_images(source, recognizer, rng), known, count, rng)
+    images = _pick(_images(source, recognizer, rng), _Known.of(measured), count, rng)
     if len(images) < count:
         raise UnusableInputError(
-            f"--calibrate must hold at least {count} frames that are not in --validate, got {len(images)} in "
+            f"--calibrate must hold at least {count} frames that are not in --validate or --also, got {len(images)} in "
             f"{redact(source)}; name training pictures, or a longer recording"
         )
-    warning = mismatch(images, recognizer.metadata.modality)
-    if warning:
-        raise UnusableInputError(f"--calibrate must be {recognizer.metadata.modality} as the model is: {warning}")
+    _require_modality(images, recognizer.metadata.modality)
     return images
 
 
-def _images(source: str, recognizer: Recognizer, rng: random.Random) -> Iterator[tuple[str, Image]]:
-    """Name of the content, and the frame as the network sees it, of everything that can be decoded."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The pictures that the model is measured on."""
+
+    hashes: Matrix  # (N, BITS)
+
+    @classmethod
+    def of(cls, datasets: Sequence[Dataset]) -> "_Known":
+        hashes = [perceptual_hash(load_image(picture)) for dataset in datasets for picture in dataset.pictures]
+        return cls(np.stack(hashes) if hashes else np.zeros((0, BITS), np.float32))
+
+    def holds(self, image: Image) -> bool:
+        """Whether it is one of them, be it encoded again or of another size."""
+        differing = (BITS - self.hashes @ perceptual_hash(image)) / 2  # (N,) bits
+        return bool(differing.min(initial=BITS) <= SAME_PICTURE * BITS)
+
+
+def _require_modality(images: Sequence[Image], modality: Modality) -> None:
+    """Raises UnusableInputError where more than a few frames look like the other modality."""
+    shown = [appearance for appearance in map(appearance_of, images) if appearance != "blank"]
+    wrong = sum((appearance == "colour") == (modality == "thermal") for appearance in shown)
+    if wrong > MOST_OF_OTHER_MODALITY * len(shown):
+        look = "in colour" if modality == "thermal" else "grey or in false colours, as thermal ones are"
+        raise UnusableInputError(
+            f"--calibrate must be {modality} as the model is, got {wrong} of {len(shown)} frames that are {look}; "
+            "leave them out"
+        )
+
+
+def _images(source: str, recognizer: Recognizer, rng: random.Random) -> Iterator[tuple[Image, Image]]:
+    """Everything that can be decoded, and as the network sees it."""
     for image in _decoded(source, recognizer.metadata.modality, rng):
         tensor = recognizer.preprocess(image).tensor[0]  # (H, W, 3)
         multiple = recognizer.metadata.input_multiple
-        yield _digest(image), _cut(tensor, multiple, rng)
+        yield image, _cut(tensor, multiple, rng)
 
 
 def _decoded(source: str, modality: str, rng: random.Random) -> Iterator[Image]:
@@ -85,18 +120,20 @@ def _labelled(source: str) -> Dataset | None:
     return None
 
 
-def _pick(images: Iterator[tuple[str, Image]], known: set[str], count: int, rng: random.Random) -> list[Image]:
-    """`count` of them, each with the same chance, and none twice (reservoir sampling, Vitter 1985)."""
+def _pick(pairs: Iterator[tuple[Image, Image]], known: _Known, count: int, rng: random.Random) -> list[Image]:
+    """`count` of the second ones, each with the same chance, and none twice (reservoir sampling, Vitter 1985)."""
     chosen: list[Image] = []
+    taken: set[str] = set()
     seen = 0
-    for digest, image in images:
-        if digest in known:
+    for image, cut in pairs:
+        digest = _digest(image)
+        if digest in taken or known.holds(image):
             continue
-        known.add(digest)
+        taken.add(digest)
         place = seen if seen < count else rng.randrange(seen + 1)
         seen += 1
         if place < count:
-            chosen[place : place + 1] = [image]
+            chosen[place : place + 1] = [cut]
     return chosen
 
 

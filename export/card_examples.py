@@ -28,7 +28,9 @@ def read_examples(files: Sequence[Path]) -> tuple[Image, ...]:
     for file in files:
         image = read_picture(file).image
         if image is None:
-            raise UnusableInputError(f"--show must be a picture that OpenCV can decode, got {str(file)!r}")
+            raise UnusableInputError(
+                f"--show must be a picture that OpenCV can decode, got {str(file)!r}; name a JPEG or PNG file"
+            )
         images.append(image)
     return tuple(images)
 

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from edge.errors import UnusableInputError
-from edge.options import parse_size
+from edge.contract import LONG_SIDES, MOST_ENLARGE
+from edge.errors import InvalidValueError, UnusableInputError
+from edge.options import MAX_SIDE_PX, parse_size
+from edge.records import SizeWH
 
 app = typer.Typer(
     add_completion=False,
@@ -46,23 +48,31 @@ def export(
     name: Annotated[str | None, typer.Option(help="Name in records and listings.")] = None,
     version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
     long_side: Annotated[
-        int | None, typer.Option(help="Default long side of the input; default: as in training.", min=32)
+        int | None,
+        typer.Option(
+            help="Default long side of the input in pixels.  [default: as in training]",
+            min=LONG_SIDES[0],
+            max=LONG_SIDES[1],
+        ),
     ] = None,
     max_enlarge: Annotated[
-        float | None, typer.Option(help="Enlarge small pictures at most so much; default: as in training.", min=1.0)
+        float | None,
+        typer.Option(
+            help="Enlarge small pictures at most so much.  [default: as in training]", min=1.0, max=MOST_ENLARGE
+        ),
     ] = None,
     second_look: Annotated[
         float | None,
         typer.Option(
             help="Look twice at each picture, the second time at this share of the size (0.545 suits): fewer false "
-            "alarms, for about 1.45 times the time.  [default: one look]",
+            "alarms, for about 1.45 times the time; 0: one look.  [default: as CHECKPOINT says, else 0]",
         ),
     ] = None,
     closer_look: Annotated[
         float | None,
         typer.Option(
             help="Where people turn out to be many and tiny, look once more at this multiple of the size (1.8 suits). "
-            "Such a frame takes 3 to 4 times as long.  [default: no closer look]",
+            "Such a frame takes 3 to 4 times as long; 0: never.  [default: as CHECKPOINT says, else 0]",
         ),
     ] = None,
     size: Annotated[
@@ -75,7 +85,7 @@ def export(
     calibrate: Annotated[
         str | None,
         typer.Option(
-            help="At least 200 real frames, none of --validate: a labelled folder, pictures or recordings.",
+            help="At least 200 real frames, none of --validate or --also: a labelled folder, pictures or recordings.",
             metavar="DATASET|VIDEO",
         ),
     ] = None,
@@ -111,6 +121,7 @@ def export(
     for option, given in (*of_int8, ("allow-slower", allow_slower)):
         if given is not None and not int8:
             raise UnusableInputError(f"--{option} must come with --int8, got it alone; add --int8")
+    fixed_wh = _fixed_size(static)
     from export.build import ExportSettings, export_model
     from export.int8 import Int8Settings
     from export.proof import LARGEST_DROP, LARGEST_TIME_RATIO, Gate
@@ -137,7 +148,15 @@ def export(
         overwrite=overwrite,
         int8=wanted if int8 else None,
         show=tuple(show or ()),
-        other=OtherForm(parse_size(static), raw_head) if static or raw_head else None,
+        other=None if fixed_wh is None and not raw_head else OtherForm(fixed_wh, raw_head),
     )
     for line in export_model(settings):
         print(line, file=sys.stderr)
+
+
+def _fixed_size(static: str | None) -> SizeWH | None:
+    try:
+        return parse_size(static)
+    except InvalidValueError:
+        rule = f"WxH with sides of 1 to {MAX_SIDE_PX} px"
+        raise InvalidValueError("--static", rule, static, "for example 640x512") from None

@@ -66,7 +66,7 @@ def make_int8(original: Original, draft: Path, datasets: Sequence[Dataset], sett
     """
     validation = datasets[0]
     recognizer = Recognizer(original.file, RecognizerSettings(threads=1))
-    frames = calibration_frames(settings.calibrate, recognizer, validation, settings.frames)
+    frames = calibration_frames(settings.calibrate, recognizer, datasets, settings.frames)
     yield f"calibrating INT8 on {len(frames)} frames"
     prepared = prepare(to_onnx(original.student, IDENTITY))
     ranges = choose_ranges(calibrate(prepared, frames), settings.calibration)

@@ -23,16 +23,21 @@ class OtherForm:
     input_wh: SizeWH | None  # None: dynamic
     raw_head: bool
 
+    def __str__(self) -> str:
+        """`raw-head-640x512`, for example."""
+        return "-".join((["raw-head"] if self.raw_head else []) + ([str(self.input_wh)] if self.input_wh else []))
+
     def name(self, out: Path) -> Path:
         """OUT.onnx -> OUT-raw-head-640x512.onnx, for example."""
-        parts = [out.stem, *(["raw-head"] if self.raw_head else []), *([str(self.input_wh)] if self.input_wh else [])]
-        return out.with_stem("-".join(parts))
+        return out.with_stem(f"{out.stem}-{self}")
 
     def require(self, multiple: int) -> None:
         """Raises InvalidValueError for sides that are no multiples of the coarsest stride."""
         wh = self.input_wh
         if wh and (wh.width % multiple or wh.height % multiple):
-            raise InvalidValueError("--static", f"WxH with sides that are multiples of {multiple}", str(wh))
+            nearest = SizeWH(*(-(-side // multiple) * multiple for side in (wh.width, wh.height)))
+            rule = f"WxH with sides that are multiples of {multiple}"
+            raise InvalidValueError("--static", rule, str(wh), f"for example {nearest}")
 
 
 class RawHeadGraph(nn.Module):

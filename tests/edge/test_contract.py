@@ -43,10 +43,11 @@ def test_a_file_from_before_the_second_look_has_one_look():
         ({"modality": "radar"}, "modality must be one of rgb, thermal, got 'radar'"),
         ({"precision": "fp16"}, "precision must be one of fp32, int8"),
         ({"classes": ["car"]}, "classes must be a list with 'pedestrian'"),
-        ({"strides": []}, "strides must be divisors"),
-        ({"strides": [5]}, "strides must be divisors of input_multiple 16"),
+        ({"strides": []}, "strides must be one divisor of input_multiple 16"),
+        ({"strides": [5]}, "strides must be one divisor of input_multiple 16"),
+        ({"strides": [4, 8]}, "strides must be one divisor of input_multiple 16"),
         ({"score_threshold": 0}, "score_threshold must be above 0 and at most 1"),
-        ({"pad_value": 300}, "pad_value must be in 0..255"),
+        ({"pad_value": 300}, "pad_value must be a whole number in 0..255"),
         ({"calibration": {"slope": -1, "intercept": 0, "error": None}}, "calibration.slope must be positive"),
         ({"calibration": {"slope": 1}}, "unusable metadata"),
         ({"verdict": {"enter": 0.2, "leave": 0.8}}, "verdict must be 0 <= leave <= enter <= 1"),
@@ -57,6 +58,56 @@ def test_values_out_of_their_range_are_refused(changes, said):
     props = {**PROPS, **{name: json.dumps(value) for name, value in changes.items()}}
     with pytest.raises(ModelError, match=f"m.onnx has unusable metadata: .*{said}|{said}"):
         ModelMetadata.from_props(props, "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [
+        ("name", "[1]", r"name must be a text, got \[1\]"),
+        ("name", r'"\u001b]0;x\u0007"', "a text with control characters"),
+        ("name", r'"\ud800"', "a text with control characters"),
+        ("intended_use", "null", "intended_use must be a text, got None"),
+        ("modality", '["rgb"]', "modality must be one of"),
+        ("classes", '"pedestrian"', "classes must be a list"),
+        ("classes", '{"pedestrian": 1}', "classes must be a list"),
+        ("classes", '["pedestrian", 1]', "classes must be a text, got 1"),
+        ("strides", "[4.0]", "strides must be a whole number"),
+        ("strides", "[true]", "strides must be a whole number"),
+        ("strides", "[0]", "strides must be a whole number"),
+        ("input_multiple", "0", "input_multiple must be a whole number in 1..64"),
+        ("input_multiple", "128", "input_multiple must be a whole number in 1..64"),
+        ("input_multiple", "16.0", "input_multiple must be a whole number"),
+        ("pad_value", "114.5", "pad_value must be a whole number"),
+        ("pad_value", '"114"', "pad_value must be a whole number"),
+        ("pad_value", "true", "pad_value must be a whole number"),
+        ("default_long_side", "448.5", r"default_long_side must be a whole number in 32\.\.8192, got 448\.5"),
+        ("default_long_side", "100000000", "default_long_side must be a whole number"),
+        ("default_long_side", "1" * 5000, r"as JSON \({field}: a whole number of 5000 digits\)"),
+        ("score_threshold", '"0.5"', "score_threshold must be a finite number"),
+        ("max_enlarge", "NaN", r"as JSON \({field}: NaN is no number\)"),
+        ("max_enlarge", "-Infinity", r"as JSON \({field}: -Infinity is no number\)"),
+        ("max_enlarge", "1e999", r"as JSON \({field}: a number beyond all bounds\)"),
+        ("max_enlarge", "1e9", "max_enlarge must be at least 1 and at most 100"),
+        ("second_look", '"0.5"', "second_look must be a finite number"),
+        ("calibration", '{"slope": 1.0, "intercept": "x"}', r"calibration\.intercept must be a finite number"),
+        ("calibration", '{"slope": 1.0, "intercept": 0, "error": []}', r"calibration\.error must be a finite number"),
+        ("calibration", "[1, 2]", "unusable metadata: .*mapping"),
+        ("verdict", '{"enter": "x", "leave": 0.5}', r"verdict\.enter must be a finite number"),
+        ("data", "[null]", "unusable metadata: .*mapping"),
+        ("data", '[{"name": 1, "licence": null}]', r"data\.name must be a text"),
+        ("data", "7", "data must be a list"),
+        ("metrics", "[1, 2]", "metrics must be an object"),
+        ("settings", "null", "settings must be an object"),
+        ("settings", "[" * 200_000, "nested more than 32 deep"),
+        ("settings", "[" * 40 + "]" * 40, "nested more than 32 deep"),
+        ("metrics", r'{"\u009b2J": 1}', "a text with control characters"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused_in_one_short_line(field, text, said):
+    with pytest.raises(ModelError, match=said.format(field=field)) as refused:
+        ModelMetadata.from_props({**PROPS, field: text}, "m.onnx")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 400
 
 
 def test_metadata_that_are_no_json_are_refused():

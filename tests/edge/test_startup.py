@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import edge
 from edge.errors import BrokenStreamError, OutputClosedError, SourceError
-from edge.startup import run
+from edge.startup import run, run_app
 
 ROOT = Path(edge.__file__).parents[1]
 
@@ -31,6 +32,14 @@ def raising(error: BaseException):
 def test_an_error_is_one_line_and_an_exit_code(capsys, error, code, line):
     assert run("kestrel", raising(error)) == code
     assert capsys.readouterr().err == line
+
+
+def test_ctrl_c_within_an_app_is_one_line_too(capsys, monkeypatch):
+    app = typer.Typer()
+    app.command()(raising(KeyboardInterrupt()))
+    monkeypatch.setattr("sys.argv", ["kestrel"])
+    assert run("kestrel", lambda: run_app("kestrel", app)) == 130
+    assert capsys.readouterr().err == "kestrel: interrupted\n"
 
 
 def test_a_command_that_ends_well_is_0_and_may_choose_its_code():

@@ -4,9 +4,9 @@ import cv2
 import pytest
 
 from edge.__main__ import main
-from edge.errors import ModelError, ProcessingError
+from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.model_files import shipped_files
-from edge.verification import MANIFEST, read_manifest, reference_file, verify_model, write_manifest
+from edge.verification import MANIFEST, read_manifest, reference_file, require_all, verify_model, write_manifest
 from export.ship import make_verifiable
 from tests.edge.spots import spots
 from tests.models import write_spot_model
@@ -102,7 +102,7 @@ def test_a_folder_without_checksums_cannot_be_verified(tmp_path):
         verify_model(write_spot_model(tmp_path / "m.onnx"))
 
 
-@pytest.mark.parametrize("text", ["{}", "no json", '{"frames": []}', '{"frames": [{"frame": "x.png"}]}'])
+@pytest.mark.parametrize("text", ["{}", "[" * 100_000, "no json", '{"frames": []}', '{"frames": [{"frame": "x.png"}]}'])
 def test_damaged_references_are_refused(shipped, text):
     reference_file(shipped).write_text(text)
     write_manifest(shipped.parent, [p for p in shipped.parent.iterdir() if p.name != MANIFEST])
@@ -114,6 +114,55 @@ def test_a_damaged_manifest_is_refused(shipped):
     (shipped.parent / MANIFEST).write_text("hello")
     with pytest.raises(ModelError, match="must hold lines of a sha256 and a file name"):
         verify_model(shipped)
+
+
+def test_a_manifest_that_is_no_text_is_refused(shipped):
+    (shipped.parent / MANIFEST).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelError, match="SHA256SUMS must be text in UTF-8; write it again"):
+        verify_model(shipped)
+
+
+def test_a_name_with_spaces_is_read_as_sha256sum_writes_it(tmp_path):
+    (tmp_path / "my own model.onnx").write_bytes(b"x")
+    (tmp_path / "binary.onnx").write_bytes(b"x")
+    manifest = write_manifest(tmp_path, [tmp_path / "my own model.onnx"])
+    with manifest.open("a") as file:
+        file.write(f"{'0' * 64} *binary.onnx\n")
+    assert sorted(read_manifest(manifest)) == ["binary.onnx", "my own model.onnx"]
+
+
+def test_a_listed_model_that_is_gone_is_missed(shipped):
+    require_all(shipped.parent)
+    shipped.unlink()
+    with pytest.raises(
+        ProcessingError, match=r"must hold every model that SHA256SUMS lists, got none named spots\.onnx"
+    ):
+        require_all(shipped.parent)
+
+
+def test_the_command_misses_a_shipped_model_that_is_gone(shipped, monkeypatch, capsys):
+    monkeypatch.setattr("edge.model_files.MODELS_FOLDER", shipped.parent)
+    monkeypatch.setattr("edge.model_files.shipped_files", lambda: [shipped.with_name("another.onnx")])
+    monkeypatch.setattr("sys.argv", ["kestrel", "models", "--verify"])
+    shipped.unlink()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "got none named spots.onnx; install kestrel-drone again" in capsys.readouterr().err
+
+
+def test_it_is_verified_on_the_provider_that_flies(shipped):
+    assert verify_model(shipped, provider="CPU").provider == "CPUExecutionProvider"
+    with pytest.raises(UnusableInputError, match=r"provider must be one of .*got 'abacus'"):
+        verify_model(shipped, provider="abacus")
+
+
+def test_a_provider_is_of_use_to_verify_alone(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["kestrel", "models", "--provider", "cpu"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--provider must come with --verify, got it alone; add --verify" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("model", shipped_files(), ids=lambda file: file.stem)

@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from edge.errors import ProcessingError, UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import SizeWH
 from export.__main__ import main
-from export.build import _commit, export_model
+from export.build import _commit, _look, export_model
+from export.int8 import Int8Settings
 from export.static import OtherForm
 from tests.export.conftest import export_settings
 from tests.models import METADATA, spot_model
 from tests.training.people import run_settings, write_people
+from tests.training.test_checkpoints import student_checkpoint
+from training.checkpoints import save_checkpoint
 from training.datasets import load_image, read_dataset
 from training.run import train
 
@@ -48,7 +52,7 @@ def test_a_model_says_where_it_comes_from_and_how_good_it_is(metadata):
     assert set(figures["at_threshold"]) == {"threshold", "precision", "recall", "f1", "count_mae"}
     assert metadata.settings["step"] == 250
     assert metadata.settings["spec"]["backbone"] == "test_efficientnet"
-    assert metadata.settings["parity"]["frames"] == 4
+    assert metadata.settings["parity"]["frames"] == 100
 
 
 def test_threshold_presence_and_verdict_are_fitted_and_agree(metadata):
@@ -140,6 +144,17 @@ def test_unusable_input_is_refused_before_anything_is_written(learnt_student, pe
         (["no.pt"], "OUT.onnx"),
         (["no.pt", "m.onnx", "--wings"], "No such option: --wings"),
         (["no.pt", "m.onnx", "--long-side", "7"], "--long-side"),
+        (["no.pt", "m.onnx", "--long-side", "999999999"], "--long-side"),
+        (["no.pt", "m.onnx", "--max-enlarge", "inf"], "--max-enlarge"),
+        (["no.pt", "m.onnx", "--max-enlarge", "nan"], "--max-enlarge"),
+        (["no.pt", "m.onnx", "--second-look", "1"], "--second-look must be 0, or 0.1 to 1, below 1, got 1.0; 0.545"),
+        (
+            ["no.pt", "m.onnx", "--closer-look", "nan"],
+            "--closer-look must be 0, or above 1 and at most 4, got nan; 1.8",
+        ),
+        (["no.pt", "m.onnx", "--static", "big"], "--static must be WxH with sides of 1 to 8192 px, got 'big'; for"),
+        (["no.pt", "m.onnx", "--static", ""], "--static must be WxH with sides of 1 to 8192 px, got ''; for example"),
+        (["no.pt", "m\udcff.onnx"], r"OUT.onnx must have a name in UTF-8, got 'm\udcff.onnx'; name another"),
         (["no.pt", "m.onnx", "--allow-drop", "0.5"], "--allow-drop must come with --int8, got it alone; add --int8"),
         (["no.pt", "m.onnx", "--calibration", "entropy"], "--calibration must come with --int8"),
     ],
@@ -155,6 +170,24 @@ def test_the_command_ends_bad_input_with_one_line_and_2(monkeypatch, tmp_path, a
     assert line in errors.getvalue()
     assert errors.getvalue().count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("told", "learnt", "used"),
+    [(None, None, None), (None, 0.5, 0.5), (0.6, 0.5, 0.6), (0.0, 0.5, None), (0.0, None, None)],
+)
+def test_no_second_look_can_be_had_of_a_checkpoint_that_carries_one(told, learnt, used):
+    assert _look(told, learnt) == used
+
+
+def test_int8_is_not_judged_on_pictures_without_people(tmp_path):
+    save_checkpoint(student_checkpoint(), tmp_path / "s.pt")
+    nobody = write_people(tmp_path / "nobody-rgb", 1)
+    document = json.loads((nobody / "annotations.json").read_text())
+    (nobody / "annotations.json").write_text(json.dumps({**document, "annotations": []}))
+    settings = export_settings(tmp_path / "s.pt", tmp_path / "m.onnx", validate=nobody, int8=Int8Settings("pictures"))
+    with pytest.raises(UnusableInputError, match="--int8 must come with a --validate that shows people, got none in"):
+        list(export_model(settings))
 
 
 def test_the_commit_is_unknown_where_the_program_is_not_in_its_own_checkout(monkeypatch, tmp_path):

@@ -1,14 +1,16 @@
+import cv2
 import numpy as np
 import pytest
 
 from edge.errors import UnusableInputError
 from edge.recognizer import Recognizer, RecognizerSettings
+from edge.records import SizeWH
 from export.calibration_frames import calibration_frames, spread
 from tests.edge.spots import spots, write_pictures, write_video
 from tests.models import write_spot_model
-from training.datasets import Dataset
+from training.datasets import Dataset, LabelledPicture, read_dataset
 
-NOTHING = Dataset("nothing", None, ())
+NOTHING: tuple[Dataset, ...] = ()
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +37,60 @@ def test_large_frames_are_cut(tmp_path, recognizer):
     assert {frame.shape for frame in frames} == {(512, 512, 3)}
 
 
-def test_a_labelled_folder_serves_without_its_labels(people_rgb, tmp_path):
-    file = write_spot_model(tmp_path / "rgb.onnx", modality="rgb")
-    frames = calibration_frames(str(people_rgb), Recognizer(file, RecognizerSettings(threads=1)), NOTHING, 4)
+def test_a_labelled_folder_serves_without_its_labels(people_rgb, colour):
+    frames = calibration_frames(str(people_rgb), colour, NOTHING, 4)
     assert len(frames) == 4
 
 
-def test_frames_of_the_validation_do_not_count(people_rgb, tmp_path):
-    from training.datasets import read_dataset
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory):
+    """A recognizer of colour."""
+    file = write_spot_model(tmp_path_factory.mktemp("c") / "rgb.onnx", modality="rgb")
+    return Recognizer(file, RecognizerSettings(threads=1))
 
-    file = write_spot_model(tmp_path / "rgb.onnx", modality="rgb")
-    recognizer = Recognizer(file, RecognizerSettings(threads=1))
-    with pytest.raises(UnusableInputError, match=r"at least 2 frames that are not in --validate, got 0"):
-        calibration_frames(str(people_rgb), recognizer, read_dataset(people_rgb), 2)
+
+def quilt(seed: int, side_px: int = 20) -> np.ndarray:
+    """(160, 160, 3) patches of random colours, soft at their borders as real pictures are."""
+    squares = np.random.default_rng(seed).integers(0, 256, (160 // side_px, 160 // side_px, 3), np.uint8)
+    return cv2.resize(squares, (160, 160), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_frames_that_the_model_is_measured_on_do_not_count(colour, people_rgb, tmp_path, place):
+    others = Dataset("others", None, read_dataset(people_rgb).pictures[:0])
+    measured = [others] * place + [read_dataset(people_rgb)]
+    with pytest.raises(UnusableInputError, match=r"at least 2 frames that are not in --validate or --also, got 0"):
+        calibration_frames(str(people_rgb), colour, measured, 2)
+
+
+def test_nor_do_they_when_they_were_saved_again(colour, tmp_path):
+    shown = [quilt(seed) for seed in range(3)]
+    folder = write_pictures(tmp_path / "p", shown)
+    files = sorted(folder.iterdir())
+    nobody = np.zeros((0, 4), np.float32)
+    measured = Dataset(
+        "v", "rgb", tuple(LabelledPicture(f, SizeWH(160, 160), nobody, nobody, "", "", nobody) for f in files)
+    )
+    again = tmp_path / "again"
+    again.mkdir()
+    for k, image in enumerate([*shown, quilt(7), quilt(8)]):
+        cv2.imwrite(str(again / f"{k}.jpg"), cv2.resize(image, None, fx=0.7, fy=0.7), [cv2.IMWRITE_JPEG_QUALITY, 60])
+    assert len(calibration_frames(str(again), colour, [measured], 2)) == 2
+    with pytest.raises(UnusableInputError, match=r"at least 3 frames .*, got 2"):
+        calibration_frames(str(again), colour, [measured], 3)
+
+
+@pytest.mark.parametrize(("grey", "refused"), [(1, False), (2, True)])
+def test_a_few_frames_of_the_other_modality_are_refused(colour, tmp_path, grey, refused):
+    mixed = [quilt(seed) for seed in range(20 - grey)] + [quilt(99 - k)[..., :1].repeat(3, 2) for k in range(grey)]
+    folder = str(write_pictures(tmp_path / "p", mixed))
+    if refused:
+        with pytest.raises(
+            UnusableInputError, match="must be rgb as the model is, got 2 of 20 frames that are grey or"
+        ):
+            calibration_frames(folder, colour, NOTHING, 20)
+    else:
+        assert len(calibration_frames(folder, colour, NOTHING, 20)) == 20
 
 
 def test_a_frame_that_repeats_counts_once(recognizer, tmp_path):
@@ -74,7 +117,9 @@ def test_colour_is_refused_for_a_thermal_model(recognizer, people_rgb, tmp_path)
         calibration_frames(str(people_rgb), recognizer, NOTHING, 2)
     rng = np.random.default_rng(0)
     colour = [np.repeat(np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 20, 0), 20, 1) for _ in range(3)]
-    with pytest.raises(UnusableInputError, match="must be thermal as the model is: these pictures are in colour"):
+    with pytest.raises(
+        UnusableInputError, match="must be thermal as the model is, got 3 of 3 frames that are in colour"
+    ):
         calibration_frames(str(write_pictures(tmp_path / "colour", colour)), recognizer, NOTHING, 3)
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from edge.errors import ProcessingError, UnusableInputError
 from edge.recognizer import Recognizer
-from export.build import export_model, int8_name
+from export.build import export_model
 from export.int8 import Int8Settings, Original, make_int8
+from export.places import int8_name
 from export.proof import Gate
 from export.quantize import calibrate, choose_ranges, prepare
 from export.sensitivity import Judge, rank_layers

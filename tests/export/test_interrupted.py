@@ -11,6 +11,8 @@ import pytest
 from edge.errors import ProcessingError
 from export.build import export_model
 from tests.export.conftest import export_settings
+from tests.training.test_checkpoints import student_checkpoint
+from training.checkpoints import save_checkpoint
 
 # Kills its own process, as a power cut would, when the model is about to be moved to its place.
 KILLED = """
@@ -26,6 +28,31 @@ def cut_the_power(event, arguments):
 sys.addaudithook(cut_the_power)
 list(export_model(export_settings(Path(sys.argv[1]), Path(sys.argv[2]), overwrite=True)))
 """
+
+# Sends itself what a service manager sends, once the draft is written; then as the command would go on.
+TERMINATED = """
+import os, signal, sys
+from export import build
+from export.__main__ import main
+
+def told_to_stop(*_):
+    assert list(__import__("pathlib").Path(".").glob(".kestrel-export-*/m.onnx"))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+build.compare = told_to_stop
+sys.argv = ["kestrel-export", "s.pt", "m.onnx"]
+main()
+"""
+
+
+def test_sigterm_ends_as_ctrl_c_does_and_leaves_no_draft(tmp_path):
+    save_checkpoint(student_checkpoint(), tmp_path / "s.pt")
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines()[-1] == "kestrel-export: interrupted"
+    assert [file.name for file in tmp_path.iterdir()] == ["s.pt"]
 
 
 def test_a_keyboard_interrupt_leaves_the_old_file_whole_and_nothing_beside_it(learnt_student, tmp_path):

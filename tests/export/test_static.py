@@ -8,6 +8,7 @@ import torch
 
 from edge.contract import Calibration, ModelMetadata
 from edge.errors import InvalidValueError, ModelError, UnusableInputError
+from edge.listing import describe_model
 from edge.onnx_wire import read_outline
 from edge.raw_head import decode_raw_head
 from edge.recognizer import Recognizer
@@ -75,6 +76,9 @@ def test_other_forms_lie_beside_the_model_and_carry_its_metadata(learnt_student,
     assert ModelMetadata.from_props(outline.metadata, "m").name == "people"
     with pytest.raises(ModelError, match="must have the one input 'image' of uint8"):
         Recognizer(tmp_path / "m-raw-head-96x64.onnx")
+    said = r"got one for other compilers \(raw-head-96x64\); name the file without -raw-head-96x64"
+    with pytest.raises(ModelError, match=said):
+        describe_model(tmp_path / "m-raw-head-96x64.onnx")
     with pytest.raises(UnusableInputError, match=r"must be new files, got .*m-raw-head-96x64\.onnx"):
         list(export_model(settings))
 
@@ -93,6 +97,7 @@ def test_the_name_says_the_form(form, name):
 
 def test_a_size_that_the_strides_do_not_divide_is_refused(student):
     with pytest.raises(
-        InvalidValueError, match="--static must be WxH with sides that are multiples of 16, got '100x64'"
+        InvalidValueError,
+        match="--static must be WxH with sides that are multiples of 16, got '100x64'; for example 112x64",
     ):
         other_form(student, METADATA, OtherForm(SizeWH(100, 64), raw_head=False))

@@ -45,10 +45,10 @@ def read_dataset(
             no picture at all, or, where asked for, no pedestrian.
     """
     if not path.exists():
-        raise DatasetError(f"dataset must be a folder that exists, got {str(path)!r}")
+        raise DatasetError(f"dataset must be a folder that exists, got {str(path)!r}; name a labelled folder")
     dataset = _read(path, split, usual)
     if not dataset.pictures:
-        raise DatasetError(f"{path} must hold at least one labelled picture, got none")
+        raise DatasetError(f"{path} must hold at least one labelled picture, got none; name another folder")
     if require_pedestrians and not dataset.pedestrians:
         raise DatasetError(
             f"{path} must hold at least one pedestrian, got none in {len(dataset.pictures)} pictures; "
