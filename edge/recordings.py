@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -247,15 +247,15 @@ def _is_of(recording: str, summary: dict[str, Any]) -> bool:
 
 
 def _refuse_live_options(live: LiveOptions) -> None:
-    """Raises InvalidValueError for what concerns cameras and streams alone, and would do nothing to a recording."""
-    defaults = LiveOptions()
-    for asked, default in ((live.capture, defaults.capture), (live.rules, defaults.rules)):
-        for one in fields(asked):
-            value = getattr(asked, one.name)
-            if value != getattr(default, one.name):
-                advice = "turn the file itself" if one.name in ("rotate", "flip") else ""
-                name = one.name.removesuffix("_s").replace("_", "-")
-                raise InvalidValueError(name, "left out for recordings, it is for live sources", value, advice)
+    """Raises InvalidValueError for what a recording would look otherwise with, if it did anything there.
+
+    What concerns the connection alone may stay: a file of options for a camera is tried on a recording.
+    """
+    for name in ("width", "height", "fps", "rotate", "flip"):
+        value = getattr(live.capture, name)
+        if value != getattr(LiveOptions().capture, name):
+            advice = "turn the file itself" if name in ("rotate", "flip") else ""
+            raise InvalidValueError(name, "left out for recordings, it is for live sources", value, advice)
 
 
 def _say_finished(folder: Path, recognizer: Recognizer, words: TextIO) -> None:

@@ -56,6 +56,6 @@ class ViewSection:
         """
         from edge.view import ViewSettings
 
-        if self.tiles is not Tiles.auto:
-            refuse_idle(self, ("tile_max_age",), "used together with --tiles auto")
+        if self.tiles is Tiles.off:
+            refuse_idle(self, ("tile_max_age",), "used together with --tiles")
         return ViewSettings(self.tiles.value, self.tile_max_age, follow_load, self.budget_ms, self.max_temperature)

@@ -8,8 +8,7 @@ pytestmark = pytest.mark.usefixtures("here")
 
 SOURCES = {"recording": "flight.mp4", "live": "test:"}
 IDLE = [
-    ("recording", ["--tile-max-age", "9"], "tile_max_age must be used together with --tiles auto, got 9.0"),
-    ("recording", ["--tiles", "all", "--tile-max-age", "9"], "tile_max_age must be used together with --tiles auto"),
+    ("recording", ["--tile-max-age", "9"], "tile_max_age must be used together with --tiles, got 9.0"),
     ("recording", ["--no-video", "--segment-s", "9"], "segment_s must be left out with --no-video, got 9.0"),
     ("live", ["--no-video", "--video-max-mb", "9"], "video_max_mb must be left out with --no-video, got 9.0"),
     ("recording", ["--clip-before-s", "9"], "clip_before_s must be used together with --clips, got 9.0"),
@@ -21,13 +20,6 @@ IDLE = [
     ("recording", ["--width", "64"], "width must be left out for recordings, it is for live sources, got 64"),
     ("recording", ["--height", "64"], "height must be left out for recordings, it is for live sources, got 64"),
     ("recording", ["--fps", "9"], "fps must be left out for recordings, it is for live sources, got 9.0"),
-    ("recording", ["--max-outage", "9"], "max-outage must be left out for recordings, it is for live sources, got 9.0"),
-    ("recording", ["--stall-after", "9"], "stall-after must be left out for recordings, it is for live sources"),
-    (
-        "recording",
-        ["--rtsp-transport", "udp"],
-        "rtsp-transport must be left out for recordings, it is for live sources",
-    ),
     ("live", ["--resume"], "--resume cannot be used with live sources"),
 ]
 
