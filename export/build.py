@@ -37,6 +37,7 @@ from export.model_file import write_bytes, write_model
 from export.parity import compare
 from export.parity_frames import parity_frames
 from export.places import example_name, files_of, int8_name, remove_stale
+from export.start import require_told, student_of
 from export.static import OtherForm, other_form
 from training.calibration import verdict_rule
 from training.candidates import UNFITTED_THRESHOLD
@@ -92,12 +93,11 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
     _check_output(settings)
     examples = read_examples(settings.show)
     checkpoint = load_network_file(settings.checkpoint)
-    student = checkpoint.network()
-    if not isinstance(student, Student):
-        raise UnusableInputError(f"CHECKPOINT must be a student's, got a {checkpoint.kind}'s; distil one first")
+    student = student_of(checkpoint)
     card = read_data_card(settings.data_card)
     datasets = _read_all(settings, checkpoint.modality)
     metadata = _metadata(settings, checkpoint, student, card)
+    require_told(metadata)
     if settings.other:
         settings.other.require(student.spec.coarsest)
     with _scratch(settings.out.parent) as scratch:

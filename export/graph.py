@@ -5,11 +5,9 @@ reader of the file can get them wrong.
 """
 
 import copy
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from edge.contract import INPUT_NAME, MAX_DETECTIONS, NOWHERE, OUTPUT_NAMES, Calibration
 from edge.errors import ProcessingError
 from edge.records import SizeWH
+from export.model_file import scratch_folder
 from training.networks.peaks import boxes_at, find_peaks
 from training.networks.student import Student
 
@@ -117,9 +116,9 @@ def export_graph(
     Raises:
         ProcessingError: the exporter failed; its first line says where.
     """
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+    with scratch_folder() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
-        file = Path(scratch) / "graph.onnx"
+        file = scratch / "graph.onnx"
         try:
             torch.onnx.export(
                 graph.eval(),

@@ -1,5 +1,8 @@
 """One ONNX file with its metadata inside."""
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -26,3 +29,20 @@ def write_bytes(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise ProcessingError(f"{path.name} must be writable, got {error}; free some space and try again") from None
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for what libraries want to read from or write to the disk; gone afterwards.
+
+    Raises:
+        ProcessingError: there is no room for it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="kestrel-export-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise ProcessingError(
+            f"the folder for temporary files must have room, got {error.strerror or error}; "
+            "free some space there, or set TMPDIR to another folder"
+        ) from None

@@ -8,10 +8,8 @@ saturate. With 8 bits the same file found other people there than where it was j
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process  # type: 
 from edge.contract import INPUT_NAME
 from edge.errors import ProcessingError
 from edge.records import Image
+from export.model_file import scratch_folder
 from export.ranges import Calibrating, Histogram, Range, choose_range, measure
 
 ACTIVATIONS = ("Relu", "Clip", "Sigmoid", "Mul")
@@ -68,10 +67,11 @@ def prepare(model: onnx.ModelProto) -> Prepared:
     """Optimise the FP32 graph for quantisation and find its parts.
 
     Raises:
-        ProcessingError: it does not start with the picture and a convolution as our exporter writes it.
+        ProcessingError: it does not start with the picture and a convolution as our exporter writes it, or the disk is
+            full.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        before, after = Path(scratch) / "before.onnx", Path(scratch) / "after.onnx"
+    with scratch_folder() as scratch:
+        before, after = scratch / "before.onnx", scratch / "after.onnx"
         before.write_bytes(model.SerializeToString())
         # Symbolic shapes: ONNX Runtime's inference stumbles over the peaks, whose shapes nobody needs here.
         quant_pre_process(before, after, skip_symbolic_shape=True)

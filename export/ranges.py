@@ -4,10 +4,8 @@ One frame at a time runs through the graph and only a histogram of each tensor i
 number of frames nor on that of tensors (ONNX Runtime's own calibrators keep every activation of every frame).
 """
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,6 +16,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 from edge.contract import INPUT_NAME
 from edge.errors import InvalidValueError
 from edge.records import Image
+from export.model_file import scratch_folder
 
 Calibrating = Literal["percentile", "entropy", "minmax"]
 BINS = 2048
@@ -144,7 +143,7 @@ def session_with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> ort.
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "graph.onnx"
+    with scratch_folder() as scratch:
+        file = scratch / "graph.onnx"
         file.write_bytes(augmented.SerializeToString())
         return ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from edge.errors import UnusableInputError
+from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import Modality
 from training.augment import DEFAULT_INPUT, InputRule
 from training.networks.ensemble import AnyNetwork, Ensemble, EnsembleSpec
@@ -34,6 +34,12 @@ class Checkpoint:
     optimizer: Mapping[str, Any]  # empty once finished
     adaptor: Mapping[str, torch.Tensor] = field(default_factory=dict)  # of feature distillation; empty once finished
 
+    def __post_init__(self) -> None:
+        for name in ("spec", "averaged", "settings", "progress", "current", "optimizer", "adaptor"):
+            if not isinstance(getattr(self, name), Mapping):
+                advice = "it is damaged: train it again, or name another file"
+                raise InvalidValueError(f"checkpoint's {name}", "a mapping", type(getattr(self, name)).__name__, advice)
+
     def network(self) -> AnyNetwork:
         """The network with its averaged weights, in evaluation mode.
 
@@ -44,18 +50,27 @@ class Checkpoint:
         try:
             network.load_state_dict(dict(self.averaged))
         except RuntimeError as error:
-            first = str(error).splitlines()[-1].strip()
+            first = str(error).splitlines()[-1].strip()[:200]  # of the names of all tensors
             raise UnusableInputError(f"checkpoint must hold the weights of its own architecture, got {first}") from None
         return network.eval()
 
     @property
     def input_rule(self) -> InputRule:
-        """The size that it was trained for."""
+        """The size that it was trained for.
+
+        Raises:
+            UnusableInputError: it says none that is one.
+        """
         size = self.settings.get("augment", {})
-        return InputRule(
-            int(size.get("default_long_side", DEFAULT_INPUT.default_long_side)),
-            float(size.get("max_enlarge", DEFAULT_INPUT.max_enlarge)),
-        )
+        try:
+            return InputRule(
+                int(size.get("default_long_side", DEFAULT_INPUT.default_long_side)),
+                float(size.get("max_enlarge", DEFAULT_INPUT.max_enlarge)),
+            )
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            raise UnusableInputError(
+                f"checkpoint must say at which size it was trained, got {error}; train it again"
+            ) from None
 
     def finished(self) -> "Checkpoint":
         """What is worth keeping once the optimiser is done; how long it took, earlier runs included, joins them."""

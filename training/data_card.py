@@ -41,7 +41,8 @@ def read_data_card(path: Path | None) -> DataCard:
         raise UnusableInputError(f"--data-card must be a readable file, got {str(path)!r}; {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:  # no text, no TOML, a field that is missing or of another kind
         raise UnusableInputError(
-            f"--data-card must hold intended_use and [[data]] with name and licence, got {path.name}: {error}"
+            f"--data-card must hold intended_use and [[data]] with name and licence, got {path.name}: {error}; "
+            "see training/data_card.py for an example"
         ) from None
 
 

@@ -99,11 +99,31 @@ def test_anything_else_is_refused(tmp_path, content, rule):
         ({"spec": {"width": 16}}, "checkpoint must describe a Kestrel student"),
         ({"spec": {**STUDENT.to_json(), "wings": 2}}, "checkpoint must describe a Kestrel student"),
         ({"spec": {**STUDENT.to_json(), "width": 24}}, "checkpoint must hold the weights of its own architecture"),
+        ({"spec": {**STUDENT.to_json(), "width": 10**6}}, r"width must be a whole number in 1\.\.1024"),
+        ({"spec": {**STUDENT.to_json(), "width": "x"}}, "width must be a whole number"),
+        ({"spec": {**STUDENT.to_json(), "class_depth": -1}}, "class_depth must be a whole number"),
+        ({"spec": {**STUDENT.to_json(), "class_depth": 10**7}}, "class_depth must be a whole number"),
+        ({"spec": {**STUDENT.to_json(), "frozen_stages": "x"}}, "frozen_stages must be a whole number"),
+        ({"spec": {**STUDENT.to_json(), "mean": (0.5, 0.5)}}, "mean must be three numbers"),
+        ({"spec": {**STUDENT.to_json(), "mean": "abc"}}, "mean must be a finite number, got 'a'"),
+        ({"spec": {**STUDENT.to_json(), "std": (0.5, 0.5, 0)}}, "std must be above 0"),
+        ({"spec": {**STUDENT.to_json(), "backbone": 3}}, "backbone must be a text, got 3"),
+        ({"kind": "teacher", "spec": {**TEACHER.to_json(), "box_depth": 99}}, "box_depth must be a whole number"),
+        ({"spec": [1]}, "checkpoint's spec must be a mapping, got 'list'; it is damaged: train it again"),
+        ({"settings": [1]}, "checkpoint's settings must be a mapping, got 'list'"),
+        ({"averaged": None}, "checkpoint's averaged must be a mapping, got 'NoneType'"),
+        ({"averaged": {"trunk": 1}}, "checkpoint must hold the weights of its own architecture"),
     ],
 )
 def test_a_checkpoint_that_contradicts_itself_is_refused(changes, rule):
     with pytest.raises(UnusableInputError, match=rule):
         student_checkpoint(**changes).network()
+
+
+@pytest.mark.parametrize("augment", [{"default_long_side": "abc"}, {"max_enlarge": None}, 7])
+def test_a_size_that_is_none_is_refused(augment):
+    with pytest.raises(UnusableInputError, match="checkpoint must say at which size it was trained, got"):
+        _ = student_checkpoint(settings={"augment": augment}).input_rule
 
 
 def test_a_checkpoint_without_a_modality_is_refused(tmp_path):

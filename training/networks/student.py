@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from edge.errors import InvalidValueError, UnusableInputError
 from training.networks import yolox, yolox_head
 from training.networks.dense import DenseHead, PredictedMaps, Pyramid
+from training.networks.spec_rules import require_normalization, require_sizes, require_texts
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
 
@@ -34,6 +35,9 @@ class StudentSpec:
     width_multiplier: float = 1.0  # of the YOLOX trunk's and head's channels
 
     def __post_init__(self) -> None:
+        require_texts(size=self.size, backbone=self.backbone, head=self.head, activation=self.activation)
+        require_sizes(self.width, self.class_depth, self.box_depth, self.frozen_stages)
+        require_normalization(self.mean, self.std)
         if self.head not in ("dense", "yolox"):
             raise InvalidValueError("head", "dense or yolox", self.head)
         if self.head == "yolox" and (self.backbone != yolox.BACKBONE or self.stride != yolox_head.STRIDE):

@@ -11,6 +11,7 @@ from torch.nn import functional
 from edge.errors import InvalidValueError, UnusableInputError
 from training.networks import yolox
 from training.networks.dense import DenseHead, PredictedMaps, Pyramid
+from training.networks.spec_rules import require_normalization, require_sizes, require_texts
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
 from training.networks.yolox_head import YoloxHead
@@ -35,6 +36,9 @@ class TeacherSpec:
     activation: str = "silu"  # of the YOLOX trunk
 
     def __post_init__(self) -> None:
+        require_texts(backbone=self.backbone, head=self.head, activation=self.activation)
+        require_sizes(self.width, self.class_depth, self.box_depth, self.frozen_stages)
+        require_normalization(self.mean, self.std)
         if self.head not in ("dense", "yolox"):
             raise InvalidValueError("head", "dense or yolox", self.head)
         if self.head == "yolox" and self.backbone != yolox.BACKBONE:
