@@ -20,6 +20,7 @@ from edge.sources.source import Source, unusable
 from edge.sources.video_av import ASSUMED_FPS, DecodedFrame, VideoFacts, holds_no_video, read_facts, read_with_pyav
 
 _RAW_NOTE = "frames of more than 8 bit are stretched to 8 bit by percentiles of their values that move slowly"
+_LEAST_SQUEEZE = 0.02  # less comes from rounding a size, and nobody sees it
 _SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
 
 
@@ -53,7 +54,7 @@ class VideoSource(Source):
         self._frames = chain(iter([first]), self._reader)  # chain would hold on to a list
         self._facts = facts or VideoFacts(None, None, None)
         self.warnings: list[str] = [_RAW_NOTE] if self._facts.raw else []
-        if self._facts.pixel_aspect != 1:
+        if abs(self._facts.pixel_aspect - 1) > _LEAST_SQUEEZE:
             self.warnings.append(_squeezed(self._facts.pixel_aspect))
         self.info = SourceInfo(
             uri=shown,

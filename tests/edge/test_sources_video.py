@@ -75,6 +75,11 @@ def test_pixels_that_are_not_square_are_told(tmp_path: Path, name: str) -> None:
     assert warning.startswith("pixels are 16:11, not square: people look squeezed to the network")
 
 
+def test_pixels_that_are_nearly_square_are_no_news(tmp_path: Path) -> None:
+    make_video(tmp_path / "round.mp4", 2, Recipe(pixel_aspect=Fraction(640, 639)))
+    assert list(read(tmp_path / "round.mp4")[0].warnings) == []
+
+
 def test_facts_of_a_plain_video_are_known_when_it_opens(tmp_path: Path) -> None:
     make_video(tmp_path / "plain.mp4", 30)
     with open_source(str(tmp_path / "plain.mp4")) as source:
