@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.contract import OTHER_FORM, ModelMetadata
-from edge.errors import ModelError
-from edge.onnx_wire import read_outline
+from edge.contract import ModelMetadata
 from edge.recognizer import Recognizer, RecognizerSettings
 
 _HEADLINE_FIGURES = 5
@@ -18,16 +16,7 @@ def describe_model(file: Path) -> str:
     Raises:
         ModelError: it is no model of ours, or one for other compilers.
     """
-    try:
-        recognizer = Recognizer(file, RecognizerSettings(threads=1))
-    except ModelError:
-        form = _other_form(file)
-        if form is None:
-            raise
-        raise ModelError(
-            f"{file} must be a model that kestrel runs, got one for other compilers ({form}); "
-            f"name the file without -{form}, which has the same weights"
-        ) from None
+    recognizer = Recognizer(file, RecognizerSettings(threads=1))
     model = recognizer.metadata
     lines = [
         str(file.name),
@@ -39,16 +28,6 @@ def describe_model(file: Path) -> str:
         f"  sha256: {recognizer.info.sha256}",
     ]
     return "\n".join(lines)
-
-
-def _other_form(file: Path) -> str | None:
-    """What kind of file for other compilers it is; None: none that we wrote."""
-    try:
-        metadata = ModelMetadata.from_props(read_outline(file.read_bytes(), str(file)).metadata, str(file))
-    except (OSError, ModelError):
-        return None
-    form = metadata.settings.get(OTHER_FORM)
-    return form if isinstance(form, str) else None
 
 
 def _looks(model: ModelMetadata) -> str:

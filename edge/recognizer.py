@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge import closer_look, geometry
-from edge.contract import ModelMetadata
+from edge.contract import OTHER_FORM, ModelMetadata
 from edge.cpu import usable_cores
 from edge.errors import InvalidValueError, ModelError
 from edge.geometry import Detections, Placement
@@ -76,7 +76,8 @@ class Recognizer:
     """One loaded model. Not for use by several threads at once: the input buffer is reused from frame to frame.
 
     Raises:
-        ModelError: the file is missing, no ONNX, without our metadata, or its graph breaks the contract.
+        ModelError: the file is missing, no ONNX, without our metadata, for other compilers, or its graph breaks the
+            contract.
         UnusableInputError: the provider cannot be had.
     """
 
@@ -85,6 +86,7 @@ class Recognizer:
         content = _read(model_file)
         outline = read_outline(content, str(model_file))
         self.metadata = ModelMetadata.from_props(outline.metadata, file=str(model_file))
+        _refuse_other_form(self.metadata, model_file)
         self.threads = settings.threads or usable_threads()
         self.frames_at_once = self.threads if settings.frame_per_core and not self.remembers else 1
         threads = self.threads // self.frames_at_once  # of one look
@@ -244,6 +246,15 @@ def scale_into(image: Image, padded: Image, placement: Placement) -> None:
 def _padded_buffer(placement: Placement, pad_value: int) -> NetworkInput:
     input_wh = placement.input_wh
     return NetworkInput(np.full((1, input_wh.height, input_wh.width, 3), pad_value, np.uint8), placement)
+
+
+def _refuse_other_form(metadata: ModelMetadata, model_file: Path) -> None:
+    form = metadata.settings.get(OTHER_FORM)
+    if form is not None:
+        raise ModelError(
+            f"{model_file} must be a model that kestrel runs, got one for other compilers ({form}); "
+            f"name the file without -{form}, which has the same weights"
+        )
 
 
 def _read(model_file: Path) -> bytes:

@@ -74,11 +74,10 @@ def test_other_forms_lie_beside_the_model_and_carry_its_metadata(learnt_student,
     assert any("m-raw-head-96x64.onnx, for other compilers: kestrel itself runs m.onnx" in line for line in said)
     outline = read_outline((tmp_path / "m-raw-head-96x64.onnx").read_bytes(), "m")
     assert ModelMetadata.from_props(outline.metadata, "m").name == "people"
-    with pytest.raises(ModelError, match="must have the one input 'image' of uint8"):
-        Recognizer(tmp_path / "m-raw-head-96x64.onnx")
     said = r"got one for other compilers \(raw-head-96x64\); name the file without -raw-head-96x64"
-    with pytest.raises(ModelError, match=said):
-        describe_model(tmp_path / "m-raw-head-96x64.onnx")
+    for load in (Recognizer, describe_model):
+        with pytest.raises(ModelError, match=said):
+            load(tmp_path / "m-raw-head-96x64.onnx")
     with pytest.raises(UnusableInputError, match=r"must be new files, got .*m-raw-head-96x64\.onnx"):
         list(export_model(settings))
 
