@@ -51,13 +51,18 @@ def appearance_of(image: Image) -> Appearance:
     return "colour"
 
 
+def contradicts(appearance: Appearance, modality: Modality) -> bool:
+    """Whether a picture that is not blank looks like one of the other modality."""
+    return (appearance == "colour") == (modality == "thermal")
+
+
 def mismatch(images: Sequence[Image], modality: Modality) -> str | None:
     """The warning for pictures that most probably are not what a model of this modality has learnt; else None.
 
     More than half of those that are not blank must look wrong.
     """
     shown = [appearance for appearance in map(appearance_of, images) if appearance != "blank"]
-    wrong = [appearance for appearance in shown if (appearance == "colour") == (modality == "thermal")]
+    wrong = [appearance for appearance in shown if contradicts(appearance, modality)]
     if 2 * len(wrong) <= len(shown):
         return None
     if modality == "thermal":

@@ -143,11 +143,11 @@ def _limit_memory() -> None:
     """ONNX Runtime's own arena, with a limit; it takes one for the whole process."""
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     usual = dict.fromkeys(("arena_extend_strategy", "initial_chunk_size_bytes", "max_dead_bytes_per_chunk"), -1)
-    most = min(_MOST_MEMORY_BYTES, machine_memory_bytes() // 2)
+    most = min(_MOST_MEMORY_BYTES, _machine_memory_bytes() // 2)
     ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": most, **usual}))
 
 
-def machine_memory_bytes() -> int:
+def _machine_memory_bytes() -> int:
     """Of the whole machine; where it cannot be told, as much as the limit allows for."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -274,4 +274,4 @@ def _tensor(message: memoryview) -> Constant:
 
 def _unpacked(content: bytes | memoryview, letter: str) -> tuple[float, ...]:
     """Little-endian numbers."""
-    return struct.unpack(f"<{len(content) // struct.calcsize(letter)}{letter}", content)
+    return tuple(number for (number,) in struct.iter_unpack(f"<{letter}", content))

@@ -31,6 +31,9 @@ class Wire(IntEnum):
     FLOAT = 5  # 4 bytes
 
 
+_ITEM_BYTES = {Wire.NUMBER: 1, Wire.DOUBLE: 8, Wire.BYTES: 1, Wire.FLOAT: 4}  # that a length is a multiple of
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of a message; `many`: it may come several times, and numbers may be packed."""
@@ -71,11 +74,12 @@ def fields(message: memoryview, schema: Schema) -> Iterator[tuple[int, Content]]
             value, position = _varint(message, position, _MOST_NUMBER_BYTES)
             yield number, value
             continue
+        item_bytes = _ITEM_BYTES[field.wire]
         if wire == Wire.BYTES:
             length, position = _varint(message, position, _MOST_TAG_BYTES)
         else:
-            length = 4 if wire == Wire.FLOAT else 8
-        if length > len(message) - position:
+            length = item_bytes
+        if length > len(message) - position or length % item_bytes:
             raise MalformedError("a field that is cut short")
         yield number, message[position : position + length]
         position += length

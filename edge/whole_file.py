@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all, also where the power fails meanwhile: written beside its place, renamed."""
+"""A file that is there whole or not at all, also where the program is killed: written beside its place, renamed."""
 
 from contextlib import suppress
 from pathlib import Path

@@ -68,6 +68,8 @@ def _learnt(chapter: Settings) -> str:
 
 def _mixed(chapter: Settings) -> str:
     """What averaging.py did after the chapter."""
+    if "mean_share" in chapter:  # in colour's small of version 6, which was averaged before averaging.py
+        return f"; of the weights, {chapter['mean_share']:g} is from after and the rest from before"
     others = [
         f"{other['share']:.2g} of the weights after {other.get('step') or '?'} steps with seed {other.get('seed', '?')}"
         for other in chapter.get("mean_with", ())

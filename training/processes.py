@@ -68,18 +68,21 @@ def refuse_processes(command: str) -> None:
     Raises:
         UnusableInputError: torchrun started several.
     """
-    if dist.is_torchelastic_launched() and int(os.environ["WORLD_SIZE"]) > 1:
-        raise UnusableInputError(
-            f"{command} must run in one process, got {os.environ['WORLD_SIZE']} of torchrun; start it without"
-        )
+    if _started() > 1:
+        raise UnusableInputError(f"{command} must run in one process, got {_started()} of torchrun; start it without")
 
 
 def join_processes() -> Processes:
     """Join those that torchrun started beside this one, until the program ends; alone otherwise."""
-    if not dist.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
+    if _started() == 1:
         return Processes()
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         # Once a program: gloo cannot meet again at the same place after it has parted.
         atexit.register(dist.destroy_process_group)
     return Processes(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
+
+
+def _started() -> int:
+    """How many processes torchrun has started; without it, this one."""
+    return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1

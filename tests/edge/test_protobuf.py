@@ -53,6 +53,7 @@ def test_fields_come_in_their_order_packed_or_not():
         (b"\x12\x01a\x12\x01b", "the field 2 twice"),
         (b"\x12\x05hi", "a field that is cut short"),
         (b"\x12\xff\xff\xff\xff\xff\xff\x01", "a number of more than 5 bytes"),
+        (b"\x2a\x05abcde", "a field that is cut short"),  # a float and a quarter
         (b"\x08\x80", "a number that is cut short"),
         (b"\x08" + b"\x80" * 10 + b"\x01", "a number of more than 10 bytes"),
         (b"\x00", "an unknown field 0"),

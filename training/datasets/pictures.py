@@ -41,4 +41,5 @@ def require_decodable(pictures: Sequence[LabelledPicture]) -> None:
 
 
 def _decode(picture: LabelledPicture) -> None:
+    """Without the image, or all of them would wait in memory."""
     load_image(picture)
