@@ -22,7 +22,7 @@ LEAST_FRAMES = 200
 CROP_PX = 512  # frames are cut to it, so that neither memory nor time depends on how large they are
 ENOUGH = 2  # times as many pictures of a labelled folder are looked at
 # Share of a perceptual hash's bits that may differ in one picture that was saved again: of 240 real pictures as JPEG of
-# quality 95 to 20, halved or enlarged, none differed by more; one made brighter by 0.11. 3 of 400 others differ by less.
+# quality 95 to 20, halved or enlarged, none differed by more, and one made brighter by 0.11. Of 400 others 3 do not.
 SAME_PICTURE = 0.1
 MOST_OF_OTHER_MODALITY = 0.05  # share of the frames; of real colour pictures 1 % look grey
 _LABELS = (".json", ".yaml", ".yml")
