@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from edge.errors import InvalidValueError, ProcessingError
 from training.distill import Losses
-from training.networks.yolox_head import PRETRAINED
+from training.networks.levels import PRETRAINED
 from training.precision import Precision, autocast, require_precision
 from training.processes import Processes
 from training.shared_maps import gradient_shares
@@ -126,7 +126,7 @@ def make_optimizer(network: nn.Module, settings: TrainSettings) -> AdamW:
 
 
 def _rate_factor(name: str, settings: TrainSettings) -> float:
-    """YOLOX's head knows people already, but has a new task; fresh layers learn at the full rate."""
+    """A detector's head knows people already, but has a new task; fresh layers learn at the full rate."""
     if name.startswith("trunk."):
         return settings.trunk_factor
     return min(1.0, 3 * settings.trunk_factor) if name.removeprefix("head.").startswith(PRETRAINED) else 1.0

@@ -20,17 +20,19 @@ DatasetArgument = Annotated[
     Path, typer.Argument(help="Labelled folder: COCO, VisDrone, YOLO or HIT-UAV.", metavar="DATASET")
 ]
 OutOption = Annotated[Path, typer.Option(help="Folder for checkpoints and metrics.jsonl.", metavar="DIR")]
-BackboneOption = Annotated[str, typer.Option(help="Any timm model with feature maps, or yolox_nano.", metavar="NAME")]
+BackboneOption = Annotated[
+    str, typer.Option(help="Any timm model with feature maps, yolox_nano or nanodet_m.", metavar="NAME")
+]
 FrozenOption = Annotated[
     int | None,
     typer.Option(help="Stages of the trunk that keep their weights; default: 2, or 0 without weights.", min=0),
 ]
 HeadOption = Annotated[
     str | None,
-    typer.Option(help="dense, or yolox: YOLOX-nano's own.  [default: yolox with yolox_nano at stride 4, else dense]"),
+    typer.Option(help="dense, or a detector's own: yolox, nanodet.  [default: its own at stride 4, else dense]"),
 ]
 WEIGHTS_HELP = (
-    "Where the trunk starts: pip (efficientnet_lite0, lite2), hub, none, or a FILE (yolox_nano: its ONNX file)"
+    "Where the trunk starts: pip (efficientnet_lite0, lite2), hub, none, or a FILE (of yolox_nano, nanodet_m: ONNX)"
 )
 
 

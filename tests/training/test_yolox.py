@@ -73,8 +73,8 @@ def test_anything_but_its_own_file_is_refused(tmp_path):
     for weights, rule in (
         ("pip", "weights must be none or the file yolox_nano.onnx for yolox_nano, got 'pip'"),
         (str(text), r"weights must be an ONNX file, got text\.onnx"),
-        (str(short), "weights must be YOLOX-nano's, got a file with 3 convolutions"),
-        (str(wrong), "weights must be YOLOX-nano's, got convolution 0 of shape"),
+        (str(short), "weights must be those of yolox_nano, got a file with 3 convolutions"),
+        (str(wrong), "weights must be those of yolox_nano, got convolution 0 of shape"),
     ):
         with pytest.raises(UnusableInputError, match=rule):
             load_yolox(trunk(), None, weights)

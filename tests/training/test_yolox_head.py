@@ -110,7 +110,7 @@ def test_the_activation_is_everywhere_the_same(activation):
 def test_what_cannot_be_built_is_refused():
     with pytest.raises(InvalidValueError, match="activation must be one of silu, hardswish, relu, got 'tanh'"):
         student("tanh")
-    with pytest.raises(InvalidValueError, match="head must be dense or yolox, got 'other'"):
+    with pytest.raises(InvalidValueError, match="head must be dense, yolox or nanodet, got 'other'"):
         StudentSpec(head="other")
     with pytest.raises(InvalidValueError, match="head must be dense unless yolox_nano is used at stride 4"):
         StudentSpec(head="yolox")

@@ -1,8 +1,8 @@
 """From what a command is told to the architecture of a student."""
 
+from training.networks.levels import STRIDE
 from training.networks.student import StudentSpec
 from training.networks.trunks import recipe_of
-from training.networks.yolox_head import STRIDE as YOLOX_STRIDE
 
 
 def student_spec(
@@ -28,7 +28,7 @@ def student_spec(
         frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
         mean=recipe.mean,
         std=recipe.std,
-        head=head or (recipe.head if stride == YOLOX_STRIDE else "dense"),
+        head=head or (recipe.head if stride == STRIDE else "dense"),
         activation=activation,
         width_multiplier=width_multiplier,
     )

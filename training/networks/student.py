@@ -1,4 +1,4 @@
-"""The student: a mobile trunk, a light pyramid and a dense head, or all of YOLOX-nano, which is what is shipped."""
+"""The student: a mobile trunk, a light pyramid and a dense head; or all of a detector, as YOLOX-nano, which we ship."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from edge.errors import InvalidValueError, UnusableInputError
-from training.networks import yolox, yolox_head
+from training.networks import yolox
 from training.networks.dense import DenseHead, PredictedMaps, Pyramid
+from training.networks.heads import OWN_HEADS, OwnHead, own_head, require_head
 from training.networks.spec_rules import require_normalization, require_sizes, require_texts
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
@@ -30,7 +31,7 @@ class StudentSpec:
     frozen_stages: int = 2
     mean: tuple[float, float, float] = PIP_MEAN
     std: tuple[float, float, float] = PIP_STD
-    head: str = "dense"  # dense: a pyramid and towers that start untrained; yolox: YOLOX-nano's own (yolox_head.py)
+    head: str = "dense"  # dense: a pyramid and towers that start untrained; or the backbone's own (heads.py)
     activation: str = "silu"  # of the YOLOX trunk and head: silu | hardswish | relu
     width_multiplier: float = 1.0  # of the YOLOX trunk's and head's channels
 
@@ -38,10 +39,7 @@ class StudentSpec:
         require_texts(size=self.size, backbone=self.backbone, head=self.head, activation=self.activation)
         require_sizes(self.width, self.class_depth, self.box_depth, self.frozen_stages)
         require_normalization(self.mean, self.std)
-        if self.head not in ("dense", "yolox"):
-            raise InvalidValueError("head", "dense or yolox", self.head)
-        if self.head == "yolox" and (self.backbone != yolox.BACKBONE or self.stride != yolox_head.STRIDE):
-            raise InvalidValueError("head", f"dense unless {yolox.BACKBONE} is used at stride 4", self.head)
+        require_head(self.head, self.backbone, self.stride)
         if self.stride not in (4, 8):
             raise InvalidValueError("stride", "4 or 8", self.stride)
         if self.coarsest not in (16, 32):
@@ -55,8 +53,8 @@ class StudentSpec:
 
     def trunk(self) -> TrunkSpec:
         """The trunk that this student stands on."""
-        # YOLOX has fused what is coarser into its map at stride 8 already.
-        deepest = 8 if self.backbone == yolox.BACKBONE and self.head == "dense" else self.coarsest
+        # A detector has fused what is coarser into its map at stride 8 already.
+        deepest = 8 if self.backbone in OWN_HEADS and self.head == "dense" else self.coarsest
         strides = tuple(s for s in (4, 8, 16, 32) if self.stride <= s <= deepest)
         return TrunkSpec(
             self.backbone, strides, self.mean, self.std, self.frozen_stages, self.activation, self.width_multiplier
@@ -88,10 +86,10 @@ class Student(nn.Module):
         super().__init__()
         self.spec = spec
         self.trunk = make_trunk(spec.trunk())
-        self.head: DenseHead | yolox_head.YoloxHead
-        if spec.head == "yolox":
+        self.head: DenseHead | OwnHead
+        if spec.head != "dense":
             self.pyramid = None
-            self.head = yolox_head.YoloxHead(self.trunk.channels[0], spec.activation, spec.width_multiplier)
+            self.head = own_head(spec.head, self.trunk.channels[0], spec.activation, spec.width_multiplier)
         else:
             self.pyramid = Pyramid(self.trunk.channels, spec.width)
             self.head = DenseHead(spec.width, spec.stride, spec.class_depth, spec.box_depth)

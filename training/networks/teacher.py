@@ -1,4 +1,4 @@
-"""The teacher: any timm backbone with feature maps, a wide pyramid, heads at stride 4 and 8; or all of YOLOX-nano."""
+"""The teacher: any timm backbone with feature maps, a wide pyramid, heads at stride 4 and 8; or a detector's own."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edge.errors import InvalidValueError, UnusableInputError
-from training.networks import yolox
+from edge.errors import UnusableInputError
 from training.networks.dense import DenseHead, PredictedMaps, Pyramid
+from training.networks.heads import own_head, require_head
 from training.networks.spec_rules import require_normalization, require_sizes, require_texts
 from training.networks.trunk import PIP_MEAN, PIP_STD, TrunkSpec
 from training.networks.trunks import make_trunk
-from training.networks.yolox_head import YoloxHead
 
 PYRAMID_STRIDES = (4, 8, 16, 32)
 HEAD_STRIDES = (4, 8)
@@ -39,10 +38,7 @@ class TeacherSpec:
         require_texts(backbone=self.backbone, head=self.head, activation=self.activation)
         require_sizes(self.width, self.class_depth, self.box_depth, self.frozen_stages)
         require_normalization(self.mean, self.std)
-        if self.head not in ("dense", "yolox"):
-            raise InvalidValueError("head", "dense or yolox", self.head)
-        if self.head == "yolox" and self.backbone != yolox.BACKBONE:
-            raise InvalidValueError("head", f"dense unless the backbone is {yolox.BACKBONE}", self.head)
+        require_head(self.head, self.backbone, HEAD_STRIDES[0])
 
     def trunk(self) -> TrunkSpec:
         """The trunk that this teacher stands on."""
@@ -74,8 +70,8 @@ class Teacher(nn.Module):
         super().__init__()
         self.spec = spec
         self.trunk = make_trunk(spec.trunk())
-        if spec.head == "yolox":
-            self.head = YoloxHead(self.trunk.channels[0], spec.activation)
+        if spec.head != "dense":
+            self.head = own_head(spec.head, self.trunk.channels[0], spec.activation)
         else:
             self.pyramid = Pyramid(self.trunk.channels, spec.width)
             self.heads = nn.ModuleList(DenseHead(spec.width, s, spec.class_depth, spec.box_depth) for s in HEAD_STRIDES)
@@ -88,7 +84,7 @@ class Teacher(nn.Module):
     def forward(self, images: Tensor) -> dict[int, PredictedMaps]:
         """(B, 3, H, W) BGR 0..255, sides multiples of 32 -> predictions by stride."""
         features = self.trunk(images)
-        if self.spec.head == "yolox":
+        if self.spec.head != "dense":
             fine: PredictedMaps = self.head(features)
             return {4: fine, 8: coarser(fine)}
         levels = self.pyramid(features)

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edge.errors import InvalidValueError
-from training.networks.depthwise import use_fast_depthwise
+from training.networks.detector_trunk import DetectorTrunk
 from training.networks.reactivate import activate
-from training.networks.trunk import Normalize, TrunkSpec
+from training.networks.trunk import TrunkSpec
 
 BACKBONE = "yolox_nano"
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # 0..1; the released stem reads 0..255, see load_yolox
@@ -114,23 +113,12 @@ def _doubled(features: Tensor) -> Tensor:
     return functional.interpolate(features, scale_factor=2.0, mode="nearest")
 
 
-class YoloxTrunk(nn.Module):
+class YoloxTrunk(DetectorTrunk):
     """Maps at stride 4 (early features) and at 8, 16 and 32 (features that the top-down path has fused already)."""
 
-    def __init__(self, spec: TrunkSpec) -> None:
-        super().__init__()
-        if any(s not in CHANNELS for s in spec.strides):
-            raise InvalidValueError("strides", f"among {sorted(CHANNELS)}", spec.strides)
-        self.spec = spec
-        self.backbone = _Backbone(spec.width_multiplier)
-        self.channels = tuple(narrowed(CHANNELS[s], spec.width_multiplier) for s in spec.strides)
-        self.normalize = Normalize(spec.mean, spec.std)
-        activate(self.backbone, spec.activation)
-        use_fast_depthwise(self.backbone)
-        for stage in STAGES[: spec.frozen_stages]:
-            self.backbone.get_submodule(stage).requires_grad_(False)
+    backbone: _Backbone
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) BGR 0..255, sides multiples of 32 -> one map a stride, finest first."""
-        found = self.backbone(self.normalize(images))
-        return [found[s] for s in self.spec.strides]
+    def __init__(self, spec: TrunkSpec) -> None:
+        channels = {stride: narrowed(full, spec.width_multiplier) for stride, full in CHANNELS.items()}
+        super().__init__(spec, _Backbone(spec.width_multiplier), channels, STAGES)
+        activate(self.backbone, spec.activation)

@@ -6,22 +6,20 @@ person decides, as in YOLOX; the box is the sum of what all three say. So small 
 of a coarse one: no map of stride 4 is ever convolved, which costs most of the time of a plain stride-4 head.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.networks.dense import PRIOR, PredictedMaps
+from training.networks.dense import PredictedMaps
 from training.networks.depthwise import use_fast_depthwise
+from training.networks.levels import STRIDE, start_neutral, surest
 from training.networks.reactivate import activate
 from training.networks.yolox import CrossStage, narrowed, separable, unit
 
-STRIDE = 4  # of the predictions
 LEVELS = {8: 64, 16: 128, 32: 256}  # stride -> channels after the bottom-up path
 WIDTH = 64  # of the towers
-PRETRAINED = ("bottom_up.", "levels.")  # parts that come with what COCO taught
 
 
 class BottomUp(nn.Module):
@@ -54,6 +52,7 @@ class Level(nn.Module):
         self.boxes = nn.Sequential(separable(width, width), separable(width, width))
         self.classify, self.objects = nn.Conv2d(width, cells, 1), nn.Conv2d(width, cells, 1)
         self.distances = nn.Conv2d(width, 4 * cells, 1)
+        start_neutral(self.classify, self.objects, self.distances)
 
     def forward(self, features: Tensor, fine: Tensor | None) -> PredictedMaps:
         """(B, C, H/s, W/s) -> predictions at stride 4; `fine` (B, 64, H/s, W/s) joins before the first activation."""
@@ -67,13 +66,6 @@ class Level(nn.Module):
         cells = self.stride // STRIDE
         logits = functional.pixel_shuffle(seen, cells)  # (B, 1, H/4, W/4)
         return PredictedMaps(STRIDE, logits, functional.pixel_shuffle(self.distances(for_boxes), cells))
-
-    def start_neutral(self) -> None:
-        """Every cell is background with the prior's certainty."""
-        for last in (self.classify, self.objects, self.distances):
-            nn.init.normal_(last.weight, std=0.01)
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-        nn.init.constant_(self.classify.bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
 
 
 class YoloxHead(nn.Module):
@@ -91,8 +83,6 @@ class YoloxHead(nn.Module):
         )  # what the trunk knew at stride 4; counts for nothing at first
         nn.init.zeros_(self.fine.weight)
         nn.init.zeros_(self.fine.bias)  # type: ignore[arg-type]
-        for level in self.levels:
-            level.start_neutral()  # type: ignore[operator]
         nn.init.ones_(self.levels[0].distances.bias)  # type: ignore[arg-type, union-attr]
         activate(self, activation)
         use_fast_depthwise(self)
@@ -106,7 +96,4 @@ class YoloxHead(nn.Module):
         fine, *coarse = features
         maps = self.bottom_up(*coarse)
         extras = (self.fine(fine), None, None)
-        said = [level(at, extra) for level, at, extra in zip(self.levels, maps, extras, strict=True)]
-        surest = said[0].logits.maximum(said[1].logits).maximum(said[2].logits)  # (B, 1, H/4, W/4)
-        reach = said[0].log_distances + said[1].log_distances + said[2].log_distances
-        return PredictedMaps(STRIDE, surest[:, 0], reach)
+        return surest([level(at, extra) for level, at, extra in zip(self.levels, maps, extras, strict=True)])
