@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-
 from edge.contract import (
     LEAST_SECOND,
     MOST_CLOSER,
@@ -31,7 +29,7 @@ from export.card import model_card
 from export.card_chart import draw_card_chart
 from export.card_examples import draw_examples, read_examples
 from export.fitting import fitted_metadata
-from export.graph import to_onnx
+from export.graph import calibrate_presence, to_onnx
 from export.int8 import IDENTITY, Int8Settings, Original, make_int8
 from export.model_file import write_bytes, write_model
 from export.parity import compare
@@ -102,13 +100,15 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         settings.other.require(student.spec.coarsest)
     with _scratch(settings.out.parent) as scratch:
         draft = scratch / settings.out.name
-        write_model(to_onnx(student, IDENTITY), metadata, draft)
+        graph = to_onnx(student, IDENTITY)
+        write_model(graph, metadata, draft)
         if settings.validate:
             for name in sorted(learnt_on(checkpoint.settings) & {d.name for d in datasets}):
                 yield f"warning: it has learnt on {name}, so what is measured there says nothing of other pictures"
             yield f"measuring on {', '.join(d.name for d in datasets)}"
             metadata, fitted = fitted_metadata(metadata, draft, datasets)
-            write_model(to_onnx(student, metadata.calibration), metadata, draft)
+            calibrate_presence(graph, metadata.calibration)
+            write_model(graph, metadata, draft)
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {text_of(fitted.calibration.error)}"
         else:
             yield "warning: without --validate the threshold and the presence are guesses"
@@ -116,7 +116,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         parity.require()
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
-        write_model(onnx.load(draft), metadata, draft)
+        write_model(graph, metadata, draft)
         if settings.overwrite:
             yield from _clear(settings)
         yield from _publish(draft, settings.out, metadata, examples)
@@ -125,8 +125,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         if settings.int8:
             int8_out = int8_name(settings.out)
             draft = scratch / int8_out.name
-            original = Original(student, settings.out, metadata)
-            yield from make_int8(original, draft, datasets, settings.int8)
+            yield from make_int8(Original(settings.out, metadata), draft, datasets, settings.int8)
             yield from _publish(draft, int8_out, Recognizer(draft).metadata, examples)
 
 

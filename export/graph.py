@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxslim  # type: ignore[import-untyped]
 import torch
@@ -24,6 +25,10 @@ from training.networks.student import Student
 
 OPSET = 18  # the lowest that torch's exporter writes without converting down, and that ONNX Runtime >= 1.14 reads
 
+SLOPE, INTERCEPT = "presence_slope", "presence_intercept"  # the tensors that hold a graph's calibration
+# The simplifier drops a slope of 1 and an intercept of 0, and lets equal numbers share one tensor: these are like none.
+_PLACEHOLDER = Calibration(1.234567, -7.654321)
+
 
 class RecognitionGraph(nn.Module):
     """image (B, H, W, 3) uint8 BGR -> boxes_xyxy (B, 500, 4), scores (B, 500), presence (B,)."""
@@ -32,7 +37,8 @@ class RecognitionGraph(nn.Module):
         super().__init__()
         self.student = fold_normalization(student)
         self.stride = student.spec.stride
-        self.calibration = calibration
+        self.register_buffer(SLOPE, torch.tensor(calibration.slope))
+        self.register_buffer(INTERCEPT, torch.tensor(calibration.intercept))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
@@ -44,8 +50,8 @@ class RecognitionGraph(nn.Module):
         scores, order = torch.topk(scores, MAX_DETECTIONS, dim=1, sorted=True)
         cells = peaks.cells.gather(1, order)
         boxes = boxes_at(predictions.log_distances, cells, self.stride) * (scores > 0)[..., None]  # (B, 500, 4)
-        presence = torch.sigmoid(self.calibration.slope * peaks.logits[:, 0] + self.calibration.intercept)
-        return boxes, scores, presence
+        log_odds = self.get_buffer(SLOPE) * peaks.logits[:, 0] + self.get_buffer(INTERCEPT)  # (B,)
+        return boxes, scores, log_odds.sigmoid()
 
 
 class _SubtractMean(nn.Module):
@@ -105,7 +111,18 @@ def to_onnx(student: Student, calibration: Calibration) -> onnx.ModelProto:
     Raises:
         ProcessingError: the exporter failed; its first line says where.
     """
-    return export_graph(RecognitionGraph(student, calibration), Shapes(student.spec.coarsest))
+    model = export_graph(RecognitionGraph(student, _PLACEHOLDER), Shapes(student.spec.coarsest))
+    calibrate_presence(model, calibration)
+    return model
+
+
+def calibrate_presence(model: onnx.ModelProto, calibration: Calibration) -> None:
+    """Give a graph that `to_onnx` made another calibration, in place: exporting it again would take seconds."""
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    read = [name for node in model.graph.node for name in node.input]
+    for name, value in ((SLOPE, calibration.slope), (INTERCEPT, calibration.intercept)):
+        assert read.count(name) == 1, f"{name} must be read by the presence alone"
+        stored[name].CopyFrom(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
 
 
 def export_graph(

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
+
 from edge.contract import Calibration, ModelMetadata
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Image
 from export.calibration_frames import LEAST_FRAMES, calibration_frames, spread
 from export.fitting import fitted_metadata
-from export.graph import to_onnx
+from export.graph import calibrate_presence
 from export.model_file import write_model
 from export.proof import Gate, Made, Proof, prove
 from export.quantize import Prepared, calibrate, choose_ranges, prepare, quantize
@@ -18,7 +20,6 @@ from export.ranges import Calibrating, Range
 from export.sensitivity import Judge, rank_layers
 from training.datasets import Dataset, load_image
 from training.evaluation import evaluate_model
-from training.networks.student import Student
 
 IDENTITY = Calibration(1.0, 0.0)  # presence = highest score: what a fit starts from
 KEPT_LAYERS = (2, 4, 8)  # tried in turn where INT8 throughout loses too much
@@ -37,9 +38,8 @@ class Int8Settings:
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """What is to become INT8: the student and its finished FP32 file, which holds its figures."""
+    """What is to become INT8: a finished FP32 file, which holds its figures."""
 
-    student: Student
     file: Path
     metadata: ModelMetadata
 
@@ -68,7 +68,9 @@ def make_int8(original: Original, draft: Path, datasets: Sequence[Dataset], sett
     recognizer = Recognizer(original.file, RecognizerSettings(threads=1))
     frames = calibration_frames(settings.calibrate, recognizer, datasets, settings.frames)
     yield f"calibrating INT8 on {len(frames)} frames"
-    prepared = prepare(to_onnx(original.student, IDENTITY))
+    graph = onnx.load(original.file)
+    calibrate_presence(graph, IDENTITY)
+    prepared = prepare(graph)
     ranges = choose_ranges(calibrate(prepared, frames), settings.calibration)
     told = {name: value for name, value in original.metadata.settings.items() if name != "parity"}  # that is FP32's
     metadata = dataclasses.replace(original.metadata, precision="int8", calibration=IDENTITY, settings=told)
@@ -82,7 +84,8 @@ def make_int8(original: Original, draft: Path, datasets: Sequence[Dataset], sett
         yield f"AP50 {ap50:.3f} with {len(kept)} layers kept in FP32: {', '.join(kept)}"
     metadata, _ = fitted_metadata(metadata, draft, datasets)
     # The body is the same, so its ranges are; only the presence, behind it, has changed.
-    final = prepare(to_onnx(original.student, metadata.calibration))
+    calibrate_presence(graph, metadata.calibration)
+    final = prepare(graph)
     model = quantize(final, ranges, _nodes(final, kept))
     write_model(model, metadata, draft)
     proof = _proof(original, draft, validation, settings, Made(settings.calibration, len(frames), kept))

@@ -2,13 +2,14 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
 
 from edge.contract import MAX_DETECTIONS, OUTPUT_NAMES, Calibration, ModelMetadata
 from edge.records import Image
-from export.graph import RecognitionGraph, fold_normalization
+from export.graph import RecognitionGraph, calibrate_presence, fold_normalization
 from tests.training.people import STUDENT, draw_people
 from training.checkpoints import load_checkpoint
 from training.networks.student import Student
@@ -84,8 +85,23 @@ def test_rows_past_the_last_peak_are_zero_and_scores_fall(session, images):
 def test_presence_is_the_calibrated_best_score(session, graph):
     _, scores, presence = run(session, PERSON[None])
     best = torch.logit(torch.tensor(scores[0, 0])).item()
-    expected = 1 / (1 + np.exp(-(graph.calibration.slope * best + graph.calibration.intercept)))
+    expected = 1 / (1 + np.exp(-(float(graph.presence_slope) * best + float(graph.presence_intercept))))
     assert presence[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_graph_that_is_calibrated_anew_says_what_one_of_that_calibration_says(exported, learnt_student):
+    model = onnx.load(exported)
+    calibrate_presence(model, Calibration(1.0, 0.0))
+    _, scores, presence = run(ort.InferenceSession(model.SerializeToString()), PERSON[None])
+    assert presence[0] == pytest.approx(scores[0, 0], abs=1e-6)
+    calibrate_presence(model, Calibration(0.5, -2.0))
+    student = load_checkpoint(learnt_student).network()
+    assert isinstance(student, Student)
+    with torch.inference_mode():
+        expected = RecognitionGraph(student, Calibration(0.5, -2.0)).eval()(torch.from_numpy(PERSON[None]))
+    found = run(ort.InferenceSession(model.SerializeToString()), PERSON[None])
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-4)
 
 
 def test_the_calibration_moves_presence_alone():

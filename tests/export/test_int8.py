@@ -13,7 +13,6 @@ from export.quantize import calibrate, choose_ranges, prepare
 from export.sensitivity import Judge, rank_layers
 from tests.edge.spots import write_pictures
 from tests.export.conftest import export_settings
-from training.checkpoints import load_checkpoint
 from training.datasets import load_image, read_dataset
 
 ANYTHING_GOES = Gate(largest_drop=1.0, largest_time_ratio=1000.0)
@@ -65,9 +64,8 @@ def test_int8_finds_the_people_that_fp32_finds(both, people_rgb):
         assert len(int8.recognise(image).scores) == pytest.approx(len(fp32.recognise(image).scores), abs=1)
 
 
-def test_int8_that_costs_too_much_is_refused(exported, learnt_student, people_rgb, other_pictures, tmp_path):
-    student = load_checkpoint(learnt_student).network()
-    original = Original(student, exported, Recognizer(exported).metadata)
+def test_int8_that_costs_too_much_is_refused(exported, people_rgb, other_pictures, tmp_path):
+    original = Original(exported, Recognizer(exported).metadata)
     settings = Int8Settings(other_pictures, frames=4, gate=Gate(largest_drop=1.0, largest_time_ratio=0.0))
     with pytest.raises(ProcessingError, match=r"INT8 must take at most 0 of FP32's time, got .*no INT8 file was"):
         list(make_int8(original, tmp_path / "draft.onnx", [read_dataset(people_rgb)], settings))
