@@ -1,40 +1,20 @@
-"""One export for all tests of this room, and one conversion of every student's graph: each takes seconds."""
+"""One export for all tests of this room: it takes seconds."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import onnx
 import pytest
 
-from edge.contract import Calibration
 from export import build
 from export.build import ExportSettings, export_model
-from export.graph import calibrate_presence, to_onnx
-from training.networks.student import Student
-
-_CONVERTED: dict[str, onnx.ModelProto] = {}  # digest of the weights -> graph
-
-
-def _converted_once(student: Student, calibration: Calibration) -> onnx.ModelProto:
-    """As `to_onnx`; students of the same weights share one conversion."""
-    digest = hashlib.sha256(repr(student.spec).encode())
-    for name, tensor in student.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    key = digest.hexdigest()
-    if key not in _CONVERTED:
-        _CONVERTED[key] = to_onnx(student, calibration)
-    graph = onnx.ModelProto()
-    graph.CopyFrom(_CONVERTED[key])
-    calibrate_presence(graph, calibration)
-    return graph
+from tests.export.conversion import converted_once
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_conversion() -> Iterator[None]:
     """All exports of this room, those that session fixtures make included."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "to_onnx", _converted_once)
+        patch.setattr(build, "to_onnx", converted_once)
         yield
 
 

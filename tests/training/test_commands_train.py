@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import training.run
 import training.teacher_files
 from edge.recognizer import Recognizer, RecognizerSettings
 from export.__main__ import main as kestrel_export
@@ -170,6 +171,7 @@ def test_a_model_file_learns_on_and_looks_again_at_its_mistakes(monkeypatch, peo
 
 
 def test_a_student_learns_on_with_another_activation(monkeypatch, people_rgb, tmp_path):
+    monkeypatch.setattr(training.run, "REFIT_PICTURES", 8)  # enough to run; test_inherit.py sees what it is good for
     first = ("--backbone", "yolox_nano", "--weights", "none", "--teacher", "none", "--out", tmp_path / "first")
     assert run(monkeypatch, kestrel_train, "distil", people_rgb, *SHORT, *first) == 0
     again = ("--from", tmp_path / "first" / "student.pt", "--activation", "hardswish", "--out", tmp_path / "again")
@@ -180,6 +182,7 @@ def test_a_student_learns_on_with_another_activation(monkeypatch, people_rgb, tm
 
 
 def test_a_student_learns_on_with_half_the_channels(monkeypatch, capsys, people_rgb, tmp_path):
+    monkeypatch.setattr(training.run, "REFIT_PICTURES", 8)  # enough to run; test_inherit.py sees what it is good for
     first = ("--backbone", "yolox_nano", "--weights", "none", "--teacher", "none", "--out", tmp_path / "first")
     assert run(monkeypatch, kestrel_train, "distil", people_rgb, *SHORT, *first) == 0
     again = ("--from", tmp_path / "first" / "student.pt", "--width-multiplier", "0.5", "--out", tmp_path / "again")
