@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from training.near_duplicates import BITS, Matrix, perceptual_hash
 
 LEAST_FRAMES = 200
 CROP_PX = 512  # frames are cut to it, so that neither memory nor time depends on how large they are
-ENOUGH = 2  # times as many pictures of a labelled folder are looked at
 # Share of a perceptual hash's bits that may differ in one picture that was saved again: of 240 real pictures as JPEG of
 # quality 95 to 20, halved or enlarged, none differed by more, and one made brighter by 0.11. Of 400 others 3 do not.
 SAME_PICTURE = 0.1
@@ -42,13 +41,19 @@ def calibration_frames(
     if is_live(source):
         raise UnusableInputError(f"--calibrate must be recorded, got {redact(source)!r}; record it first")
     rng = random.Random(0)
-    images = _pick(_images(source, recognizer, rng), _Known.of(measured), count, rng)
+    dataset = _labelled(source)
+    modality = recognizer.metadata.modality
+    decoded = _recorded(source) if dataset is None else _pictures(dataset, modality, rng)
+    fresh = _fresh(decoded, _Known.of(measured))
+    if dataset is not None:  # any part of a random order is a fair sample: the first few suffice
+        fresh = itertools.islice(fresh, count)
+    images = _pick((_as_seen(image, recognizer, rng) for image in fresh), count, rng)
     if len(images) < count:
         raise UnusableInputError(
             f"--calibrate must hold at least {count} frames that are not in --validate or --also, got {len(images)} in "
             f"{redact(source)}; name training pictures, or a longer recording"
         )
-    _require_modality(images, recognizer.metadata.modality)
+    _require_modality(images, modality)
     return images
 
 
@@ -81,29 +86,24 @@ def _require_modality(images: Sequence[Image], modality: Modality) -> None:
         )
 
 
-def _images(source: str, recognizer: Recognizer, rng: random.Random) -> Iterator[tuple[Image, Image]]:
-    """Everything that can be decoded, and as the network sees it."""
-    for image in _decoded(source, recognizer.metadata.modality, rng):
-        tensor = recognizer.preprocess(image).tensor[0]  # (H, W, 3)
-        multiple = recognizer.metadata.input_multiple
-        yield image, _cut(tensor, multiple, rng)
+def _as_seen(image: Image, recognizer: Recognizer, rng: random.Random) -> Image:
+    tensor = recognizer.preprocess(image).tensor[0]  # (H, W, 3)
+    return _cut(tensor, recognizer.metadata.input_multiple, rng)
 
 
-def _decoded(source: str, modality: str, rng: random.Random) -> Iterator[Image]:
-    dataset = _labelled(source)
-    if dataset is None:
-        for recording in expand_recordings(source):
-            with open_source(recording) as frames:
-                yield from (frame.image for frame in frames if frame.image is not None)
-        return
+def _recorded(source: str) -> Iterator[Image]:
+    for recording in expand_recordings(source):
+        with open_source(recording) as frames:
+            yield from (frame.image for frame in frames if frame.image is not None)
+
+
+def _pictures(dataset: Dataset, modality: Modality, rng: random.Random) -> Iterator[Image]:
+    """All of them, in random order."""
     if dataset.modality not in (None, modality):
         raise UnusableInputError(
             f"--calibrate must be {modality} as the checkpoint is, got the {dataset.modality} {dataset.name}"
         )
-    order = rng.sample(dataset.pictures, len(dataset.pictures))
-    # Any part of a random order is a fair sample: the first few suffice, with some to spare for those of --validate.
-    for picture in itertools.islice(order, ENOUGH * LEAST_FRAMES):
-        yield load_image(picture)
+    yield from map(load_image, rng.sample(dataset.pictures, len(dataset.pictures)))
 
 
 def _labelled(source: str) -> Dataset | None:
@@ -120,20 +120,23 @@ def _labelled(source: str) -> Dataset | None:
     return None
 
 
-def _pick(pairs: Iterator[tuple[Image, Image]], known: _Known, count: int, rng: random.Random) -> list[Image]:
-    """`count` of the second ones, each with the same chance, and none twice (reservoir sampling, Vitter 1985)."""
-    chosen: list[Image] = []
+def _fresh(images: Iterable[Image], known: _Known) -> Iterator[Image]:
+    """Those that the model is not measured on, none twice."""
     taken: set[str] = set()
-    seen = 0
-    for image, cut in pairs:
+    for image in images:
         digest = _digest(image)
-        if digest in taken or known.holds(image):
-            continue
-        taken.add(digest)
+        if digest not in taken and not known.holds(image):
+            taken.add(digest)
+            yield image
+
+
+def _pick(images: Iterable[Image], count: int, rng: random.Random) -> list[Image]:
+    """`count` of them, each with the same chance (reservoir sampling, Vitter 1985)."""
+    chosen: list[Image] = []
+    for seen, image in enumerate(images):
         place = seen if seen < count else rng.randrange(seen + 1)
-        seen += 1
         if place < count:
-            chosen[place : place + 1] = [cut]
+            chosen[place : place + 1] = [image]
     return chosen
 
 

@@ -22,7 +22,7 @@ import torch
 
 from edge.errors import InvalidValueError, KestrelError, ProcessingError, UnusableInputError
 from training.ablation_report import Score, draw, table
-from training.checkpoints import Checkpoint, build_network
+from training.checkpoints import Checkpoint
 from training.datasets import read_dataset, require_decodable
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
@@ -31,7 +31,15 @@ from training.processes import refuse_processes
 from training.pseudo_labels import LabelRule
 from training.rounding import text_of
 from training.run import RunSettings, train
-from training.self_train import NOISE, collect_frames, recognise_with, require_modality, teach_frames, with_footage
+from training.self_train import (
+    NOISE,
+    collect_frames,
+    recognise_with,
+    require_modality,
+    require_start,
+    teach_frames,
+    with_footage,
+)
 from training.teacher_files import load_network_file
 from training.unlabelled import ThinSettings
 from training.write_aside import write_aside
@@ -151,11 +159,11 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
     teacher = load_network_file(settings.run.teacher or Path())
     require_modality(teacher, labelled)
     require_modality(teacher, read_dataset(settings.validate, usual="val", require_pedestrians=True))
-    if any(arm.noisy for arm in settings.arms):
-        add_noise(build_network(settings.run.kind, settings.run.spec), settings.noise)  # refused now, not after hours
+    noisy = any(arm.noisy for arm in settings.arms)
+    require_start(settings.run, settings.noise if noisy else NoiseSettings())
     _claim(out, settings)
     require_decodable(labelled.pictures)
-    taught = out / "taught.json" if any(arm.noisy for arm in settings.arms) else None
+    taught = out / "taught.json" if noisy else None
     if taught is not None:
         yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
         yield from teach_frames(teacher, settings.rule, taught)
@@ -314,6 +322,7 @@ def _fingerprint(settings: AblateSettings) -> Mapping[str, Any]:
     arms = {f"arm {arm.name}": asdict(arm) for arm in settings.arms}
     if any(arm.noisy for arm in settings.arms):
         arms["footage"] = {"unlabelled": list(settings.unlabelled), **asdict(settings.noise), **asdict(settings.rule)}
+        arms["frames"] = asdict(settings.thin)
     return {
         **arms,
         "dataset": str(run.dataset.resolve()),

@@ -44,15 +44,22 @@ class ViewSettings:
     scale: tuple[float, float] | None = None  # smallest and largest
     empty_weight: float | None = None
     emphasis: Mapping[str, float] = field(default_factory=dict)  # source -> how much oftener its pictures are drawn
+    max_enlarge: float | None = None  # most that a picture is enlarged to be recognised
 
     def __post_init__(self) -> None:
         if self.long_side is not None and self.long_side < 1:
             raise InvalidValueError("long_side", "at least 1", self.long_side)
+        if self.max_enlarge is not None and not 0 < self.max_enlarge < math.inf:
+            raise InvalidValueError("max_enlarge", "positive", self.max_enlarge)
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise InvalidValueError("scale", "two positive numbers, the smaller one first", self.scale)
         for name, weight in (("empty_weight", self.empty_weight), *self.emphasis.items()):
             if weight is not None and not 0 < weight < math.inf:
                 raise InvalidValueError(name, "positive", weight)
+
+    def learning_on(self, rule: InputRule) -> "ViewSettings":
+        """The same for a model that learns on: it will go on seeing pictures as its rule says."""
+        return replace(self, long_side=self.long_side or rule.default_long_side, max_enlarge=rule.max_enlarge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class AugmentSettings:
         return replace(
             default,
             default_long_side=views.long_side or default.default_long_side,
+            max_enlarge=views.max_enlarge or default.max_enlarge,
             scale_low=low,
             scale_high=high,
             empty_weight=default.empty_weight if views.empty_weight is None else views.empty_weight,
@@ -181,8 +189,9 @@ def _move(
         return clipped.astype(np.float32), (visible > 0.02) * (1 + good.astype(int))
 
     people, state = mapped(picture.boxes_xyxy)
-    regions, region_state = mapped(picture.ignore_xyxy)
-    ignored = np.concatenate((regions[region_state > 0], people[state == 1]))
+    regions, _ = mapped(picture.ignore_xyxy)
+    shown = (regions[:, 2:] > regions[:, :2]).all(1)  # however little of a large region: nobody is labelled there
+    ignored = np.concatenate((regions[shown], people[state == 1]))
     if picture.scored is None:
         return Targets(people[state == 2], ignored)
     found, found_state = mapped(picture.scored.boxes_xyxy)

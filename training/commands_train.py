@@ -86,7 +86,7 @@ def teacher(
             std=recipe.std,
             head=head or recipe.head,
         ).to_json(),
-        train=options.train_settings(),
+        train=options.train_settings(weights),
         weights=weights,
         resume=resume,
         crop_px=options.crop,
@@ -151,8 +151,8 @@ def distil(
         str | None,
         typer.Option(
             "--from",
-            help="Learn on from a shipped model (rgb, thermal, ...), an FP32 model file or a student's checkpoint: its "
-            "architecture and weights stand in for --backbone, --stride, --head and --weights.",
+            help="Learn on from a shipped model (rgb, thermal, ...), an FP32 model file or a student's checkpoint. "
+            "Its layers, weights and size of input stand in for --backbone, --stride, --head, --weights, --long-side.",
             metavar="MODEL",
         ),
     ] = None,
@@ -173,13 +173,15 @@ def distil(
     from training.networks.recipes import student_spec
     from training.run import RunSettings
 
-    train_settings = options.train_settings()
+    train_settings = options.train_settings(learn_on or weights)
     pictures = read_dataset(dataset, usual="train", require_pedestrians=True)
     start = None if learn_on is None else _start_point(learn_on, pictures)
     teacher_file = _find_teacher(teacher, pictures)
     if start is not None:
         spec = _spec_to_learn_on(start.student.spec, frozen_stages or 0, activation, width_multiplier)
+        seen_at = views.asked().learning_on(start.input_rule)
     else:
+        seen_at = views.asked()
         spec = student_spec(
             backbone,
             weights,
@@ -198,10 +200,12 @@ def distil(
         losses=settle(losses.asked(), teacher=teacher_file is not None, extra=extra_teacher is not None),
         teacher=teacher_file,
         learns_on=None if start is None else taken_over(start.settings),
+        second_look=None if start is None else start.second_look,
+        closer_look=None if start is None else start.closer_look,
         weights=learn_on or weights,
         resume=resume,
         crop_px=options.crop,
-        views=views.asked(),
+        views=seen_at,
         extra_teacher=extra_teacher,
         extra_category=extra_category,
         mistakes_of=mistakes_of,

@@ -129,7 +129,8 @@ def _rate_factor(name: str, settings: TrainSettings) -> float:
     """A detector's head knows people already, but has a new task; fresh layers learn at the full rate."""
     if name.startswith("trunk."):
         return settings.trunk_factor
-    return min(1.0, 3 * settings.trunk_factor) if name.removeprefix("head.").startswith(PRETRAINED) else 1.0
+    taught = name.removeprefix("head.").startswith(PRETRAINED) and ".distances." not in name  # boxes start anew
+    return min(1.0, 3 * settings.trunk_factor) if taught else 1.0
 
 
 def train_one_epoch(

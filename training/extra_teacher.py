@@ -28,8 +28,9 @@ import numpy as np
 
 from edge.records import SizeWH
 from training.datasets import Dataset, DatasetError, LabelledPicture, ScoredBoxes
-from training.datasets.coco import Entry, find_coco, find_coco_splits, load_document, picture_path
+from training.datasets.coco import CocoFiles, Entry, find_coco, find_coco_splits, load_document, picture_path
 from training.datasets.labels import kind_of_class
+from training.datasets.split_choice import choose_split
 
 SCORE_FLOOR = 0.05  # fainter boxes teach nothing
 PERSON = 1  # in COCO's own categories
@@ -137,7 +138,7 @@ def _names(dataset: Dataset, folder: Path, category: int | None) -> Names:
             by_name[path.relative_to(folder).as_posix()] = index
     by_id = {int(name): index for name, index in by_name.items() if name.isdecimal()}
     pedestrians = {PERSON}
-    files = find_coco(folder) or find_coco_splits(folder).get(dataset.name.rpartition("-")[2])
+    files = _coco_files(folder)
     if files is not None:
         document = load_document(files.annotations)
         places = {picture.path: index for index, picture in enumerate(dataset.pictures)}
@@ -148,6 +149,12 @@ def _names(dataset: Dataset, folder: Path, category: int | None) -> Names:
         categories = document.entries("categories")
         pedestrians = {e.integer("id") for e in categories if kind_of_class(e.text("name")) == "pedestrian"}
     return Names(by_id, by_name, frozenset(pedestrians if category is None else {category}))
+
+
+def _coco_files(folder: Path) -> CocoFiles | None:
+    """Those that `read_dataset` reads to learn from; None for a data set of another format."""
+    splits = find_coco_splits(folder)
+    return find_coco(folder) or (splits[choose_split(folder, tuple(splits), None, "train")] if splits else None)
 
 
 def _by_picture(dataset: Dataset, found: Sequence[Prediction], file: Path) -> list[ScoredBoxes]:

@@ -92,10 +92,10 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     _check_out(settings.out)
     dataset = read_dataset(settings.dataset, usual="train", require_pedestrians=True)
     require_decodable(dataset.pictures)
-    split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     proof = [load_image(picture) for picture in dataset.pictures[:PROOF_PICTURES]]
     start = read_start_point(settings.model, proof)
-    _require_modality(start, dataset, "dataset")
+    dataset = _of_modality(start, dataset, "dataset")
+    split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     yield from _described(split)
     before = _ask(start.student, start, split.held_out)
     snapshots = _learn(settings, start, split)
@@ -204,8 +204,7 @@ def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iter
     count, seed = settings.train.batch_size, settings.train.seed
     if settings.replay is None:
         return TrainingBatches(split.learn, augment, count, seed).starting_at(0)
-    old = read_dataset(settings.replay, usual="train")
-    _require_modality(start, old, "replay")
+    old = _of_modality(start, read_dataset(settings.replay, usual="train"), "replay")
     replayed = max(1, count // REPLAY_SHARE)
     ours = TrainingBatches(split.learn, augment, max(1, count - replayed), seed).starting_at(0)
     return map(_joined, ours, TrainingBatches(old, augment, replayed, seed + 1).starting_at(0))
@@ -228,12 +227,14 @@ def _joined(ours: Batch, old: Batch) -> Batch:
 def _compare(start: StartPoint, before: tuple[DetectedPicture, ...], snapshots: tuple[Snapshot, ...]) -> Comparison:
     kept = best(snapshots)
     first = Snapshot(0, {}, before)
-    former = figures_of(before, start.threshold, start.calibration)
     answers = cross_fitted(snapshots)
+    few = len(answers) < FEWEST_TO_FIT
+    # What was fitted to the mean of two looks says nothing of one, and figures here go by one.
+    known = (None, None) if start.second_look and not few else (start.threshold, start.calibration)
+    former = figures_of(before, *known)
     judged = judge(answers, SCORE_FLOOR, model=start.name, dataset="").judged
     fitted = fit(judged, [one.presence for one in answers])
     # By few pictures, or ones that all show somebody or all nobody, nothing can be fitted: what was known stays.
-    few = len(answers) < FEWEST_TO_FIT
     threshold = start.threshold if few else None
     calibration = start.calibration if few or not former.pairs else None
     return Comparison(
@@ -252,7 +253,7 @@ def _checkpoint(
 ) -> Checkpoint:
     described: Mapping[str, Any] = {
         "augment": asdict(_augment(settings, start)),
-        "dataset": dataset.name,
+        "dataset": "+".join((dataset.name, *([settings.replay.resolve().name] if settings.replay else []))),
         "train": asdict(settings.train),
         "losses": asdict(settings.losses),
         "teacher": settings.teacher.name if settings.teacher else None,
@@ -325,9 +326,11 @@ def _described(split: Split) -> Iterator[str]:
         yield f"warning: fewer than {FEW_PICTURES} pictures; figures of so few say little"
 
 
-def _require_modality(start: StartPoint, dataset: Dataset, name: str) -> None:
+def _of_modality(start: StartPoint, dataset: Dataset, name: str) -> Dataset:
+    """The same, learnt as pictures of the model's modality where it says none; raises InvalidValueError for another."""
     if dataset.modality not in (None, start.modality):
         raise InvalidValueError(name, f"{start.modality} as {start.name} is", dataset.modality, "name another model")
+    return dataclasses.replace(dataset, modality=start.modality)
 
 
 def _check_out(out: Path) -> None:

@@ -9,12 +9,15 @@ import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from edge.errors import UnusableInputError
+
+LONGEST_WAIT = timedelta(days=1)  # the first process reads footage for hours while the others wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def join_processes() -> Processes:
     if _started() == 1:
         return Processes()
     if not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=LONGEST_WAIT)
         # Once a program: gloo cannot meet again at the same place after it has parted.
         atexit.register(dist.destroy_process_group)
     return Processes(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))

@@ -4,6 +4,7 @@ Noisy Student, Xie et al., arXiv 1911.04252: the teacher labels undisturbed pict
 taught; as many empty pictures are kept as pictures with people, so that neither outweighs the other.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ def save_frames(recordings: Sequence[Recording], folder: Path) -> tuple[Path, ..
     """
     if not folder.is_dir():
         aside = folder.with_name(folder.name + ".partial")
-        aside.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)  # of a run that was cut off, maybe with other footage
+        aside.mkdir(parents=True)
         for number, recording in enumerate(recordings):
             for frame in frames_of(recording):
                 name = f"{number:02d}-{Path(recording.uri).stem}_{frame.seq:06d}.jpg"

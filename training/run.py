@@ -53,6 +53,8 @@ class RunSettings:
     losses: LossSettings = field(default_factory=LossSettings)
     teacher: Path | None = None  # checkpoint or teacher file to distil from
     learns_on: Mapping[str, Any] | None = None  # the history of the model that it starts from, see history.taken_over
+    second_look: float | None = None  # of the model that it starts from: `kestrel-export` goes on with it
+    closer_look: float | None = None  # likewise
     weights: str = "pip"  # none | pip | hub | FILE | teacher (start from the teacher's trunk)
     resume: bool = False
     crop_px: int = 320
@@ -318,6 +320,8 @@ def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str, pro
         "teacher": settings.teacher.name if settings.teacher else None,
         "mistakes_of": settings.mistakes_of and Path(settings.mistakes_of).name,
         "extra_teacher": settings.extra_teacher.name if settings.extra_teacher else None,
+        "second_look": settings.second_look,
+        "closer_look": settings.closer_look,
         "weights": Path(settings.weights).name,  # a word, a file, or the model that learnt on
         "processes": processes.count,
     }

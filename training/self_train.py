@@ -25,6 +25,7 @@ from training.checkpoints import Checkpoint, build_network, save_checkpoint
 from training.datasets import Dataset, join_datasets, read_dataset
 from training.datasets.coco_writing import write_coco
 from training.label_sheet import write_label_sheet
+from training.networks.trunks import load_weights
 from training.noise import NoiseSettings, add_noise
 from training.processes import join_processes
 from training.pseudo_labels import SOURCE, LabelRule, PseudoLabelled, Recognise, label_frames, save_frames
@@ -57,6 +58,18 @@ class SelfTrainSettings:
             raise InvalidValueError("unlabelled", "at least one recording or folder", self.unlabelled)
 
 
+def require_start(run: RunSettings, noise: NoiseSettings) -> None:
+    """Refuse now, not after hours, what the student of a run cannot start with.
+
+    Raises:
+        UnusableInputError: weights that cannot be found, or do not fit.
+        InvalidValueError: noise that the network has no place for.
+    """
+    network = build_network(run.kind, run.spec)
+    load_weights(network, run.weights)
+    add_noise(network, noise)
+
+
 def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     """Run all rounds; yields lines of progress, the last of which names the finished student.
 
@@ -71,7 +84,7 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     labelled = read_dataset(settings.run.dataset, usual="train", require_pedestrians=True)
     teacher = load_network_file(settings.teacher)
     require_modality(teacher, labelled)
-    add_noise(build_network(settings.run.kind, settings.run.spec), settings.noise)  # refused now, not after labelling
+    require_start(settings.run, settings.noise)
     if processes.first:
         yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
     for number in range(1, settings.rounds + 1):

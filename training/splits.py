@@ -40,6 +40,8 @@ def split_by_scene(dataset: Dataset, share: float, seed: int = 0) -> Split:
     by_scene = bool(masks)
     if not masks:
         masks = [m for m in _runs(len(people), share) if m[people].any() and not m[people].all()]
+    if not masks:
+        raise InvalidValueError("hold_out", "small enough to leave people to learn from", share, "hold out less")
     held = min(masks, key=lambda mask: _distance(mask, people, share))
     return Split(_part(dataset, ~held), _part(dataset, held), by_scene)
 

@@ -4,7 +4,7 @@
 def teacher(dataset: DatasetArgument, options: LearnOptions, backbone: BackboneOption = "efficientnet_lite0"): ...
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,15 +50,15 @@ class LearnOptions:
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all usable cores.", min=1)] = None
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves to OUT/tensorboard, too.")] = False
 
-    def train_settings(self) -> "TrainSettings":
-        """What of it the loop must know.
+    def train_settings(self, weights: str) -> "TrainSettings":
+        """What of it the loop must know; a trunk that starts with no weights learns as fast as the head.
 
         Raises:
             InvalidValueError: neither steps nor minutes, or a value out of its range.
         """
         from training.engine import TrainSettings
 
-        return TrainSettings(
+        settings = TrainSettings(
             self.steps,
             self.minutes,
             self.batch_size,
@@ -66,6 +66,7 @@ class LearnOptions:
             seed=self.seed,
             precision=self.precision,  # type: ignore[arg-type]  # checked there
         )
+        return replace(settings, trunk_factor=1.0) if weights == "none" else settings
 
 
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
@@ -77,7 +78,10 @@ class ViewOptions:
 
     long_side: Annotated[
         int | None,
-        typer.Option(help="Long side in pixels at which pictures will be recognised.  [default: 960]", min=1),
+        typer.Option(
+            help="Long side in pixels at which pictures will be recognised.  [default: 960, or --from's]",
+            min=1,
+        ),
     ] = None
     scale: Annotated[
         tuple[float, float] | None,

@@ -1,3 +1,5 @@
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -97,6 +99,18 @@ def test_a_frame_that_repeats_counts_once(recognizer, tmp_path):
     folder = write_pictures(tmp_path / "p", [spots((40, 40))] * 5)
     with pytest.raises(UnusableInputError, match=r"at least 2 frames .*, got 1"):
         calibration_frames(str(folder), recognizer, NOTHING, 2)
+
+
+def test_a_folder_most_of_which_is_measured_still_gives_the_others(colour, tmp_path):
+    (tmp_path / "p-rgb").mkdir()
+    folder = write_pictures(tmp_path / "p-rgb" / "images", [quilt(seed) for seed in range(410)])
+    files = sorted(folder.iterdir())
+    images = [{"id": k, "file_name": file.name, "width": 160, "height": 160} for k, file in enumerate(files)]
+    document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    (folder.parent / "annotations.json").write_text(json.dumps(document))
+    whole = read_dataset(folder.parent)
+    measured = Dataset("measured", "rgb", whole.pictures[:407])
+    assert len(calibration_frames(str(folder.parent), colour, (measured,), 3)) == 3
 
 
 @pytest.mark.parametrize(

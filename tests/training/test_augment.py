@@ -122,6 +122,14 @@ def test_ignored_regions_move_with_the_picture_and_boxes_stay_inside_the_crop():
             assert (found[:, 2:] > found[:, :2]).all()
 
 
+def test_of_a_large_region_whatever_shows_is_ignored():
+    settings = AugmentSettings(crop_px=64, on_a_person=0.0, scale_low=1.0, scale_high=1.01, max_enlarge=1.0)
+    nobody, everywhere = boxes(), boxes((0, 0, 1600, 1200))
+    for seed in range(10):
+        targets = view_of(nobody, SizeWH(1600, 1200), seed, settings, everywhere).targets
+        assert targets.ignore_xyxy.tolist() == [[0, 0, 64, 64]]
+
+
 @pytest.mark.parametrize("modality", ["rgb", "thermal"])
 def test_the_same_seed_draws_the_same_view_and_another_seed_another(modality):
     settings = AugmentSettings.of(modality, crop_px=96)

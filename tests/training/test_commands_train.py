@@ -1,5 +1,6 @@
 """`kestrel-train` and `kestrel-export` as a user runs them; the networks are tiny and the runs a few steps long."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from training.__main__ import main as kestrel_train
 from training.checkpoints import load_checkpoint
 from training.networks.inherit import activations
 from training.shipped import read_shipped
+from training.start_point import read_start_point
 
 SHORT = ("--backbone", BACKBONE, "--weights", "none", "--steps", "2", "--crop", "64", "--batch-size", "2")
 
@@ -286,3 +288,21 @@ def test_footage_of_an_unknown_modality_is_refused_with_what_to_do(monkeypatch, 
     folder: Path = write_people(tmp_path / "people", 1)
     assert run(monkeypatch, kestrel_train, "distil", folder, "--out", tmp_path / "out", *SHORT) == 2
     assert "dataset must say whether it is rgb or thermal" in capsys.readouterr().err
+
+
+def test_a_model_that_learns_on_keeps_its_size_and_its_looks(monkeypatch, people_rgb, shipped_model, tmp_path):
+    start = dataclasses.replace(read_start_point(str(shipped_model), []), second_look=0.5, closer_look=1.8)
+    monkeypatch.setattr("training.start_point.read_start_point", lambda *_: start)
+    command = ("distil", people_rgb, "--from", shipped_model, "--teacher", "none", *SHORT)
+    for options, long_side in (((), 96), (("--long-side", "128"), 128)):
+        out = tmp_path / f"{long_side}"
+        assert run(monkeypatch, kestrel_train, *command, *options, "--out", out) == 0
+        learnt = load_checkpoint(out / "student.pt")
+        assert (learnt.input_rule.default_long_side, learnt.input_rule.max_enlarge) == (long_side, 1.0)
+        assert (learnt.settings["second_look"], learnt.settings["closer_look"]) == (0.5, 1.8)
+
+
+def test_a_trunk_without_weights_learns_as_fast_as_the_head(monkeypatch, people_rgb, tmp_path):
+    for command, file in (("teacher", "teacher.pt"), ("distil", "student.pt")):
+        assert run(monkeypatch, kestrel_train, command, people_rgb, "--out", tmp_path / command, *SHORT) == 0
+        assert load_checkpoint(tmp_path / command / file).settings["train"]["trunk_factor"] == 1.0

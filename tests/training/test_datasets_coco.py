@@ -271,3 +271,14 @@ def test_a_picture_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
     document["images"][1]["file_name"] = "a.png"
     with pytest.raises(DatasetError, match=r"file_name must be unique, got 'a\.png' again"):
         read_dataset(write_coco(tmp_path, document))
+
+
+def test_neighbouring_ids_of_64_bits_are_two(tmp_path: Path) -> None:
+    document = coco_document()
+    large = {image["id"]: 1234567890123456789 + k for k, image in enumerate(document["images"])}
+    for image in document["images"]:
+        image["id"] = large[image["id"]]
+    for label in document["annotations"]:
+        label["image_id"] = large[label["image_id"]]
+    write_coco(tmp_path, document)
+    assert [len(p.boxes_xyxy) for p in read_dataset(tmp_path).pictures] == [1, 0]

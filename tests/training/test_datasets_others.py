@@ -148,6 +148,12 @@ def test_a_yolo_split_without_any_label_file_is_refused_instead_of_taken_as_empt
         read_dataset(tmp_path)
 
 
+def test_a_yolo_list_without_pictures_is_an_empty_data_set(tmp_path: Path) -> None:
+    write_text(write_yolo(tmp_path, "", "train: list.txt\nnames: [person]\n") / "list.txt", "")
+    with pytest.raises(DatasetError, match="must hold at least one labelled picture, got none"):
+        read_dataset(tmp_path)
+
+
 @pytest.mark.parametrize("inner", ["", "normal_json"])
 def test_hit_uav_is_read_in_its_own_layout(inner: str, tmp_path: Path) -> None:
     dataset = read_dataset(write_hit_uav(tmp_path) / inner)

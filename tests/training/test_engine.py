@@ -7,7 +7,9 @@ from torch import nn
 from edge.errors import InvalidValueError
 from tests.training.people import STUDENT
 from training.engine import MovingAverage, Progress, TrainSettings, learning_rate_factor, make_optimizer
+from training.networks.nanodet import MEAN, STD
 from training.networks.student import Student
+from training.networks.teacher import Teacher, TeacherSpec
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,12 @@ def test_the_trunk_learns_more_slowly_and_biases_and_norms_are_not_decayed():
     assert told[id(network.trunk.backbone.bn1.weight)] == (pytest.approx(0.04), 0.0)
     assert told[id(network.head.classify.weight)] == (pytest.approx(0.1), 0.02)
     assert told[id(network.head.classify.bias)] == (pytest.approx(0.1), 0.0)
+
+
+def test_a_detector_s_head_learns_at_its_own_rate_but_for_the_boxes_which_start_anew():
+    network = Teacher(TeacherSpec("nanodet_m", frozen_stages=0, mean=MEAN, std=STD, head="nanodet"))
+    optimizer = make_optimizer(network, TrainSettings(steps=1, learning_rate=0.1, trunk_factor=0.2))
+    told = {id(p): g["initial_lr"] for g in optimizer.param_groups for p in g["params"]}
+    level = network.head.levels[0]
+    rates = [told[id(layer.weight)] for layer in (level.classify, level.distances, network.head.fine)]
+    assert rates == pytest.approx([0.06, 0.1, 0.1])

@@ -185,3 +185,21 @@ def test_the_extra_teacher_s_box_is_learnt_where_it_is_better_than_the_student_s
 
     assert loss((20, 20, 32, 44, 0.9)) > 0
     assert loss((60, 60, 90, 90, 0.9)) == 0
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "val"), ("train-a",)])
+def test_ids_are_those_of_the_split_that_is_learnt_from(people_rgb, tmp_path, splits):
+    folder = tmp_path / "flights-rgb"
+    for split in splits:
+        shutil.copytree(people_rgb / "images", folder / split)
+        document = json.loads((people_rgb / "annotations.json").read_text())
+        for image in document["images"]:
+            image["id"] = 10 - image["id"]
+        for label in document["annotations"]:
+            label["image_id"] = 10 - label["image_id"]
+        (folder / "annotations").mkdir(exist_ok=True)
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
+    read = read_dataset(folder, usual="train")
+    file = write(tmp_path / "p.json", [entry(10, (10, 20, 12, 24)), entry(7, (40, 20, 12, 24))])
+    found = {p.path.stem: p.scored.boxes_xyxy.tolist() for p in with_predictions(read, folder, file, None).pictures}
+    assert (found["0"], found["3"]) == ([[10, 20, 22, 44]], [[40, 20, 52, 44]])

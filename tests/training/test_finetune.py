@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from tests.training.test_snapshots import answer
 from training.augment import InputRule
 from training.checkpoints import load_checkpoint
 from training.data_card import read_data_card
-from training.datasets import read_dataset
+from training.datasets import load_as_learnt, read_dataset
 from training.finetune import TRAIN, FinetuneSettings, _compare, finetune, freeze_front, hold_norms
+from training.history import learnt_on
 from training.networks.student import Student
 from training.run import train
 from training.snapshots import Snapshot
-from training.start_point import StartPoint
+from training.start_point import StartPoint, read_start_point
 
 SHORT = dataclasses.replace(TRAIN, steps=4, batch_size=4, learning_rate=1e-4, warmup_steps=1, epoch_steps=2)
 
@@ -126,6 +128,7 @@ def test_a_teacher_and_older_pictures_are_mixed_in_against_forgetting(learnt_stu
     assert {"soft", "soft_box"} <= line.keys()
     described = load_checkpoint(out / "student.pt").settings
     assert (described["teacher"], described["finetune"]["replay"]) == ("teacher.pt", "people-rgb")
+    assert {"place-rgb", "people-rgb"} <= learnt_on(described)
 
 
 def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_rgb, tmp_path):
@@ -179,3 +182,28 @@ def test_few_held_out_pictures_leave_threshold_and_calibration_as_they_were():
         comparison = _compare(known, found[:count], snapshots)
         assert (comparison.threshold == 0.42) is stays
         assert (comparison.calibration == known.calibration) is stays
+
+
+def test_false_colours_are_learnt_as_they_fly_where_only_the_model_says_that_they_are_thermal(
+    learnt_student, place_rgb, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(place_rgb, tmp_path / "pictures")
+    start = dataclasses.replace(read_start_point(str(learnt_student), []), modality="thermal")
+    monkeypatch.setattr("training.finetune.read_start_point", lambda *_: start)
+    read: list[object] = []
+    monkeypatch.setattr(
+        "training.batches.load_as_learnt",
+        lambda picture, modality: read.append(modality) or load_as_learnt(picture, modality),
+    )
+    assert read_dataset(folder).modality is None
+    assert list(finetune(settings(learnt_student, folder, tmp_path / "out", replay=folder, allow_worse=True)))
+    assert set(read) == {"thermal"}
+
+
+def test_what_was_fitted_to_two_looks_does_not_judge_one():
+    known = StartPoint("m", Student(STUDENT), "rgb", InputRule(), {}, threshold=0.42, calibration=Calibration(2.0, 0.1))
+    twice = dataclasses.replace(known, second_look=0.5)
+    found = tuple(answer(k % 3 > 0, f"p{k}", f"s{k}", empty=k % 3 == 2) for k in range(24))
+    snapshots = (Snapshot(25, {}, found),)
+    assert _compare(twice, found, snapshots).before == _compare(twice, found, snapshots).after
+    assert _compare(known, found, snapshots).before != _compare(known, found, snapshots).after

@@ -1,3 +1,4 @@
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -129,3 +130,12 @@ def test_a_student_can_be_built_alike_and_starts_with_all_of_it():
     dense = Student(StudentSpec(backbone="nanodet_m", stride=8, coarsest=32)).eval()
     with torch.inference_mode():
         assert dense(torch.zeros(1, 3, 64, 64))[8].logits.shape == (1, 8, 8)
+
+
+def test_weights_that_the_file_computes_are_none_of_ours(tmp_path):
+    file = write_onnx(tmp_path / "int8.onnx", released_weights(teacher())[:4])
+    model = onnx.load(file)
+    del model.graph.initializer[:]
+    onnx.save(model, file)
+    with pytest.raises(UnusableInputError, match="weights must be those of nanodet_m, got a file with 0 convolutions"):
+        load_nanodet(trunk(), None, str(file))

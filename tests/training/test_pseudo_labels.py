@@ -94,3 +94,12 @@ def test_the_contact_sheet_shows_who_is_taught_and_who_is_ignored(tmp_path):
         assert (np.abs(tile.astype(int) - colour).max(2) < 3).any()
     none: list[PseudoLabelled] = []
     assert label_sheet(none, "nothing").shape == (348, 1600, 3)
+
+
+def test_frames_of_an_attempt_that_was_cut_off_are_not_learnt(tmp_path):
+    (tmp_path / "images.partial").mkdir()
+    (tmp_path / "images.partial" / "00-other_000003.jpg").write_bytes(b"cut off")
+    (tmp_path / "flight").mkdir()
+    assert cv2.imwrite(str(tmp_path / "flight" / "0.png"), draw_people([(10, 10)]))
+    paths = save_frames([Recording(str(tmp_path / "flight"), 1, (0,))], tmp_path / "images")
+    assert [path.name for path in paths] == ["00-flight_000000.jpg"]

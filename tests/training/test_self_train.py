@@ -103,6 +103,10 @@ def test_nothing_begins_without_usable_input(people_rgb, learnt_student, footage
         settings(people_rgb, learnt_student, free)
     with pytest.raises(InvalidValueError, match="stochastic_depth must be 0 for a network without residual blocks"):
         list(self_train(settings(people_rgb, learnt_student, free, footage, noise=NoiseSettings(0.1, 0.1))))
+    asked = settings(people_rgb, learnt_student, free, footage)
+    without = dataclasses.replace(asked, run=dataclasses.replace(asked.run, weights="no.pt"))
+    with pytest.raises(UnusableInputError, match=r"weights must be none, pip, hub or a file, got 'no\.pt'"):
+        list(self_train(without))
     with pytest.raises(InvalidValueError, match="rounds must be at least 1"):
         settings(people_rgb, learnt_student, free, footage, rounds=0)
     assert not free.exists()

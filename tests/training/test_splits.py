@@ -71,6 +71,11 @@ def test_with_less_than_two_pictures_of_people_nothing_can_be_judged(empty):
         split_by_scene(dataset("abcd", empty) if empty else dataset(""), 0.3)
 
 
+def test_a_share_that_takes_everybody_is_refused():
+    with pytest.raises(InvalidValueError, match=r"hold_out must be small enough .* got 0\.6; hold out less"):
+        split_by_scene(dataset("a" * 20, "-" * 9 + "xxx" + "-" * 8), 0.6)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_share_that_leaves_nothing_is_refused(share):
     with pytest.raises(InvalidValueError, match="hold_out must be above 0 and below 1"):

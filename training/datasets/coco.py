@@ -212,6 +212,8 @@ class Entry:
     def integer(self, name: str) -> int:
         """A whole number, also where it is written 7.0 or "7"."""
         value = self._get((name,))
+        if type(value) is int:  # ids of 64 bits are more than a float holds
+            return value
         try:
             number = float(value)
         except (TypeError, ValueError):

@@ -66,7 +66,7 @@ def read_yolo(file: Path, split: str | None, usual: str | None = None) -> Datase
         labels_seen += label_file.is_file()
         scene = scene_of_name(_below(path, description.root))
         checked.append(check_picture(PictureEntry(path, size_wh, scene, file.resolve().parent.name), labels))
-    if not labels_seen:
+    if checked and not labels_seen:
         expected = _label_file(checked[0].picture.path)
         raise DatasetError(f"{file}: {chosen} must have label files such as {expected}, got none")
     name = file.resolve().parent.name

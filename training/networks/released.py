@@ -36,6 +36,7 @@ def read_convolutions(weights: str, backbone: str) -> list[Convolution]:
         raise UnusableInputError(f"weights must be an ONNX file, got {path.name}: {error}") from None
     stored = {t.name: t for t in graph.initializer}
     nodes = [node for node in graph.node if node.op_type == "Conv" and len(node.input) == 3]
+    nodes = [node for node in nodes if {*node.input[1:]} <= stored.keys()]  # in INT8 they are computed
 
     def tensor(name: str) -> Tensor:
         return torch.from_numpy(np.array(onnx.numpy_helper.to_array(stored[name])))
