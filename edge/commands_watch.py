@@ -91,7 +91,8 @@ def watch(
             show=show,
         )
         settings = model.asked(frame_per_core=request.frame_per_core)
-        with open_shared(network.asked(), several=len(uris) > 1) as shared:
+        quiet_s = request.live.rules.stall_after_s
+        with open_shared(network.asked(), several=len(uris) > 1, quiet_s=quiet_s) as shared:
             with request.supervisor.starting("loading the model"):
                 recognizer = Recognizer(resolve(model.model, model.precision.value), settings)
             begun.close()

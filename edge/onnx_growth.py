@@ -101,8 +101,12 @@ def check_growth(graph: Graph) -> None:
     reach = {constant.name: _reach(constant.numbers) for constant in graph.constants}
     budget = MAX_GROWTH + 2 * sum(folded.values())
     enlarged = 1
+    due = {name for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
         inputs = [name for name in node.inputs if name]
+        if not due.isdisjoint(inputs):  # ONNX Runtime would sort them, and compute what we took for no constant
+            raise RefusedError("made of nodes in the order in which they run", f"{node.operator} before its inputs")
+        due.difference_update(node.outputs)
         elements = node.constant.elements if node.constant else _folded_after(node, inputs, folded)
         if node.operator in _GROWING:
             asked = _asked_for(node, reach)

@@ -98,7 +98,10 @@ class ResultsSection:
         ),
     ] = None
     video: Annotated[bool, option(RESULTS, "Write the annotated video, or annotated pictures.")] = True
-    overwrite: Annotated[bool, option(RESULTS, "Replace the results of an earlier run.", name="--overwrite")] = False
+    overwrite: Annotated[
+        bool,
+        option(RESULTS, "Replace the results of an earlier run; live sources go on with theirs.", name="--overwrite"),
+    ] = False
     resume: Annotated[
         bool, option(RESULTS, "Skip recordings that are finished already, redo the rest.", name="--resume")
     ] = False

@@ -10,7 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from edge.errors import InvalidValueError, SourceError
-from edge.results import CHART, PICTURES, RECORDS, RESULTS, SUMMARY, VIDEO, is_ours
+from edge.results import (
+    CHART,
+    PICTURES,
+    RECORDS,
+    RESULTS,
+    SUMMARY,
+    VIDEO,
+    has_foreign_summary,
+    is_ours,
+    read_summary,
+)
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
 from edge.sinks.board import SinkState
 from edge.sinks.clips import ClipOptions, ClipsSink
@@ -156,6 +166,19 @@ def refuse_foreign(folder: Path, options: OutputOptions) -> None:
         return
     advice = "it holds other files; add --overwrite to replace results, or choose another with --out"
     raise InvalidValueError("output", "a folder of an earlier run, or a new one", str(folder), advice)
+
+
+def refuse_recorded(folder: Path) -> None:
+    """Raises InvalidValueError where a live run, which goes on with what is there, would replace a recording's results.
+
+    Or a summary that no run wrote.
+    """
+    summary = read_summary(folder)
+    rule, advice = "a new folder, or one of the same live source", "choose another with --out"
+    if summary is not None and summary.get("source_bytes") is not None:
+        raise InvalidValueError("output", rule, f"{folder} of {summary.get('source')}", advice)
+    if summary is None and has_foreign_summary(folder):
+        raise InvalidValueError("output", rule, f"{folder} with another {SUMMARY}", advice)
 
 
 def size_bytes(recording: str) -> int | None:

@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, TextIO
@@ -22,10 +23,11 @@ from edge.results import SUMMARY, clear, read_summary
 from edge.side_by_side import LabelledSink, SharedView, Turn, run_side_by_side
 from edge.sinks import Sink
 from edge.sinks.shared import SharedOutputs
-from edge.sources import LiveOptions, expand_recordings, is_live, open_source
+from edge.sources import LiveOptions, expand_recordings, is_live, open_source, redact
 from edge.sources.ahead import ReadAhead
 from edge.sources.shrink import Fit
 from edge.supervisor import Supervisor, SupervisorSink
+from edge.tally import Tally
 from edge.terminal import TerminalSink
 from edge.verdict import Judge, VerdictOptions
 from edge.view import ViewSettings, open_view
@@ -122,32 +124,57 @@ def watch_live(request: WatchRequest, session: Session) -> int:
     refuse_shared_files(request.outputs)
     if request.show:
         raise UnusableInputError("--show cannot be used with several sources; watch one of them alone")
-    turn = Turn(Lock(), len(uris))
+    turns = [Turn(lock, len(uris), label) for lock, label in zip(repeat(Lock()), told_apart(uris))]
     folders = outputs.choose_live_folders(uris, out)
     for uri in uris:
         open_source(uri, request.live).close()  # a typo in one is told before any of them begins
+    runs = zip(uris, folders, turns, strict=True)
     return run_side_by_side(
-        [partial(watch_one, uri, folder, request, session, turn) for uri, folder in zip(uris, folders, strict=True)],
-        session.stop,
+        [partial(_watch_beside, uri, folder, request, session, turn) for uri, folder, turn in runs], session.stop
     )
 
 
+def told_apart(uris: Sequence[str]) -> list[str]:
+    """Their addresses without credentials; those that then look alike are numbered."""
+    shown = [redact(uri) for uri in uris]
+    return [one if shown.count(one) == 1 else f"{one} #{shown[: k + 1].count(one)}" for k, one in enumerate(shown)]
+
+
+def _watch_beside(uri: str, folder: Path, request: WatchRequest, session: Session, turn: Turn) -> None:
+    try:
+        watch_one(uri, folder, request, session, turn)
+    except KestrelError as error:
+        if request.shared is not None and error.exit_code:
+            request.shared.tell_lost(outputs.name_of_run(folder), Tally().summary("failed", (str(error),)))
+        raise
+
+
 def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, turn: Turn | None = None) -> Summary:
-    """Watch one source into one folder; where it shares the recognizer with others, they take turns by `turn`.
+    """Watch one source into one folder; where it shares the network with others, they take turns by `turn`.
 
     Raises:
         KestrelError: it cannot be opened, or failed on the way.
     """
     outputs.refuse_clashes(folder, request.outputs, uri)
-    if request.resume and not is_live(uri):
+    if is_live(uri):
+        outputs.refuse_recorded(folder)
+    elif request.resume:
         outputs.refuse_foreign(folder, request.outputs)
+    session = replace(session, recognizer=session.recognizer.for_another_thread())  # palettes are a source's own
     recognizer, stop = session.recognizer, session.stop
+    label = redact(uri) if turn is None else turn.label
     rule = request.verdict.applied_to(recognizer.metadata.verdict)
+
+    def still_running() -> bool:
+        request.supervisor.wait(label)
+        return not stop.requested
+
     with ExitStack() as stack:
         source = stack.enter_context(
-            open_source(uri, request.live, still_running=lambda: not stop.requested, fit=_fit(request, recognizer))
+            open_source(uri, request.live, still_running=still_running, fit=_fit(request, recognizer))
         )
-        view = open_view(recognizer, request.view, lambda: source.info, 1 if turn is None else turn.sharers)
+        sharers = 1 if turn is None else turn.sharers
+        view = open_view(recognizer, request.view, lambda: source.info, sharers, request.selection.every)
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             clear(folder, request.outputs.jsonl)
@@ -155,11 +182,11 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         frames = expected_frames(source.info, request.selection)
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
         if request.supervisor.listens:
-            sinks.append(SupervisorSink(request.supervisor, source.info.uri))
+            sinks.append(SupervisorSink(request.supervisor, label))
         for sink in sinks:
             stack.enter_context(sink)
         if turn is not None:
-            view, sinks = SharedView(view, turn.lock), [LabelledSink(sink, source.info.uri) for sink in sinks]
+            view, sinks = SharedView(view, turn.lock), [LabelledSink(sink, label) for sink in sinks]
         frames_of = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
         return watch(frames_of, session, sinks, request.selection, view, Judge(rule))
 

@@ -27,6 +27,14 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def has_foreign_summary(folder: Path) -> bool:
+    """Whether a file of that name is no run's; one that cannot be read may be ours, spoilt by a power cut."""
+    with suppress(OSError, ValueError):
+        json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return read_summary(folder) is None
+    return False
+
+
 def has_results(folder: Path) -> bool:
     """Whether an earlier run left its summary or its records in a folder."""
     return read_summary(folder) is not None or _are_records(folder / RECORDS)

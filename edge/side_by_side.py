@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from edge.errors import KestrelError
 from edge.interruption import Stop
-from edge.records import Frame, Header, Record, SizeWH
+from edge.records import Frame, Record, SizeWH
 from edge.sinks.sink import Sink
 from edge.view import Sighting, View
 
@@ -18,10 +18,11 @@ _LISTEN_S = 0.2  # Python gets to its signal handlers between two of these
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Whose turn it is at the recognizer, held meanwhile, and how many sources share it."""
+    """Whose turn it is at the network, held meanwhile, how many sources share it, and what this one is called."""
 
     lock: threading.Lock
     sharers: int
+    label: str  # no other source has it
 
 
 class SharedView(View):
@@ -45,14 +46,14 @@ class LabelledSink(Sink):
     """Hands every record on with the name of its source, so that lines of several can stand in one place."""
 
     def __init__(self, sink: Sink, source: str) -> None:
-        """`source` has its credentials redacted."""
+        """`source` has its credentials redacted, and is no other's."""
         self.warnings = sink.warnings
         self._sink = sink
         self._source = source
 
     def write(self, record: Record, frame: Frame | None) -> None:
-        """The header has its source already; all others get it."""
-        self._sink.write(record if isinstance(record, Header) else replace(record, source=self._source), frame)
+        """Headers have a source already; all others get one."""
+        self._sink.write(replace(record, source=self._source), frame)
 
     def skip(self, frame: Frame) -> None:
         """Hand on."""

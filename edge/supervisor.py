@@ -72,6 +72,16 @@ class Supervisor:
                 self.tell(*([] if self._ready else ["READY=1"]), "WATCHDOG=1", *_status(source, record))
                 self._ready, self._fed_at = True, now
 
+    def wait(self, source: str) -> None:
+        """A source that has begun waits for a picture: it lives, though it has no record to give yet."""
+        now = time.monotonic()
+        with self._lock:
+            if source in self._beats:
+                self._beats[source] = now
+                if is_due(now, self._fed_at, self._beats, self._watchdog_s):
+                    self.tell("WATCHDOG=1")
+                    self._fed_at = now
+
     def _report_starts(self) -> None:
         """While something is awaited, but not for ever: what takes longer than an hour hangs."""
         while True:

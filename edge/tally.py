@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edge.records import STAGES, ExitReason, Frame, FrameRecord, Percentiles, Summary
+from edge.records import STAGES, ExitReason, FrameRecord, Percentiles, Summary
 
 _MOST_SAMPLES = 20_000
 
@@ -59,10 +59,6 @@ class Tally:
             self._with_pedestrian += record.verdict == "pedestrian"
             self._max_count = max(self._max_count or 0, record.count)
         self.add_stages(record.stage_ms or {})
-
-    def skip(self, frame: Frame) -> None:
-        """Count what was dropped before a frame that is not recognised (`--every`)."""
-        self._dropped += frame.dropped
 
     def add_stages(self, stage_ms: Mapping[str, float | None]) -> None:
         """Count the times of the stages that ran."""

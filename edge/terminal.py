@@ -1,5 +1,6 @@
 """What a person sees of a run: warnings, a progress bar, and the summary in words."""
 
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +46,7 @@ class TerminalSink(Sink):
         if isinstance(record, Summary):
             self.close()
             results = self._results if record.exit_reason != "failed" or _holds_anything(self._results) else None
-            print(in_words(self._title, record, results), file=self._words, flush=True)
+            _print(in_words(self._title, record, results), self._words)
 
     def skip(self, frame: Frame) -> None:  # noqa: ARG002
         """A skipped frame is progress, too."""
@@ -56,8 +57,22 @@ class TerminalSink(Sink):
         self._bar.close()
 
     def _say(self, text: str) -> None:
-        self._bar.clear()
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):
+            self._bar.clear()
+        _print(text, sys.stderr)
+
+
+def _print(text: str, to: TextIO) -> None:
+    """Words for whoever reads; that nobody does, or that a log's disk is full, is no reason to stop watching."""
+    try:
+        print(text, file=to, flush=True)
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):  # what is still buffered would fail once more when the program ends
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, to.fileno())
+            os.close(nowhere)
+    except (OSError, ValueError):
+        pass
 
 
 def _news(record: Header | Summary) -> tuple[str, ...]:

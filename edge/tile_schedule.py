@@ -35,16 +35,15 @@ def most_urgent(
 ) -> tuple[int, ...]:
     """The indices of the `count` most urgent tiles, in the frame's order; `moving` (K,) marks where something moves."""
     urgencies = [
-        urgency(memory, now_s, max_age_s) + INTEREST * bool(moves)
-        for memory, moves in zip(memories, moving, strict=True)
+        urgency(memory, now_s, max_age_s, moves=bool(moves)) for memory, moves in zip(memories, moving, strict=True)
     ]
     chosen = sorted(range(len(memories)), key=lambda k: (-urgencies[k], k))[:count]
     return tuple(sorted(chosen))
 
 
-def urgency(memory: Memory, now_s: float, max_age_s: float) -> float:
-    """How urgent a look at a tile is, motion apart."""
-    interest = INTEREST * memory.people
+def urgency(memory: Memory, now_s: float, max_age_s: float, *, moves: bool) -> float:
+    """How urgent a look at a tile is. People who move count once: with more, fresh tiles would crowd out stale ones."""
+    interest = INTEREST * (memory.people or moves)
     if memory.looked_at_s is None:
         return _NEVER + interest
     return (now_s - memory.looked_at_s) / max_age_s + interest

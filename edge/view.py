@@ -95,10 +95,12 @@ class WholeView(View):
         return self._recognizer.exact_input_wh if frame_wh is None else self._recognizer.place(frame_wh).input_wh
 
 
-def open_view(recognizer: Recognizer, settings: ViewSettings, info: Callable[[], SourceInfo], sharers: int = 1) -> View:
-    """The view that was asked for, for one source.
+def open_view(
+    recognizer: Recognizer, settings: ViewSettings, info: Callable[[], SourceInfo], sharers: int = 1, every: int = 1
+) -> View:
+    """The view that was asked for, for every n-th frame of one source.
 
-    `info` gives what is known of it by now; `sharers` sources use the recognizer, this one included.
+    `info` gives what is known of it by now; `sharers` sources use the network, this one included.
 
     Raises:
         InvalidValueError: an exact size that tiles cannot have.
@@ -112,7 +114,7 @@ def open_view(recognizer: Recognizer, settings: ViewSettings, info: Callable[[],
         return SeparateCores(recognizer) if several else WholeView(recognizer)
     if settings.tiles == "all":
         return TiledView(recognizer)
-    pace = Pace(settings.budget_ms, info, sharers)
+    pace = Pace(settings.budget_ms, info, sharers, every)
     if settings.tiles == "auto":
         hurries = info().live or settings.budget_ms is not None
         return TiledView(recognizer, Spreading(settings.tile_max_age_s), pace if hurries else None)

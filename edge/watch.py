@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from edge.at_once import looked_at
@@ -69,6 +69,7 @@ def watch(
     recognizer, stop = session.recognizer, session.stop
     view = view or WholeView(recognizer)
     tally, judge = Tally(), judge or Judge(recognizer.metadata.verdict)
+    missed = 0  # dropped before frames that are not recognised (`--every`)
     frames = iter(source)
     first_frames = first_look(frames, 1 if source.info.live else _FIRST_LOOK_FRAMES)
     header = make_header(source.info, recognizer, view, first_frames, all_warnings(session.notes, source, sinks))
@@ -81,8 +82,9 @@ def watch(
                 frame, sighting = looked.frame, looked.sighting
                 if sighting is None:
                     skip(sinks, frame)
-                    tally.skip(frame)
+                    missed += frame.dropped
                     continue
+                frame, missed = replace(frame, dropped=frame.dropped + missed), 0
                 ruling = judge.judge(frame, sighting.recognition)
                 record = make_frame_record(frame, sighting.recognition, ruling.verdict)
                 publish(sinks, record, frame)

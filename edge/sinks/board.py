@@ -16,7 +16,7 @@ from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Re
 Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "lost", "ended"]
 _LOST = ("signal_lost", "failed")  # how a run ends that nobody ended
 
-STUCK_AFTER_S = 10.0  # a live source gives a record a second, whatever happens
+STUCK_AFTER_S = 10.0  # a live source gives a record a second; before a stall is one, it may be quiet
 TIMELINE_S = 600
 _RATE_OVER_S = 10
 _STAGE_SAMPLES = 512
@@ -104,11 +104,16 @@ class Board:
         name: str,
         sinks: Callable[[], Sequence[SinkState]] = tuple,
         clock: Callable[[], float] = time.monotonic,
+        quiet_s: float = 0.0,
     ) -> None:
-        """`name` tells sources of one process apart; `sinks` is asked for the state of the other outputs."""
+        """`name` tells sources of one process apart; `sinks` is asked for the state of the other outputs.
+
+        The source may be quiet for so many seconds.
+        """
         self.name = name
         self._ask_sinks = sinks
         self._clock = clock
+        self._quiet_s = quiet_s
         self._changed = threading.Condition()
         self._encoding = threading.Lock()
         self._began = clock()
@@ -241,7 +246,7 @@ class Board:
             return "lost" if self._lost else "ended"
         if self._latest is None or self._record_at is None:
             return "starting"
-        if now - self._record_at > STUCK_AFTER_S:
+        if now - self._record_at > STUCK_AFTER_S + self._quiet_s:
             return "stuck"
         return self._latest.signal
 

@@ -11,11 +11,20 @@ from edge.sinks.sink import Sink
 class HttpSink(Sink):
     """Puts every record on a board of the server. It never waits, and it encodes nothing unless somebody looks."""
 
-    def __init__(self, server: HttpServer, name: str, sinks: Callable[[], Sequence[SinkState]] = tuple) -> None:
-        """`name` is the source's in addresses and metrics; `sinks` is asked how the other outputs do."""
+    def __init__(
+        self,
+        server: HttpServer,
+        name: str,
+        sinks: Callable[[], Sequence[SinkState]] = tuple,
+        quiet_s: float = 0.0,
+    ) -> None:
+        """`name` is the source's in addresses and metrics; `sinks` is asked how the other outputs do.
+
+        The source may be quiet for so many seconds.
+        """
         self.warnings: list[str] = []
         self._server = server
-        self._board = Board(name, sinks)
+        self._board = Board(name, sinks, quiet_s=quiet_s)
         server.add(self._board)
 
     def write(self, record: Record, frame: Frame | None) -> None:

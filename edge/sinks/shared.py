@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.records import Summary
 from edge.sinks.address import Address
 from edge.sinks.board import SinkState
 from edge.sinks.sink import Sink
@@ -32,6 +33,7 @@ class SharedOutputs:
     http: "HttpServer | None" = None
     mqtt: "MqttConnection | None" = None
     several: bool = False  # sources: then each has a topic of its own
+    quiet_s: float = 0.0  # how long a live source may give no record before its signal counts as lost
 
     def sinks(self, source: str, others: Callable[[], Sequence[SinkState]]) -> list[Sink]:
         """One source's part of them; `others` is asked how its other outputs do."""
@@ -39,16 +41,23 @@ class SharedOutputs:
         if self.http is not None:
             from edge.sinks.http import HttpSink
 
-            sinks.append(HttpSink(self.http, source, others))
+            sinks.append(HttpSink(self.http, source, others, self.quiet_s))
         if self.mqtt is not None:
             from edge.sinks.mqtt import MqttSink
 
             sinks.append(MqttSink(self.mqtt, source if self.several else None))
         return sinks
 
+    def tell_lost(self, source: str, failure: Summary) -> None:
+        """Show a source that could not even begin as lost, like one that failed later."""
+        if self.http is not None and source not in self.http.boards:
+            sink = self.sinks(source, tuple)[0]
+            sink.write(failure, None)
+            sink.close()
+
 
 @contextmanager
-def open_shared(options: SharedOptions, *, several: bool = False) -> Iterator[SharedOutputs]:
+def open_shared(options: SharedOptions, *, several: bool = False, quiet_s: float = 0.0) -> Iterator[SharedOutputs]:
     """Listen and connect, and say goodbye at the end.
 
     Raises:
@@ -66,4 +75,4 @@ def open_shared(options: SharedOptions, *, several: bool = False) -> Iterator[Sh
             from edge.sinks.mqtt import MqttConnection
 
             mqtt = stack.enter_context(MqttConnection(options.mqtt))
-        yield SharedOutputs(http, mqtt, several)
+        yield SharedOutputs(http, mqtt, several, quiet_s)

@@ -23,6 +23,7 @@ from edge.sources.source import Source, unusable
 
 _LISTEN_S = 0.1  # how long to wait before looking whether somebody asked to stop
 _BLACK_BELOW = 8
+_OUTAGE_COUNTS_S = 2.0  # at most, as time that a picture has been the same: snapshots are connections of one picture
 _SAMPLE = (slice(None, None, 16), slice(None, None, 16))  # most pictures are told apart by these pixels
 
 
@@ -84,7 +85,8 @@ class LiveSource(Source):
                 time.sleep(_LISTEN_S)
                 heard: Opened | CapturedPicture | Failed | None = None
             elif self._capture is None:
-                heard, eye = self._connect(), Eye(self._rules)
+                heard = self._connect()
+                eye.reconnect()
             else:
                 asked_s = self._clock() if self._capture.ask() else asked_s
                 heard = self._capture.hear(_LISTEN_S)
@@ -132,17 +134,28 @@ class LiveSource(Source):
 
 
 class Eye:
-    """Looks at the pictures of one connection: which are dropped on the way, and which show nothing."""
+    """Looks at the pictures of one source: which are dropped on the way, and which show nothing.
+
+    A picture that is still the same after a reconnection is as frozen as before; of the outage, two seconds count.
+    """
 
     def __init__(self, rules: SignalRules) -> None:
         self._rules = rules
         self._suspicion = Suspicion()
         self._last: CapturedPicture | None = None
+        self._number = 0  # of the last picture in this connection, none yet
+
+    def reconnect(self) -> None:
+        """Pictures will be numbered anew."""
+        self._number = 0
 
     def frame(self, picture: CapturedPicture, seq: int, began_s: float) -> Frame:
         """The frame of the next picture; without its image where it is corrupt, black or frozen."""
         handed, last = picture.handed, self._last
         last_s = handed.captured_s if last is None else last.handed.captured_s
+        if not self._number:
+            outage_s = max(0.0, handed.captured_s - last_s - _OUTAGE_COUNTS_S)
+            self._suspicion, last_s = signal.after_outage(self._suspicion, outage_s), last_s + outage_s
         self._suspicion = signal.next_suspicion(
             self._suspicion,
             black=is_black(picture.image),
@@ -152,7 +165,7 @@ class Eye:
         )
         fault = signal.fault_of(self._suspicion, handed.captured_s, self._rules)
         fault = "the picture is corrupt" if handed.corrupt else fault
-        self._last = picture
+        dropped, self._number, self._last = handed.number - self._number - 1, handed.number, picture
         return Frame(
             seq=seq,
             image=None if fault else picture.image,
@@ -161,7 +174,7 @@ class Eye:
             captured_s=handed.captured_s,
             signal="bad_frame" if fault else "ok",
             reason=fault,
-            dropped=handed.number - (0 if last is None else last.handed.number) - 1,
+            dropped=dropped,
             decode_ms=handed.decode_ms,
         )
 

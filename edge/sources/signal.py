@@ -130,6 +130,14 @@ def next_suspicion(before: Suspicion, *, black: bool, same: bool, last_s: float,
     return Suspicion(black_since_s if black else None, same_since_s if same else None)
 
 
+def after_outage(before: Suspicion, seconds: float) -> Suspicion:
+    """The suspicion as if the last `seconds` had not been: what a camera shows then nobody knows."""
+    return Suspicion(
+        None if before.black_since_s is None else before.black_since_s + seconds,
+        None if before.same_since_s is None else before.same_since_s + seconds,
+    )
+
+
 def fault_of(suspicion: Suspicion, now_s: float, rules: SignalRules) -> str | None:
     """Why the picture at `now_s` shows nothing that can be judged; None where it does."""
     if suspicion.black_since_s is not None and now_s - suspicion.black_since_s >= BLACK_AFTER_S:

@@ -8,6 +8,7 @@ import pytest
 
 from edge.errors import OutputClosedError, ProcessingError
 from edge.interruption import Stop
+from edge.recordings import told_apart
 from edge.records import Event, Frame, Record
 from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
 from edge.sinks import Sink
@@ -201,3 +202,9 @@ def test_what_concerns_all_stops_all(error, code):
     else:
         assert run_side_by_side(runs, stop) == code
     assert stop.requested
+
+
+def test_sources_that_look_alike_without_their_passwords_are_numbered():
+    cameras = ["srt://h:8890?streamid=read:cam1", "rtsp://h/a", "srt://h:8890?streamid=read:cam2"]
+    hidden = "srt://h:8890?streamid=***"
+    assert told_apart(cameras) == [f"{hidden} #1", "rtsp://h/a", f"{hidden} #2"]

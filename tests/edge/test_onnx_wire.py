@@ -42,6 +42,14 @@ def test_an_honest_model_passes_with_its_metadata():
     assert "TopK" in outline.operators
 
 
+def test_nodes_out_of_order_could_hide_what_is_computed_of_constants():
+    value = numpy_helper.from_array(np.ones((1000, 1), np.float32))
+    made = node("Constant", [], ["tall"], value=value)
+    late = model_of(node("Add", ["tall", "tall"]), made)
+    assert "in the order in which they run, got Add before its inputs" in refusal(late)
+    read_outline(model_of(made, node("Add", ["tall", "tall"])).SerializeToString(), "m.onnx")
+
+
 def expanded_to(sides: list[int], *, raw: bool) -> onnx.ModelProto:
     """The spot model with two numbers that are expanded; the constants as bytes, or as lists of their type."""
     model = model_of(node("Expand", ["few", "shape"]))

@@ -234,3 +234,23 @@ def test_times_that_make_no_sense_are_refused(value):
 def test_records_and_csv_cannot_share_standard_output():
     with pytest.raises(InvalidValueError, match="csv must be a file where --jsonl goes to standard output"):
         OutputOptions(jsonl=STDOUT, csv=STDOUT)
+
+
+@pytest.mark.parametrize(
+    ("summary", "refused"),
+    [
+        (None, None),
+        ('{"exit_reason": "limit", "source": "cam"}', None),
+        ("", None),  # of a power cut
+        ('{"exit_reason": "end_of_source", "source": "a.mp4", "source_bytes": 7}', "of a.mp4"),
+        ('{"mine": 1}', "with another summary.json"),
+    ],
+)
+def test_a_live_run_goes_on_with_its_own_folder_alone(tmp_path, summary, refused):
+    if summary is not None:
+        (tmp_path / "summary.json").write_text(summary)
+    if refused is None:
+        outputs.refuse_recorded(tmp_path)
+        return
+    with pytest.raises(InvalidValueError, match=f"a new folder, or one of the same live source, got .*{refused}"):
+        outputs.refuse_recorded(tmp_path)

@@ -67,3 +67,10 @@ def test_tiles_follow_the_rate_as_well(recognizer):
     told[0] = camera(1e9)
     view = TiledView(recognizer, Spreading(10.0), Pace(None, lambda: told[0]))
     assert [view.look(frame).recognition.coverage == 1.0 for _ in range(2)] == [False, False]
+
+
+def test_who_looks_at_every_third_frame_has_three_times_as_long():
+    assert Pace(None, lambda: camera(30.0), every=3).budget_ms(captured(0.0)) == pytest.approx(100.0)
+    unknown = Pace(None, camera, every=3)
+    budgets = [unknown.budget_ms(captured(k / 10)) for k in range(8)]
+    assert (budgets[0], budgets[-1]) == (pytest.approx(100.0), pytest.approx(100.0))

@@ -186,3 +186,12 @@ def test_the_process_knows_its_memory() -> None:
     state = process_state()
     assert state.cpu_s > 0
     assert state.memory_bytes is None or state.memory_bytes > 1e6
+
+
+def test_a_source_whose_stall_takes_long_is_not_stuck_before(clock: Clock) -> None:
+    board = Board("slow", clock=clock, quiet_s=60.0)
+    board.observe(seen(0), frame(0))
+    clock.now += STUCK_AFTER_S + 59
+    assert board.snapshot().health == "ok"
+    clock.now += 2
+    assert board.snapshot().health == "stuck"

@@ -19,6 +19,7 @@ from edge.sinks import http_handler, http_server
 from edge.sinks.address import Address, parse_address, read_secret
 from edge.sinks.http import HttpSink
 from edge.sinks.http_server import MOST_CLIENTS, MOST_STREAMS, HttpServer
+from edge.sinks.shared import SharedOutputs
 from tests.edge.recordings import HEADER, SUMMARY, lost, seen
 from tests.servers.browser import browser_tab, find_browser, why_not
 
@@ -87,6 +88,15 @@ def test_healthz_is_503_exactly_without_signal_or_when_stuck(
         assert health() == (503, b"north: stuck\nsouth: starting\n")
     sink.write(SUMMARY, None)
     assert health() == (200, b"ended\n")
+
+
+def test_a_source_that_could_not_begin_is_an_alarm_too(server: HttpServer, sink: HttpSink) -> None:
+    sink.write(seen(0), frame(0))
+    shared = SharedOutputs(http=server)
+    shared.tell_lost("south", dataclasses.replace(SUMMARY, exit_reason="failed"))
+    shared.tell_lost("north", dataclasses.replace(SUMMARY, exit_reason="failed"))  # it had begun: its own sink tells
+    answer = ask(server, "/healthz")
+    assert (answer.status, answer.body) == (503, b"north: ok\nsouth: lost\n")
 
 
 def test_a_source_that_is_lost_for_good_stays_an_alarm(server: HttpServer, sink: HttpSink) -> None:

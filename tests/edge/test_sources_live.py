@@ -166,7 +166,7 @@ def test_corrupt_black_and_frozen_pictures_have_no_image(watch):
     assert all((f.image is None) == (f.signal == "bad_frame") for f in frames)
 
 
-def test_a_reconnect_forgets_how_the_picture_looked(watch):
+def test_a_picture_is_not_frozen_because_of_an_outage(watch):
     attempts = [[picture(1, 50), 2.5, Failed("the stream ended")], [3.0, picture(1, 50), 0.1, picture(2, 50)]]
     frames, _, _ = watch(attempts, 8.0)
     assert [f.signal for f in frames if f.image is not None] == ["ok"] * 3
@@ -209,3 +209,11 @@ def test_the_last_bit_tells_two_pictures_apart():
 def test_a_read_is_not_given_up_before_the_stream_counts_as_stalled(stall_after_s, read_timeout_s):
     options = LiveOptions(CaptureOptions(rotate=90), SignalRules(stall_after_s=stall_after_s))
     assert options.patient_capture == CaptureOptions(rotate=90, read_timeout_s=read_timeout_s)
+
+
+def test_a_picture_that_is_the_same_after_a_reconnection_is_as_frozen_as_before(watch):
+    attempts = [[Opened(None), picture(1, 77), 0.5, Failed("it was one picture")] for _ in range(12)]
+    frames, _, _ = watch(attempts, 20.0, frozen_after_s=5.0)
+    shown = [(frame.signal, frame.dropped) for frame in frames if frame.signal != "no_signal"]
+    assert shown[0] == ("ok", 0)
+    assert shown[-1] == ("bad_frame", 0)

@@ -97,3 +97,22 @@ def test_a_watchdog_of_another_process_is_not_ours():
     other = {"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
     assert Supervisor(other)._watchdog_s == 20.0
     assert Supervisor(other | {"WATCHDOG_PID": str(os.getpid())})._watchdog_s == 1.0
+
+
+def test_a_source_that_waits_for_a_late_picture_lives_and_one_that_hangs_does_not(systemd):
+    heard, environment = systemd
+    supervisor = Supervisor(environment | {"WATCHDOG_USEC": "400000"})
+    for source in ("a", "b"):
+        supervisor.hear(source, HEADER)
+        supervisor.hear(source, SEEN)
+    assert heard()[0] == "READY=1"
+    time.sleep(0.25)
+    supervisor.wait("never begun")
+    supervisor.wait("a")
+    supervisor.wait("b")
+    assert heard() == ["WATCHDOG=1"]
+    time.sleep(0.25)
+    supervisor.wait("a")  # b is silent for longer than half of the time
+    supervisor.hear("a", SUMMARY)
+    supervisor.hear("b", SUMMARY)
+    assert heard()[0] == "STOPPING=1"

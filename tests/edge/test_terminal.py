@@ -1,4 +1,5 @@
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,3 +106,23 @@ def test_the_progress_bar_knows_how_many_frames_come(frame_count, selection, exp
 )
 def test_figures_are_listed_without_their_details(figures, words):
     assert headline(figures) == words
+
+
+class FullLog(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_on_a_full_disk_is_no_reason_to_stop_watching(monkeypatch):
+    monkeypatch.setattr("sys.stderr", FullLog())
+    with TerminalSink("cam", Path("results"), None, FullLog()) as sink:
+        sink.write(HEADER, None)
+        sink.write(Event("signal_lost", time_s=1.5), None)
+        sink.write(SUMMARY, None)
+
+
+def test_nor_is_a_reader_that_went_away():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as words, TerminalSink("cam", Path("results"), None, words) as sink:
+        sink.write(SUMMARY, None)

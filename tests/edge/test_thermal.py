@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import av
@@ -5,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer, RecognizerSettings
+from edge.recordings import WatchRequest, watch_one
 from edge.records import Image, SizeWH
 from edge.sources import open_source
 from edge.thermal import (
@@ -18,6 +21,8 @@ from edge.thermal import (
     next_range,
     recognise_palette,
 )
+from edge.watch import Session
+from tests.edge.spots import spots, write_pictures
 from tests.models import write_spot_model
 
 
@@ -162,3 +167,20 @@ def test_a_video_of_16_bit_is_stretched_not_cut_to_its_highest_bits(tmp_path: Pa
         assert frame.image.shape == (96, 128, 3)
         assert frame.image[50, 65].tolist() == [255, 255, 255]
         assert frame.image.min() < 20
+
+
+def test_each_recording_of_a_run_has_its_own_palette(tmp_path):
+    model = write_spot_model(tmp_path / "thermal.onnx", modality="thermal")
+    images = [spots((20 + 10 * k, 40), (200 - 8 * k, 120)) for k in range(4)]
+    for name, palette in (("a", cv2.COLORMAP_JET), ("b", cv2.COLORMAP_HOT)):
+        write_pictures(tmp_path / name, [cv2.applyColorMap(image, palette) for image in images])
+    session = Session(Recognizer(model, RecognizerSettings(threads=1)))
+
+    def records(*names: str) -> list[str]:
+        for name in names:
+            options = OutputOptions(video=False, overwrite=True)
+            watch_one(str(tmp_path / name), tmp_path / "out", WatchRequest((name,), options), session)
+        lines = (tmp_path / "out" / "records.jsonl").read_text().splitlines()
+        return [json.dumps({**json.loads(line), "stage_ms": None}) for line in lines[1:-1]]
+
+    assert records("a", "b") == records("b")

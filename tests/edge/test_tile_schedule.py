@@ -28,13 +28,15 @@ def test_of_equally_old_tiles_those_with_people_or_motion_come_first():
     assert most_urgent(memories, np.array([False, False, False, True]), 10.0, 2.0, 2) == (1, 3)
 
 
-def test_no_tile_is_forgotten_for_those_with_people():
+@pytest.mark.parametrize("walking", [False, True])
+def test_no_tile_is_forgotten_for_those_with_people(walking):
     # one tile a frame, people in two of eight tiles, ten frames a second, the greatest age is 2 s
+    moving = np.array([walking and k < 2 for k in range(8)])
     memories = [Memory(0.0, people=k < 2) for k in range(8)]
     oldest = 0.0
     for step in range(1, 200):
         now_s = step / 10
-        [k] = most_urgent(memories, np.zeros(8, np.bool_), now_s, 2.0, 1)
+        [k] = most_urgent(memories, moving, now_s, 2.0, 1)
         memories[k] = Memory(now_s, people=k < 2)
         oldest = max(oldest, *(now_s - memory.looked_at_s for memory in memories))
     assert oldest <= 2.0

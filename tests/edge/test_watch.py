@@ -172,6 +172,8 @@ def test_the_limit_counts_recognised_frames_and_reads_no_further(recognizer):
     notebook, summary = run(camera, recognizer, every=2, limit=3)
     assert [record.seq for record in notebook.frames()] == [0, 2, 4]
     assert (summary.exit_reason, camera.read) == ("limit", 5)
+    assert [record.dropped for record in notebook.frames()] == [2, 4, 4]  # those before skipped frames, too
+    assert summary.dropped == 10
 
 
 def test_a_truncated_video_says_so_and_is_no_failure(tmp_path, recognizer):
