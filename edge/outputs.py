@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from edge.errors import InvalidValueError, SourceError
+from edge.errors import InvalidValueError, KestrelError, SourceError
 from edge.results import CHART, PICTURES, RECORDS, RESULTS, SUMMARY, VIDEO, is_ours
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
 from edge.sinks.board import SinkState
@@ -196,7 +196,7 @@ def make_sinks(
     Those of a live run have threads of their own: none can stall the loop or another, and none ends the run.
 
     Raises:
-        InvalidValueError: one of them cannot be created; those before it are closed again.
+        KestrelError: one of them cannot be created; those before it are closed again.
     """
     sinks: list[Sink] = []
     try:
@@ -204,7 +204,7 @@ def make_sinks(
             _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).several)
         else:
             _add_recorded(sinks, folder, options, source, enter)
-    except InvalidValueError:
+    except KestrelError:
         for sink in sinks:
             sink.close()
         raise

@@ -43,7 +43,8 @@ class OwnFiles:
     """Our files in one folder, oldest first."""
 
     def __init__(self, folder: Path, budget: Budget) -> None:
-        """Raises InvalidValueError where the folder cannot be created or its list not be written."""
+        """Raises InvalidValueError where the folder cannot be created or its list not be written, and ProcessingError
+        where that is the disk's fault."""
         self.folder = folder
         self._budget = budget
         try:

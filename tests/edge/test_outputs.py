@@ -1,11 +1,14 @@
+import gc
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from edge import outputs, results
-from edge.errors import InvalidValueError
+from edge.errors import InvalidValueError, ProcessingError
 from edge.outputs import STDOUT, OutputOptions
+from edge.records import SourceInfo
 from edge.sinks.clips import ClipOptions
 from edge.sinks.jsonl import Rotation
 
@@ -234,3 +237,38 @@ def test_times_that_make_no_sense_are_refused(value):
 def test_records_and_csv_cannot_share_standard_output():
     with pytest.raises(InvalidValueError, match="csv must be a file where --jsonl goes to standard output"):
         OutputOptions(jsonl=STDOUT, csv=STDOUT)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """All of a source that outputs look at."""
+
+    info: SourceInfo
+
+    def __iter__(self):
+        return iter(())
+
+    def close(self):
+        """It holds nothing."""
+
+
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+
+
+@FULL
+def test_a_live_run_begins_where_an_output_has_no_room(here, capsys):
+    camera = Camera(SourceInfo("0", None, 30.0, None, live=True))
+    options = OutputOptions(csv=Path("/dev/full"), video=False)
+    sinks = outputs.make_sinks(here / "results", options, camera, 0.5)
+    assert [state.name for state in outputs.states(sinks) if state.failing] == ["csv"]
+    assert "warning: csv failed: /dev/full could not be written further" in capsys.readouterr().err
+    for sink in sinks:
+        sink.close()
+
+
+@FULL
+def test_what_was_opened_before_an_output_without_room_is_closed_again(here):
+    recording = Camera(SourceInfo("flight.mp4", None, 30.0, 3, live=False))
+    with pytest.raises(ProcessingError, match="/dev/full"):
+        outputs.make_sinks(here / "results", OutputOptions(csv=Path("/dev/full")), recording, 0.5)
+    gc.collect()  # a file that is left open is a warning, and warnings are errors
