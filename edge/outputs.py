@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from edge.errors import InvalidValueError, KestrelError, SourceError
-from edge.results import CHART, PICTURES, RECORDS, RESULTS, SUMMARY, VIDEO, is_ours
+from edge.results import CHART, PICTURES, RECORDS, RESULTS, SUMMARY, VIDEO, is_ours, read_summary
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
 from edge.sinks.board import SinkState
 from edge.sinks.clips import ClipOptions, ClipsSink
@@ -171,6 +171,8 @@ def size_bytes(recording: str) -> int | None:
 def are_there(folder: Path, options: OutputOptions) -> bool:
     """Whether an earlier run wrote all that is asked for now."""
     files = [file for file in (options.jsonl or folder / RECORDS, options.csv) if file not in (None, STDOUT)]
+    if options.clips is not None and (read_summary(folder) or {}).get("clips") != str(_resolved(options.clips.folder)):
+        return False
     return all(file.is_file() for file in files if file) and (not options.video or any(folder.glob(f"{PICTURES}*")))
 
 
@@ -253,7 +255,8 @@ def _add_recorded(sinks: list[Sink], folder: Path, options: OutputOptions, sourc
         sinks.append(QueuedSink(name, make, _VIDEO_QUEUE, Deadline(None)))
 
     size_wh, fps = source.info.size_wh, source.info.fps
-    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri)))
+    clips = None if options.clips is None else _resolved(options.clips.folder)
+    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri), clips))
     sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
     if options.csv is not None:
         sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))
