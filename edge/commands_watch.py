@@ -91,7 +91,7 @@ def watch(
             show=show,
         )
         settings = model.asked(frame_per_core=request.frame_per_core)
-        with open_shared(network.asked(), several=len(uris) > 1) as shared:
+        with open_shared(network.asked(), sources=len(uris)) as shared:
             with request.supervisor.starting("loading the model"):
                 recognizer = Recognizer(resolve(model.model, model.precision.value), settings)
             begun.close()

@@ -203,7 +203,7 @@ def make_sinks(
     sinks: list[Sink] = []
     try:
         if source.info.live:
-            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).several)
+            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).sources)
         else:
             _add_recorded(sinks, folder, options, source, enter)
     except KestrelError:
@@ -225,7 +225,7 @@ def states(sinks: Sequence[Sink]) -> list[SinkState]:
 
 
 def _add_live(
-    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, several: bool
+    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, sources: int
 ) -> None:
     fsync_s = LIVE_FSYNC_S if options.fsync_s is None else options.fsync_s
     segment_s, fps = options.segment_s or LIVE_SEGMENT_S, source.info.fps
@@ -240,11 +240,13 @@ def _add_live(
         csv = None if options.csv == STDOUT else options.csv
         add("csv", partial(CsvSink, csv, append=True, fsync_s=fsync_s))
     if options.video:
-        budget = options.video_budget
+        budget = options.video_budget.share(sources)
         add("annotated video", partial(SegmentsSink, folder, segment_s, fps, budget, fsync_s), _LIVE_PICTURES)
     if options.clips is not None:
         name = name_of_run(folder)
-        clips = replace(options.clips, folder=options.clips.folder / name) if several else options.clips
+        clips = replace(options.clips, budget=options.clips.budget.share(sources))
+        if sources > 1:
+            clips = replace(clips, folder=clips.folder / name)
         add("clips", partial(ClipsSink, clips, name, fps, fsync_s), _LIVE_PICTURES)
     add("chart", partial(ChartSink, folder / CHART, enter, quick=True))
 

@@ -5,7 +5,7 @@ A list beside them, `.kestrel-files`, says which they are, also to the next run.
 
 import contextlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +31,10 @@ class Budget:
             raise InvalidValueError(self.name, "more than 0", self.max_mb)
         if not self.min_free_mb >= 0:
             raise InvalidValueError("min_free_mb", "at least 0", self.min_free_mb)
+
+    def share(self, sources: int) -> "Budget":
+        """An equal part for each of several sources, which write at the same time into folders of their own."""
+        return self if self.max_mb is None else replace(self, max_mb=self.max_mb / sources)
 
 
 @dataclass(frozen=True, slots=True)

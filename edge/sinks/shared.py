@@ -31,7 +31,7 @@ class SharedOutputs:
 
     http: "HttpServer | None" = None
     mqtt: "MqttConnection | None" = None
-    several: bool = False  # sources: then each has a topic of its own
+    sources: int = 1  # how many share them: where several do, each has a topic of its own
 
     def sinks(self, source: str, others: Callable[[], Sequence[SinkState]]) -> list[Sink]:
         """One source's part of them; `others` is asked how its other outputs do."""
@@ -43,13 +43,13 @@ class SharedOutputs:
         if self.mqtt is not None:
             from edge.sinks.mqtt import MqttSink
 
-            sinks.append(MqttSink(self.mqtt, source if self.several else None))
+            sinks.append(MqttSink(self.mqtt, source if self.sources > 1 else None))
         return sinks
 
 
 @contextmanager
-def open_shared(options: SharedOptions, *, several: bool = False) -> Iterator[SharedOutputs]:
-    """Listen and connect, and say goodbye at the end.
+def open_shared(options: SharedOptions, *, sources: int = 1) -> Iterator[SharedOutputs]:
+    """Listen and connect for that many sources, and say goodbye at the end.
 
     Raises:
         UnusableInputError: the address cannot be taken, or the package for MQTT is missing.
@@ -66,4 +66,4 @@ def open_shared(options: SharedOptions, *, several: bool = False) -> Iterator[Sh
             from edge.sinks.mqtt import MqttConnection
 
             mqtt = stack.enter_context(MqttConnection(options.mqtt))
-        yield SharedOutputs(http, mqtt, several)
+        yield SharedOutputs(http, mqtt, sources)

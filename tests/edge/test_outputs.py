@@ -11,6 +11,8 @@ from edge.outputs import STDOUT, OutputOptions
 from edge.records import SourceInfo
 from edge.sinks.clips import ClipOptions
 from edge.sinks.jsonl import Rotation
+from edge.sinks.own_files import Budget
+from edge.sinks.shared import SharedOutputs
 
 
 @pytest.fixture(autouse=True)
@@ -264,6 +266,19 @@ def test_a_live_run_begins_where_an_output_has_no_room(here, capsys):
     assert "warning: csv failed: /dev/full could not be written further" in capsys.readouterr().err
     for sink in sinks:
         sink.close()
+
+
+@pytest.mark.parametrize(("sources", "kept_mb"), [(1, 1000.0), (4, 250.0)])
+def test_live_sources_share_the_room_that_is_allowed_for_all(here, monkeypatch, sources, kept_mb):
+    budgets = []
+    monkeypatch.setattr("edge.sinks.segments.OwnFiles", lambda folder, budget: budgets.append(budget))
+    monkeypatch.setattr("edge.sinks.clips.OwnFiles", lambda folder, budget: budgets.append(budget))
+    options = OutputOptions(video_budget=Budget(max_mb=1000.0), clips=ClipOptions(here / "clips"))
+    camera = Camera(SourceInfo("0", None, 30.0, None, live=True))
+    for sink in outputs.make_sinks(here / "results", options, camera, 0.5, SharedOutputs(sources=sources)):
+        sink.close()
+    assert [budget.max_mb for budget in budgets] == [kept_mb, kept_mb]
+    assert Budget().share(sources) == Budget()  # what has no bound
 
 
 @FULL
