@@ -321,6 +321,22 @@ def test_clients_beyond_the_bound_are_told_so_and_the_rest_goes_on(server: HttpS
         assert ask(server, "/healthz").status == 200
 
 
+def test_requests_for_which_there_was_no_thread_hold_no_slots(
+    server: HttpServer, sink: HttpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sink.write(seen(0), frame(0))
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr("socketserver.ThreadingMixIn.process_request", refuse)
+        for _ in range(MOST_CLIENTS + 1):
+            with connect(server, b"") as refused:
+                assert refused.recv(1) == b""  # closed without an answer
+    assert server._server._clients == {}
+    assert ask(server, "/healthz").status == 200
+
+
 def test_half_a_request_does_not_hold_a_slot_for_ever(
     server: HttpServer, sink: HttpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
