@@ -157,7 +157,7 @@ class QueuedSink(Sink):
                 raise
             self.failures += 1
             self._retry_at = time.monotonic() + self._rule.retry_s
-            self._keep_failure(error)
+            self._keep_warning(self._failed(error))  # said with the header
         self._gather_warnings()
 
     def _put(self, item: _Item) -> None:
@@ -291,11 +291,14 @@ class QueuedSink(Sink):
     def _keep_failure(self, error: Exception) -> None:
         """In a live run a warning; in a recording, or where the reader has left, for the loop to raise."""
         if self._rule.live and not isinstance(error, OutputClosedError):
-            self._warn(f"{self.name} failed: {_in_words(error)}; trying again every {self._rule.retry_s:g} s")
+            self._warn(self._failed(error))
             return
         with self._changed:
             self._failure = error if isinstance(error, ProcessingError | OutputClosedError) else _wrapped(error)
             self._changed.notify_all()
+
+    def _failed(self, error: Exception) -> str:
+        return f"{self.name} failed: {_in_words(error)}; trying again every {self._rule.retry_s:g} s"
 
     def _gather_warnings(self) -> None:
         for warning in self._sink.warnings if self._sink is not None else ():
