@@ -92,7 +92,7 @@ def watch(
         )
         settings = model.asked(frame_per_core=request.frame_per_core)
         quiet_s = request.live.rules.stall_after_s
-        with open_shared(network.asked(), several=len(uris) > 1, quiet_s=quiet_s) as shared:
+        with open_shared(network.asked(), sources=len(uris), quiet_s=quiet_s) as shared:
             with request.supervisor.starting("loading the model"):
                 recognizer = Recognizer(resolve(model.model, model.precision.value), settings)
             begun.close()

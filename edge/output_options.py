@@ -35,7 +35,8 @@ class DiskSection:
         option(DISK, "Annotated video in files of S seconds.  [default: 600 for live sources]", "S"),
     ] = None
     video_max_mb: Annotated[
-        float | None, option(DISK, "Limit for all segments together; the oldest are deleted first.", "MB")
+        float | None,
+        option(DISK, "Limit for all segments of a recording, or of all live sources; the oldest go first.", "MB"),
     ] = None
     min_free_mb: Annotated[
         float, option(DISK, "Pause segments and clips while less than this is free on the disk.", "MB")
@@ -65,7 +66,7 @@ class ClipsSection:
     clip_before_s: Annotated[float, option(CLIPS, "Seconds before the event.", "S")] = 5.0
     clip_after_s: Annotated[float, option(CLIPS, "Seconds after the event.", "S")] = 10.0
     clips_max_mb: Annotated[
-        float, option(CLIPS, "Limit for all clips together; the oldest are deleted first.", "MB")
+        float, option(CLIPS, "Limit for all clips of all sources; the oldest are deleted first.", "MB")
     ] = 1000.0
 
     def asked(self, min_free_mb: float) -> "ClipOptions | None":

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from edge.errors import InvalidValueError, SourceError
+from edge.errors import InvalidValueError, KestrelError, SourceError
 from edge.results import (
     CHART,
     PICTURES,
@@ -194,6 +194,8 @@ def size_bytes(recording: str) -> int | None:
 def are_there(folder: Path, options: OutputOptions) -> bool:
     """Whether an earlier run wrote all that is asked for now."""
     files = [file for file in (options.jsonl or folder / RECORDS, options.csv) if file not in (None, STDOUT)]
+    if options.clips is not None and (read_summary(folder) or {}).get("clips") != str(_resolved(options.clips.folder)):
+        return False
     return all(file.is_file() for file in files if file) and (not options.video or any(folder.glob(f"{PICTURES}*")))
 
 
@@ -219,15 +221,15 @@ def make_sinks(
     Those of a live run have threads of their own: none can stall the loop or another, and none ends the run.
 
     Raises:
-        InvalidValueError: one of them cannot be created; those before it are closed again.
+        KestrelError: one of them cannot be created; those before it are closed again.
     """
     sinks: list[Sink] = []
     try:
         if source.info.live:
-            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).several)
+            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).sources)
         else:
             _add_recorded(sinks, folder, options, source, enter)
-    except InvalidValueError:
+    except KestrelError:
         for sink in sinks:
             sink.close()
         raise
@@ -246,7 +248,7 @@ def states(sinks: Sequence[Sink]) -> list[SinkState]:
 
 
 def _add_live(
-    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, several: bool
+    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, sources: int
 ) -> None:
     fsync_s = LIVE_FSYNC_S if options.fsync_s is None else options.fsync_s
     segment_s, fps = options.segment_s or LIVE_SEGMENT_S, source.info.fps
@@ -261,11 +263,13 @@ def _add_live(
         csv = None if options.csv == STDOUT else options.csv
         add("csv", partial(CsvSink, csv, append=True, fsync_s=fsync_s))
     if options.video:
-        budget = options.video_budget
+        budget = options.video_budget.share(sources)
         add("annotated video", partial(SegmentsSink, folder, segment_s, fps, budget, fsync_s), _LIVE_PICTURES)
     if options.clips is not None:
         name = name_of_run(folder)
-        clips = replace(options.clips, folder=options.clips.folder / name) if several else options.clips
+        clips = replace(options.clips, budget=options.clips.budget.share(sources))
+        if sources > 1:
+            clips = replace(clips, folder=clips.folder / name)
         add("clips", partial(ClipsSink, clips, name, fps, fsync_s), _LIVE_PICTURES)
     add("chart", partial(ChartSink, folder / CHART, enter, quick=True))
 
@@ -276,7 +280,8 @@ def _add_recorded(sinks: list[Sink], folder: Path, options: OutputOptions, sourc
         sinks.append(QueuedSink(name, make, _VIDEO_QUEUE, Deadline(None)))
 
     size_wh, fps = source.info.size_wh, source.info.fps
-    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri)))
+    clips = None if options.clips is None else _resolved(options.clips.folder)
+    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri), clips))
     sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
     if options.csv is not None:
         sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))

@@ -38,6 +38,11 @@ def parse_address(name: str, text: str, default_host: str, default_port: int, le
     number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else -1
     if not least_port <= number <= 65535 or any(c.isspace() or c == "/" for c in host):
         raise InvalidValueError(name, "HOST:PORT", text, f"for example {default_host}:{default_port}")
+    if ":" in host and not text.startswith("["):
+        rule = "HOST:PORT with an IPv6 address in brackets"
+        raise InvalidValueError(name, rule, text, f"for example [::1]:{default_port}")
+    if not _can_be_looked_up(host):
+        raise InvalidValueError(name, "HOST:PORT with 1 to 63 letters between two dots", text, "mend the host's name")
     return Address(host or default_host, number)
 
 
@@ -49,6 +54,15 @@ def _split(text: str, default_port: str) -> tuple[str, str]:
         return host, rest.removeprefix(":") or default_port
     host, colon, port = text.rpartition(":")
     return (host, port) if colon else (text, default_port)
+
+
+def _can_be_looked_up(host: str) -> bool:
+    """Whether the name has a form that can be asked for; the network's own thread would die of any other."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def read_secret(name: str, path: Path) -> str:

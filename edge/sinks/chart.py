@@ -20,6 +20,7 @@ from edge.whole_file import write_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_ROOT = str(Path(__file__).resolve().parents[2])  # where the package `edge` lies
 _INK = "#22303c"
 _PRESENCE = "#2166ac"
 _COUNT = "#d95f02"
@@ -101,9 +102,16 @@ def _draw_apart(chart: Chart, path: Path) -> None:
         order.flush()
         order.seek(0)
         quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
-        command = [sys.executable, "-m", "edge.sinks.draw_chart", str(path.resolve())]
+        # -P: an `edge` in the working directory is none of ours.
+        command = [sys.executable, "-P", "-m", "edge.sinks.draw_chart", str(path.resolve())]
         actions = [(os.POSIX_SPAWN_DUP2, order.fileno(), 0), *quiet]
-        os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([_ROOT, *_python_path()])}
+        os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
+
+
+def _python_path() -> list[str]:
+    path = os.environ.get("PYTHONPATH")
+    return [path] if path else []
 
 
 def render(chart: Chart) -> bytes:

@@ -18,9 +18,10 @@ class CsvSink(Sink):
     def __init__(self, path: Path | None, *, append: bool = False, fsync_s: float | None = None) -> None:
         """Raises InvalidValueError where the file cannot be created. None is standard output."""
         self.warnings: list[str] = []
-        self._output = TextOutput(path, append=append, fsync_s=fsync_s)
+        first_line = _as_csv([COLUMNS])
+        self._output = TextOutput(path, append=append, fsync_s=fsync_s, first_line=first_line)
         if not self._output.size_bytes:
-            self._output.put(_as_csv([COLUMNS]))
+            self._output.put(first_line)
 
     def write(self, record: Record, frame: Frame | None) -> None:  # noqa: ARG002
         """The rows of one frame, in one piece."""

@@ -120,17 +120,24 @@ class _Server(ThreadingHTTPServer):
             return
         with self._lock:
             self._clients[request] = time.monotonic() + REQUEST_WITHIN_S
-        request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        super().process_request(request, client_address)
+        try:
+            request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+            super().process_request(request, client_address)
+        except BaseException:  # no thread to spare: who asks later shall find the slot free
+            self._give_back(request)
+            raise
 
     def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """As inherited, and give the slot back."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._clients.pop(request, None)
-            self._slots.release()
+            self._give_back(request)
+
+    def _give_back(self, request: socket.socket) -> None:
+        with self._lock:
+            self._clients.pop(request, None)
+        self._slots.release()
 
     def request_complete(self, request: socket.socket) -> None:
         """The client has sent its request: from here on every piece has a time-out of its own."""

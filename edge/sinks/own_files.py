@@ -5,7 +5,7 @@ A list beside them, `.kestrel-files`, says which they are, also to the next run.
 
 import contextlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,10 @@ class Budget:
         if not self.min_free_mb >= 0:
             raise InvalidValueError("min_free_mb", "at least 0", self.min_free_mb)
 
+    def share(self, sources: int) -> "Budget":
+        """An equal part for each of several sources, which write at the same time into folders of their own."""
+        return self if self.max_mb is None else replace(self, max_mb=self.max_mb / sources)
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -43,7 +47,8 @@ class OwnFiles:
     """Our files in one folder, oldest first."""
 
     def __init__(self, folder: Path, budget: Budget) -> None:
-        """Raises InvalidValueError where the folder cannot be created or its list not be written."""
+        """Raises InvalidValueError where the folder cannot be created or its list not be written, and ProcessingError
+        where that is the disk's fault."""
         self.folder = folder
         self._budget = budget
         try:

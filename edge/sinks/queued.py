@@ -74,8 +74,11 @@ class QueuedSink(Sink):
     def __init__(self, name: str, make: Callable[[], Sink], rule: QueueRule, deadline: Deadline) -> None:
         """Make the sink here, so that what cannot be created is refused at once.
 
+        A live run also begins on a full disk: it comes back after a power cut, and nobody is there to make room.
+
         Raises:
             InvalidValueError: the sink cannot be created.
+            ProcessingError: that of a recording cannot, since its disk is full or failing.
         """
         self.name = name
         self.warnings: list[str] = []
@@ -84,7 +87,7 @@ class QueuedSink(Sink):
         self._make = make
         self._rule = rule
         self._deadline = deadline
-        self._sink: Sink | None = make()
+        self._sink: Sink | None = None
         self._header: Header | None = None
         self._failure: Exception | None = None
         self._told = False  # whether the failure has been raised
@@ -94,7 +97,7 @@ class QueuedSink(Sink):
         self._closing = False
         self._busy = False  # whether the thread has an item in hand
         self._drop_note: int | None = None
-        self._gather_warnings()
+        self._begin()
         self._thread = threading.Thread(target=self._work, name=f"sink {name}", daemon=True)
         self._thread.start()
 
@@ -145,6 +148,17 @@ class QueuedSink(Sink):
         if self._failure is not None and not self._told and not self._rule.live:
             self._told = True
             raise self._failure
+
+    def _begin(self) -> None:
+        try:
+            self._sink = self._make()
+        except ProcessingError as error:
+            if not self._rule.live:
+                raise
+            self.failures += 1
+            self._retry_at = time.monotonic() + self._rule.retry_s
+            self._keep_warning(self._failed(error))  # said with the header
+        self._gather_warnings()
 
     def _put(self, item: _Item) -> None:
         with self._changed:
@@ -277,11 +291,14 @@ class QueuedSink(Sink):
     def _keep_failure(self, error: Exception) -> None:
         """In a live run a warning; in a recording, or where the reader has left, for the loop to raise."""
         if self._rule.live and not isinstance(error, OutputClosedError):
-            self._warn(f"{self.name} failed: {_in_words(error)}; trying again every {self._rule.retry_s:g} s")
+            self._warn(self._failed(error))
             return
         with self._changed:
             self._failure = error if isinstance(error, ProcessingError | OutputClosedError) else _wrapped(error)
             self._changed.notify_all()
+
+    def _failed(self, error: Exception) -> str:
+        return f"{self.name} failed: {_in_words(error)}; trying again every {self._rule.retry_s:g} s"
 
     def _gather_warnings(self) -> None:
         for warning in self._sink.warnings if self._sink is not None else ():

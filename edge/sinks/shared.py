@@ -32,7 +32,7 @@ class SharedOutputs:
 
     http: "HttpServer | None" = None
     mqtt: "MqttConnection | None" = None
-    several: bool = False  # sources: then each has a topic of its own
+    sources: int = 1  # how many share them: where several do, each has a topic of its own
     quiet_s: float = 0.0  # how long a live source may give no record before its signal counts as lost
 
     def sinks(self, source: str, others: Callable[[], Sequence[SinkState]]) -> list[Sink]:
@@ -45,20 +45,21 @@ class SharedOutputs:
         if self.mqtt is not None:
             from edge.sinks.mqtt import MqttSink
 
-            sinks.append(MqttSink(self.mqtt, source if self.several else None))
+            sinks.append(MqttSink(self.mqtt, source if self.sources > 1 else None))
         return sinks
 
     def tell_lost(self, source: str, failure: Summary) -> None:
         """Show a source that could not even begin as lost, like one that failed later."""
         if self.http is not None and source not in self.http.boards:
-            sink = self.sinks(source, tuple)[0]
-            sink.write(failure, None)
-            sink.close()
+            from edge.sinks.http import HttpSink
+
+            with HttpSink(self.http, source) as sink:
+                sink.write(failure, None)
 
 
 @contextmanager
-def open_shared(options: SharedOptions, *, several: bool = False, quiet_s: float = 0.0) -> Iterator[SharedOutputs]:
-    """Listen and connect, and say goodbye at the end.
+def open_shared(options: SharedOptions, *, sources: int = 1, quiet_s: float = 0.0) -> Iterator[SharedOutputs]:
+    """Listen and connect for that many sources, and say goodbye at the end.
 
     Raises:
         UnusableInputError: the address cannot be taken, or the package for MQTT is missing.
@@ -75,4 +76,4 @@ def open_shared(options: SharedOptions, *, several: bool = False, quiet_s: float
             from edge.sinks.mqtt import MqttConnection
 
             mqtt = stack.enter_context(MqttConnection(options.mqtt))
-        yield SharedOutputs(http, mqtt, several, quiet_s)
+        yield SharedOutputs(http, mqtt, sources, quiet_s)

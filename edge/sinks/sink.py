@@ -1,6 +1,7 @@
 """What every kind of sink offers, and the one form of its errors."""
 
 import contextlib
+import errno
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +9,8 @@ from typing import Protocol, Self
 
 from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError
 from edge.records import Frame, Record
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # full, or failing: may pass
 
 
 class Sink(Protocol):
@@ -59,8 +62,13 @@ class Sink(Protocol):
             error.add_note(str(failure))
 
 
-def unwritable(path: Path, error: Exception) -> InvalidValueError:
-    """The error for an output that cannot be created."""
+def unwritable(path: Path, error: Exception) -> InvalidValueError | ProcessingError:
+    """The error for an output that cannot be created: a ProcessingError where the place is right and the disk is not.
+
+    A service is not started again after an InvalidValueError, but after a full disk it has to be.
+    """
+    if getattr(error, "errno", None) in _OF_THE_DISK:
+        return ProcessingError(f"{path} cannot be written: {reason(error)}; make room, or mend the disk")
     return InvalidValueError("output", "a place that can be written to", str(path), reason(error))
 
 

@@ -12,11 +12,16 @@ from edge.whole_file import write_whole
 class SummarySink(Sink):
     """Writes the summary together with the header's facts. The file exists only where a run came to its summary."""
 
-    def __init__(self, path: Path, source_bytes: int | None = None) -> None:
-        """`source_bytes`: the recording's size. Raises InvalidValueError where the folder cannot be created."""
+    def __init__(self, path: Path, source_bytes: int | None = None, clips: Path | None = None) -> None:
+        """`source_bytes`: the recording's size; `clips`: the folder of its clips, None where none are made.
+
+        Raises:
+            InvalidValueError: the folder cannot be created.
+        """
         self.warnings: list[str] = []
         self._path = path
         self._source_bytes = source_bytes
+        self._clips = clips
         self._header: Header | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +33,7 @@ class SummarySink(Sink):
         if isinstance(record, Header):
             self._header = record
         if isinstance(record, Summary):
-            content = summary_json(self._header, record, self._source_bytes)
+            content = summary_json(self._header, record, self._source_bytes, self._clips)
             try:
                 write_whole(self._path, json.dumps(content, indent=2) + "\n")
             except OSError as error:
@@ -41,14 +46,21 @@ class SummarySink(Sink):
         """Nothing stays open."""
 
 
-def summary_json(header: Header | None, summary: Summary, source_bytes: int | None = None) -> dict[str, Any]:
+def summary_json(
+    header: Header | None, summary: Summary, source_bytes: int | None = None, clips: Path | None = None
+) -> dict[str, Any]:
     """The summary's fields, then the header's that stay true of the whole run; `source_fps` is the header's `fps`,
     since the summary's own is the speed of the run. The warnings are those of both, each once. `source_bytes`, for
-    recordings, tells a later run whether it has the same one before it."""
+    recordings, tells a later run whether it has the same one before it, and `clips` whether there are such: a recording
+    on which nobody appears leaves none."""
     whole = summary.to_json()
     if header is not None:
         facts = header.to_json()
         kept = ("schema", "source", "started_at", "size_wh", "model", "input_wh", "threshold", "threads")
         whole |= {name: facts[name] for name in kept} | {"source_fps": facts["fps"]}
         whole["warnings"] = list(dict.fromkeys((*header.warnings, *summary.warnings)))
-    return whole if source_bytes is None else {**whole, "source_bytes": source_bytes}
+    if source_bytes is not None:
+        whole["source_bytes"] = source_bytes
+    if clips is not None:
+        whole["clips"] = str(clips)
+    return whole

@@ -8,12 +8,13 @@ import stat
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from edge.errors import KestrelError, OutputClosedError
 from edge.sinks.sink import broken_off, unwritable
 
 _TORN_MOST_BYTES = 1 << 20  # longer than any line of ours
+_RECORD = b'{"record"'  # how lines of ours begin in a file without a first line of its own
 
 
 class TextOutput:
@@ -22,11 +23,16 @@ class TextOutput:
     What was put survives the end of this process at once, and with `fsync_s` the loss of power that many seconds later.
     """
 
-    def __init__(self, path: Path | None, *, append: bool = False, fsync_s: float | None = None) -> None:
+    def __init__(
+        self, path: Path | None, *, append: bool = False, fsync_s: float | None = None, first_line: str = ""
+    ) -> None:
         """Create the file, and the folders above it. Appending, a line that was cut off at the end is removed first.
+
+        Such a line is one of ours where it begins like a record, or, with a `first_line`, where the file begins so.
 
         Raises:
             InvalidValueError: the file cannot be created.
+            ProcessingError: it cannot, since the disk is full or failing.
         """
         self._path = path or Path("standard output")
         self._fsync_s = fsync_s
@@ -36,6 +42,8 @@ class TextOutput:
         self._file: io.FileIO | None = None
         self._to_stdout = path is None
         try:
+            if append and path is not None and path.is_file():
+                _mend_end(path, first_line.encode("utf-8"))
             self._file = _stdout() if path is None else _create(path, append=append, durable=fsync_s is not None)
         except OSError as error:
             raise unwritable(self._path, error) from None
@@ -143,8 +151,6 @@ def _stdout() -> io.FileIO | None:
 
 def _create(path: Path, *, append: bool, durable: bool) -> io.FileIO:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if append and path.is_file():
-        _mend_end(path)
     file = io.FileIO(path, "a" if append else "w")
     if durable:
         with contextlib.suppress(OSError):  # not every file system syncs folders
@@ -152,14 +158,23 @@ def _create(path: Path, *, append: bool, durable: bool) -> io.FileIO:
     return file
 
 
-def _mend_end(path: Path) -> None:
-    """A killed run or a full disk may have cut off the last record: cut it away; end any other last line."""
+def _mend_end(path: Path, first_line: bytes) -> None:
+    """A killed run or a full disk may have cut off the last line of ours: cut it away; end any other last line."""
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         start = file.seek(max(0, size - _TORN_MOST_BYTES))
         tail = file.read()
         torn = tail[tail.rfind(b"\n") + 1 :]
-        if torn.startswith(b'{"record"'):
+        if torn and _is_ours(file, torn, first_line):
             file.truncate(start + len(tail) - len(torn))
         elif torn:
+            file.seek(0, os.SEEK_END)
             file.write(b"\n")
+
+
+def _is_ours(file: BinaryIO, torn: bytes, first_line: bytes) -> bool:
+    """Whether we began the line at the end, of which there may be no more than a letter, or of the file."""
+    if not first_line:
+        return torn.startswith(_RECORD) or _RECORD.startswith(torn)
+    file.seek(0)
+    return first_line.startswith(file.read(len(first_line)))

@@ -96,6 +96,17 @@ def test_resume_does_again_what_lacks_an_output_that_is_asked_for(watch):
     assert "finished already" in watch("flight.mp4", "--csv", "flight.csv", "--resume").stdout
 
 
+def test_resume_does_again_what_was_watched_without_clips_or_with_clips_elsewhere(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    watch("flight.mp4", "--no-video")
+    for clips in ("clips", "elsewhere"):
+        asked = ("flight.mp4", "--no-video", "--clips", clips, "--resume")
+        assert "finished already" not in watch(*asked).stdout
+        assert Path(clips).is_dir()
+        assert "finished already" in watch(*asked).stdout
+    assert "finished already" in watch("flight.mp4", "--no-video", "--resume").stdout
+
+
 def test_a_glob_never_watches_what_earlier_runs_wrote(watch):
     Path("flights/day").mkdir(parents=True)
     write_video(Path("flights/day/a.mp4"), crossing(3))

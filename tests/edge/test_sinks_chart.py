@@ -126,7 +126,10 @@ def test_steps_of_the_time_axis_are_those_of_a_clock(length_s: float, step_s: fl
 def test_an_interrupted_live_run_does_not_wait_for_its_chart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, apart: bool
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "edge" / "__init__.py").write_text("raise SystemExit('somebody else is drawn in')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     if apart:  # nothing is drawn in this process
         monkeypatch.setattr("edge.sinks.chart.render", None)
     path = tmp_path / "timeline.png"

@@ -1,3 +1,5 @@
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from edge.errors import InvalidValueError
+from edge.errors import InvalidValueError, KestrelError, ProcessingError
 from edge.records import Event, Frame, Pedestrian, SizeWH
 from edge.sinks.clips import ClipOptions, ClipsSink
 from edge.sinks.own_files import LIST_NAME, Budget, OwnFiles, moment_of
@@ -195,6 +197,23 @@ def test_what_cannot_be_done_is_refused(tmp_path: Path, make: Callable[[Path], o
     (tmp_path / "file").touch()
     with pytest.raises(InvalidValueError, match=f"^{name} must be"):
         make(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.ENOSPC, ProcessingError), (errno.EIO, ProcessingError), (errno.EACCES, InvalidValueError)],
+)
+def test_a_full_disk_is_no_wrong_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[KestrelError]
+) -> None:
+    def write(path: Path, content: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    OwnFiles(tmp_path, NO_FLOOR).begin("north", "t").touch()
+    monkeypatch.setattr("edge.sinks.own_files.write_whole", write)
+    with pytest.raises(error, match=os.strerror(number)):
+        OwnFiles(tmp_path, NO_FLOOR)
+    assert (error.exit_code == 2) == (number == errno.EACCES)  # after 2 a service stays down
 
 
 def segments(folder: Path, segment_s: float = 5.0, budget: Budget = NO_FLOOR) -> SegmentsSink:

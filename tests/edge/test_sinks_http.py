@@ -203,6 +203,9 @@ def test_without_the_token_only_the_health_is_told(guarded: HttpServer) -> None:
         ("board.local", Address("board.local", 80)),
         ("[::1]:8080", Address("::1", 8080)),
         ("[::1]", Address("::1", 80)),
+        ("[fe80::5%eth0]:1", Address("fe80::5%eth0", 1)),
+        ("bücher.local.:1", Address("bücher.local.", 1)),
+        (f"{'a' * 63}.local", Address(f"{'a' * 63}.local", 80)),
         ("", Address("127.0.0.1", 80)),
     ],
 )
@@ -214,6 +217,20 @@ def test_addresses(text: str, expected: Address) -> None:
 def test_an_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidValueError, match="http must be HOST:PORT, got"):
         parse_address("http", text, "127.0.0.1", 80)
+
+
+@pytest.mark.parametrize("text", ["::1", "fe80::5", "::1:1883", "a:b:1"])
+def test_an_address_with_colons_needs_brackets(text: str) -> None:
+    with pytest.raises(
+        InvalidValueError, match=rf"^mqtt must be .* in brackets, got '{text}'; for example \[::1\]:1883$"
+    ):
+        parse_address("mqtt", text, "127.0.0.1", 1883)
+
+
+@pytest.mark.parametrize("text", ["broker..local", ".local:1883", f"{'a' * 64}.local", "a..", "ü..local", "[a..b]:1"])
+def test_a_host_that_cannot_be_looked_up_is_refused_before_the_network_is_asked(text: str) -> None:
+    with pytest.raises(InvalidValueError, match=r"^mqtt must be HOST:PORT with 1 to 63 letters"):
+        parse_address("mqtt", text, "127.0.0.1", 1883)
 
 
 def test_a_password_in_an_address_is_refused_without_repeating_it() -> None:
@@ -312,6 +329,22 @@ def test_clients_beyond_the_bound_are_told_so_and_the_rest_goes_on(server: HttpS
         idle.pop().close()
         wait_until(lambda: len(server._server._clients) < MOST_CLIENTS)
         assert ask(server, "/healthz").status == 200
+
+
+def test_requests_for_which_there_was_no_thread_hold_no_slots(
+    server: HttpServer, sink: HttpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sink.write(seen(0), frame(0))
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr("socketserver.ThreadingMixIn.process_request", refuse)
+        for _ in range(MOST_CLIENTS + 1):
+            with connect(server, b"") as refused:
+                assert refused.recv(1) == b""  # closed without an answer
+    assert server._server._clients == {}
+    assert ask(server, "/healthz").status == 200
 
 
 def test_half_a_request_does_not_hold_a_slot_for_ever(

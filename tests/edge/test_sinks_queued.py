@@ -215,6 +215,35 @@ def test_what_cannot_be_created_is_refused_at_once(tmp_path: Path) -> None:
         QueuedSink("records", lambda: JsonLinesSink(tmp_path / "file" / "r.jsonl"), LIVE, Deadline(1.0))
 
 
+FULL = ProcessingError("the disk is full")
+
+
+def test_a_live_run_that_begins_on_a_full_disk_writes_once_there_is_room(capsys) -> None:
+    def make() -> Sink:
+        if made.pop(0) == "full":
+            raise FULL
+        return gate
+
+    gate, made = Gate(), ["full", "full", "whole"]
+    sink = QueuedSink("records", make, LIVE, Deadline(5.0))
+    assert sink.failing
+    assert sink.warnings == ["records failed: the disk is full; trying again every 0 s"]
+    assert capsys.readouterr().err == ""  # it is said with the header
+    for record in (HEADER, seen(0), seen(1), SUMMARY):
+        sink.write(record, None)
+    sink.close()
+    assert gate.records == [HEADER, seen(0), seen(1), SUMMARY]  # the header again, though it came while there was none
+    assert (sink.failures, sink.warnings[-1]) == (1, "records works again")
+
+
+def test_a_recording_does_not_begin_on_a_full_disk() -> None:
+    def make() -> Sink:
+        raise FULL
+
+    with pytest.raises(ProcessingError, match="the disk is full"):
+        QueuedSink("records", make, RECORDING, Deadline(1.0))
+
+
 def test_a_recording_that_is_settled_knows_of_its_failure_before_the_summary() -> None:
     gate = Gate(is_open=False)
     gate.broken = ProcessingError("the disk is full")

@@ -194,6 +194,8 @@ def test_standard_output_cannot_rotate() -> None:
         ('{"record": "header"}\n', '{"record": "header"}\n'),
         ('{"record": "header"}\n{"record": "fra', '{"record": "header"}\n'),
         ('{"record": "hea', ""),
+        ('{"record": "header"}\n{"rec', '{"record": "header"}\n'),
+        ('{"record": "header"}\n{', '{"record": "header"}\n'),
         ("somebody's own line", "somebody's own line\n"),
     ],
 )
@@ -201,6 +203,31 @@ def test_a_line_that_a_killed_run_cut_off_is_removed_and_nothing_else(tmp_path: 
     path = tmp_path / "records.jsonl"
     path.write_text(before)
     JsonLinesSink(path, append=True).close()
+    assert path.read_text() == after
+
+
+FIRST = ",".join(COLUMNS) + "\n"
+ROW = "1,,0.03,pedestrian,0.9,1,10.5,20.1,30.2,40.0,0.9,\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", FIRST),
+        (FIRST[:20], FIRST),
+        (FIRST[:-1], FIRST),
+        (FIRST, FIRST),
+        (FIRST + ROW, FIRST + ROW),
+        (FIRST + ROW + ROW[:35], FIRST + ROW),
+        (FIRST + ROW[:1], FIRST),
+        ("somebody's,table\n1,2", "somebody's,table\n1,2\n"),
+        ("seq,name\n1,a", "seq,name\n1,a\n"),
+    ],
+)
+def test_a_row_that_was_cut_off_is_removed_from_our_own_table_alone(tmp_path: Path, before: str, after: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(before)
+    CsvSink(path, append=True).close()
     assert path.read_text() == after
 
 
