@@ -4,18 +4,16 @@ import contextlib
 import mmap
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from pathlib import Path
 
 import numpy as np
 
+from edge import own_process
 from edge.capture.messages import Failed, Handed, Opened, Target, Wanted
 from edge.records import Image
 
-_ROOT = str(Path(__file__).resolve().parents[2])  # where the package `edge` lies
 _BURIAL_S = 1.0  # how long a killed process may take to vanish before it is left behind
 
 
@@ -42,13 +40,13 @@ class CaptureProcess:
             undo.callback(self._pipe.close)
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "edge.capture.child", str(self._memory_fd), str(os.getpid())],
+                    own_process.command("edge.capture.child", str(self._memory_fd), str(os.getpid())),
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     pass_fds=(self._memory_fd,),
                     start_new_session=True,  # the terminal's signals are for us alone
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join([_ROOT, *_python_path()])},
+                    env=own_process.environment(),
                 )
             undo.pop_all()
         self._memory: mmap.mmap | None = None
@@ -109,8 +107,3 @@ def _shared_memory() -> int:
         return os.memfd_create("kestrel-frames")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
-
-
-def _python_path() -> list[str]:
-    path = os.environ.get("PYTHONPATH")
-    return [path] if path else []

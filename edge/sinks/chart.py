@@ -4,7 +4,6 @@ import io
 import math
 import os
 import pickle
-import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from edge import own_process
 from edge.records import Frame, FrameRecord, Header, Record, Summary
 from edge.sinks.sink import Sink, broken_off, unwritable
 from edge.sinks.timeline import Span, Timeline, runs
@@ -20,7 +20,6 @@ from edge.whole_file import write_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROOT = str(Path(__file__).resolve().parents[2])  # where the package `edge` lies
 _INK = "#22303c"
 _PRESENCE = "#2166ac"
 _COUNT = "#d95f02"
@@ -102,16 +101,9 @@ def _draw_apart(chart: Chart, path: Path) -> None:
         order.flush()
         order.seek(0)
         quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
-        # -P: an `edge` in the working directory is none of ours.
-        command = [sys.executable, "-P", "-m", "edge.sinks.draw_chart", str(path.resolve())]
+        command = own_process.command("edge.sinks.draw_chart", str(path.resolve()))
         actions = [(os.POSIX_SPAWN_DUP2, order.fileno(), 0), *quiet]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([_ROOT, *_python_path()])}
-        os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsid=True)
-
-
-def _python_path() -> list[str]:
-    path = os.environ.get("PYTHONPATH")
-    return [path] if path else []
+        os.posix_spawn(command[0], command, own_process.environment(), file_actions=actions, setsid=True)
 
 
 def render(chart: Chart) -> bytes:
