@@ -39,7 +39,10 @@ def evaluate(
         bool, typer.Option("--looks", help="Judge it on inverted, iron and rainbow copies as well (thermal).")
     ] = False,
     tta: Annotated[
-        bool, typer.Option("--tta", help="Average a checkpoint over scales and flips; it takes several times as long.")
+        bool,
+        typer.Option(
+            "--tta", help="Average a checkpoint over scales, flips and its networks; it takes several times as long."
+        ),
     ] = False,
     train_set: Annotated[
         Path | None,

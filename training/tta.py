@@ -1,9 +1,11 @@
-"""Test-time averaging: a picture is looked at in several scales, and mirrored; what the views agree on counts more.
+"""Test-time averaging: a picture is looked at in several scales, mirrored, and by each network of an ensemble.
 
-For a teacher, who has time. Detections are fused by weighted boxes (Solovyev et al., arXiv 1910.13302).
+What the views agree on counts more. For a teacher, who has time. Detections are fused by weighted boxes (Solovyev et
+al., arXiv 1910.13302).
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,17 +15,20 @@ import numpy.typing as npt
 from edge.errors import InvalidValueError
 from edge.records import Boxes, Image, Recognition, Scores
 from training.augment import InputRule
+from training.networks.ensemble import Ensemble
 from training.torch_recognizer import TorchRecognizer
 
-SCALES = (0.55, 0.75, 1.0, 1.25)  # a look at much less costs little and contradicts most false alarms
+SCALES = (0.55, 0.75, 1.0)  # a look at much less costs little and contradicts most false alarms
 FUSE_IOU = 0.5
 Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class AveragedRecognizer:
-    """A `TorchRecognizer` that asks itself once a view; presence is the highest score after averaging, since a false
-    alarm is seldom raised by every view."""
+    """A `TorchRecognizer` that asks itself once a view, and each network of an ensemble by itself.
+
+    Presence is the highest score after averaging, since a false alarm is seldom raised by every view.
+    """
 
     recognizer: TorchRecognizer
     scales: tuple[float, ...] = SCALES  # of the network's input, relative to the recognizer's own
@@ -35,10 +40,12 @@ class AveragedRecognizer:
 
     def recognise(self, image: Image) -> Recognition:
         """(H, W, 3) uint8 BGR -> detections in its pixels; the times are those of all views together."""
-        usual, views = self.recognizer.input_rule, []
-        for scale in self.scales:
+        network, usual, views = self.recognizer.network, self.recognizer.input_rule, []
+        asked = network.networks if isinstance(network, Ensemble) else (network,)
+        for scale, one in itertools.product(self.scales, asked):
             scaled = dataclasses.replace(
                 self.recognizer,
+                network=one,
                 input_rule=InputRule(round(usual.default_long_side * scale), usual.max_enlarge * scale),
             )
             views.append(scaled.recognise(image))

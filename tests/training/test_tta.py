@@ -1,11 +1,15 @@
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from edge.errors import InvalidValueError
 from edge.records import Recognition
 from tests.training.people import draw_people
 from training.augment import InputRule
 from training.checkpoints import load_checkpoint
+from training.networks.ensemble import Ensemble
 from training.torch_recognizer import TorchRecognizer
 from training.tta import AveragedRecognizer, fuse, mirror
 
@@ -66,3 +70,15 @@ def test_scales_that_make_no_sense_are_refused(learnt_student, scales):
     recognizer = TorchRecognizer(load_checkpoint(learnt_student).network(), 4, InputRule(96, 1.0))
     with pytest.raises(InvalidValueError, match="scales must be one at least"):
         AveragedRecognizer(recognizer, scales=scales)
+
+
+def test_each_network_of_an_ensemble_is_a_view_of_its_own(learnt_student):
+    sure, unsure = load_checkpoint(learnt_student).network(), load_checkpoint(learnt_student).network()
+    with torch.no_grad():
+        unsure.head.classify.bias.sub_(2.0)
+    together = TorchRecognizer(Ensemble([sure, unsure]).eval(), 4, InputRule(96, 1.0))
+    image = draw_people([(20, 30)])
+    averaged = AveragedRecognizer(together, scales=(1.0,), flip=False).recognise(image)
+    views = [dataclasses.replace(together, network=one).recognise(image) for one in (sure, unsure)]
+    assert told(averaged) == told(fuse(views, 0.5))
+    assert averaged.presence == pytest.approx(np.mean([view.scores[0] for view in views]))
