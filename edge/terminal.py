@@ -1,6 +1,5 @@
 """What a person sees of a run: warnings, a progress bar, and the summary in words."""
 
-import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from edge.records import PROCESSOR, Event, ExitReason, Frame, Header, Record, Summary
-from edge.sinks.sink import Sink
+from edge.sinks.sink import Sink, let_go
 
 
 class TerminalSink(Sink):
@@ -67,10 +66,7 @@ def _print(text: str, to: TextIO) -> None:
     try:
         print(text, file=to, flush=True)
     except BrokenPipeError:
-        with suppress(OSError, ValueError):  # what is still buffered would fail once more when the program ends
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, to.fileno())
-            os.close(nowhere)
+        let_go(to)
     except (OSError, ValueError):
         pass
 

@@ -84,7 +84,8 @@ def watch(
                     skip(sinks, frame)
                     missed += frame.dropped
                     continue
-                frame, missed = replace(frame, dropped=frame.dropped + missed), 0
+                if missed:
+                    frame, missed = replace(frame, dropped=frame.dropped + missed), 0
                 ruling = judge.judge(frame, sighting.recognition)
                 record = make_frame_record(frame, sighting.recognition, ruling.verdict)
                 publish(sinks, record, frame)

@@ -253,7 +253,7 @@ def _checkpoint(
 ) -> Checkpoint:
     described: Mapping[str, Any] = {
         "augment": asdict(_augment(settings, start)),
-        "dataset": "+".join((dataset.name, *([settings.replay.resolve().name] if settings.replay else []))),
+        "dataset": dataset.name if settings.replay is None else f"{dataset.name}+{settings.replay.resolve().name}",
         "train": asdict(settings.train),
         "losses": asdict(settings.losses),
         "teacher": settings.teacher.name if settings.teacher else None,

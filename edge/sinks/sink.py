@@ -2,10 +2,11 @@
 
 import contextlib
 import errno
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TextIO
 
 from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError
 from edge.records import Frame, Record
@@ -80,6 +81,14 @@ def broken_off(path: Path, error: Exception) -> ProcessingError:
 def reason(error: Exception) -> str:
     """The system's own words, without its repetition of the path."""
     return getattr(error, "strerror", None) or type(error).__name__
+
+
+def let_go(stream: TextIO) -> None:
+    """Of a stream that nobody reads: what Python still holds for it goes nowhere, or it would complain at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def say_at_once(text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from edge.errors import KestrelError, OutputClosedError
-from edge.sinks.sink import broken_off, unwritable
+from edge.sinks.sink import broken_off, let_go, unwritable
 
 _TORN_MOST_BYTES = 1 << 20  # longer than any line of ours
 _RECORD = b'{"record"'  # how lines of ours begin in a file without a first line of its own
@@ -118,13 +118,10 @@ class TextOutput:
         self._synced_at, self._unsynced = now, False
 
     def _fail(self, failure: KestrelError) -> NoReturn:
-        """Let go of the output and say why; what Python still holds for it is lost, or it would complain at exit."""
+        """Let go of the output and say why."""
         self._failure = failure
         if self._to_stdout:
-            with contextlib.suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, sys.stdout.fileno())
-                os.close(nowhere)
+            let_go(sys.stdout)
         elif self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()

@@ -20,6 +20,14 @@ def surest(said: Sequence[PredictedMaps]) -> PredictedMaps:
     return PredictedMaps(said[0].stride, logits[:, 0], reach)
 
 
+def fine_convolution(channels: int, width: int) -> nn.Conv2d:
+    """From what the trunk knew at stride 4 to the map at stride 8; counts for nothing at first."""
+    fine = nn.Conv2d(channels, width, 2, 2)
+    nn.init.zeros_(fine.weight)
+    nn.init.zeros_(fine.bias)  # type: ignore[arg-type]
+    return fine
+
+
 def start_neutral(classify: nn.Conv2d, *others: nn.Conv2d) -> None:
     """Every cell is background with the prior's certainty."""
     for last in (classify, *others):

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from training.networks.dense import PredictedMaps
 from training.networks.depthwise import use_fast_depthwise
-from training.networks.levels import LEVEL_STRIDES, STRIDE, start_neutral, surest
+from training.networks.levels import LEVEL_STRIDES, STRIDE, fine_convolution, start_neutral, surest
 from training.networks.nanodet import BACKBONE, WIDTH, NanodetTrunk, depthwise, leaky, pointwise
 from training.networks.released import Convolution, convolutions_of, fill, read_convolutions
 
@@ -51,11 +51,7 @@ class NanodetHead(nn.Module):
     def __init__(self, fine_channels: int) -> None:
         super().__init__()
         self.levels = nn.ModuleList(NanodetLevel(stride) for stride in LEVEL_STRIDES)
-        self.fine = nn.Conv2d(
-            fine_channels, WIDTH, 2, 2
-        )  # what the trunk knew at stride 4; counts for nothing at first
-        nn.init.zeros_(self.fine.weight)
-        nn.init.zeros_(self.fine.bias)  # type: ignore[arg-type]
+        self.fine = fine_convolution(fine_channels, WIDTH)
         nn.init.ones_(self.levels[0].distances.bias)  # type: ignore[arg-type, union-attr]
         use_fast_depthwise(self)
 

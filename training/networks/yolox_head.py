@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from training.networks.dense import PredictedMaps
 from training.networks.depthwise import use_fast_depthwise
-from training.networks.levels import STRIDE, start_neutral, surest
+from training.networks.levels import STRIDE, fine_convolution, start_neutral, surest
 from training.networks.reactivate import activate
 from training.networks.yolox import CrossStage, narrowed, separable, unit
 
@@ -78,11 +78,7 @@ class YoloxHead(nn.Module):
         self.levels = nn.ModuleList(
             Level(narrowed(channels, width_multiplier), stride, width) for stride, channels in LEVELS.items()
         )
-        self.fine = nn.Conv2d(
-            fine_channels, width, 2, 2
-        )  # what the trunk knew at stride 4; counts for nothing at first
-        nn.init.zeros_(self.fine.weight)
-        nn.init.zeros_(self.fine.bias)  # type: ignore[arg-type]
+        self.fine = fine_convolution(fine_channels, width)
         nn.init.ones_(self.levels[0].distances.bias)  # type: ignore[arg-type, union-attr]
         activate(self, activation)
         use_fast_depthwise(self)
