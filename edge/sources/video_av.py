@@ -12,6 +12,7 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -55,14 +56,14 @@ class VideoFacts:
 def read_facts(path: Path) -> VideoFacts | None:
     """The container's promises about its first video stream; None where it cannot be opened or has no video."""
     try:
-        with av.open(path) as container:
+        with _open(path) as container:
             if not container.streams.video:
                 return None
             stream = container.streams.video[0]
             rate = stream.average_rate
             fps = float(rate) if rate and 0 < rate < 1000 else None
             timed = not _TIMED.isdisjoint(container.format.name.split(","))
-            raw = is_raw(stream.codec_context.pix_fmt)
+            raw = _has_decoder(stream) and is_raw(stream.codec_context.pix_fmt)
             aspect = Fraction(stream.sample_aspect_ratio or 1)
             frames, duration_s = _shown_frames(container, stream), _duration_s(container, stream)
             return VideoFacts(frames, duration_s, fps, timed, raw, aspect)
@@ -70,10 +71,21 @@ def read_facts(path: Path) -> VideoFacts | None:
         return None
 
 
+def _open(path: Path) -> InputContainer:
+    """Raises what PyAV raises."""
+    return av.open(path)
+
+
+def _has_decoder(stream: VideoStream) -> bool:
+    """Whether this FFmpeg knows the codec; PyAV's stubs do not know that there may be no context."""
+    context: VideoCodecContext | None = stream.codec_context
+    return context is not None
+
+
 def holds_no_video(path: Path) -> bool:
     """Whether a file can be opened, and nothing in it is a video, as in a recording of sound."""
     try:
-        with av.open(path) as container:
+        with _open(path) as container:
             return not container.streams.video
     except (av.error.FFmpegError, OSError, ValueError):
         return False
@@ -89,8 +101,10 @@ def read_with_pyav(
     end of the file is judged by the caller, from `VideoFacts`.
     """
     try:
-        with av.open(path) as container:
+        with _open(path) as container:
             stream = container.streams.video[0]
+            if not _has_decoder(stream):
+                return
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = min(usable_cores(), _MOST_THREADS)
             start = (stream.start_time or 0) if stream.time_base else 0
@@ -156,12 +170,12 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
         except av.error.InvalidDataError:
             continue
     if last_given < last_sent and stream.codec_context.thread_count > 1:
-        yield from _decode_again(container.name, last_given)
+        yield from _decode_again(Path(container.name), last_given)
 
 
-def _decode_again(path: str, after: float) -> Iterator[VideoFrame]:
+def _decode_again(path: Path, after: float) -> Iterator[VideoFrame]:
     """Frames later than `after`, in the stream's units, by one thread."""
-    with av.open(path) as container:
+    with _open(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         if math.isfinite(after) and stream.time_base:

@@ -260,10 +260,16 @@ def without_video(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
+def without_decoder(path: Path) -> None:
+    make_video(path, 3)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"none"))
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (without_video, "it holds no video"),
+        (without_decoder, "not one frame of it could be decoded"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
         (lambda path: path.write_text("not a video at all\n" * 40), "the file is damaged, or no video"),
         (without_index, "its index (moov) is missing"),
