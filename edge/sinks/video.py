@@ -66,7 +66,8 @@ class VideoSink(Sink):
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(path), "w", format="mp4", options=_MUXER)
+            # FFmpeg takes a relative path that begins with `10:30` for a protocol.
+            self._container = av.open(str(path.absolute()), "w", format="mp4", options=_MUXER)
         except (OSError, av.error.FFmpegError) as error:
             raise unwritable(path, error) from None
         self._stream = _add_stream(self._container, self._even_wh, self._fps)

@@ -95,7 +95,7 @@ class VideoSource(Source):
 
 def read_with_opencv(path: Path) -> Generator[DecodedFrame, None, None]:
     """Every frame that OpenCV decodes; nothing where it cannot open the file."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)  # FFmpeg takes `10:30.avi` for a protocol
     try:
         fps = capture.get(cv2.CAP_PROP_FPS)
         step_s = 1.0 / fps if 0 < fps < 1000 else 1.0 / ASSUMED_FPS

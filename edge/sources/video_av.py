@@ -72,8 +72,8 @@ def read_facts(path: Path) -> VideoFacts | None:
 
 
 def _open(path: Path) -> InputContainer:
-    """Raises what PyAV raises."""
-    return av.open(path)
+    """The whole path, since FFmpeg takes what stands before a colon in a name for a protocol."""
+    return av.open(path.absolute())
 
 
 def _has_decoder(stream: VideoStream) -> bool:

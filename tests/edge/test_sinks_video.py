@@ -136,6 +136,14 @@ def test_two_frames_at_one_time_are_both_kept(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "a.mp4")) == 5
 
 
+def test_a_colon_in_the_name_of_a_folder_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("10:30").mkdir()
+    with VideoSink(Path("10:30/annotated.mp4"), SIZE, 30.0) as sink:
+        sink.write(seen(0), frame(0, 0.0))
+    assert len(decode(tmp_path / "10:30/annotated.mp4")) == 1
+
+
 def test_a_video_without_frames_leaves_no_file(tmp_path: Path) -> None:
     with VideoSink(tmp_path / "a.mp4", SIZE, None) as sink:
         sink.write(HEADER, None)

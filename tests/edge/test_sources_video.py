@@ -60,6 +60,21 @@ def test_every_frame_comes_once_in_order_at_its_true_time(
     assert str(source.info.size_wh) == "128x64"
 
 
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("2026-11-27T10:30:00.mp4", Recipe()),
+        ("10:30.avi", Recipe("mjpeg", "yuvj420p", {"time_base": "1/30"})),
+    ],
+)
+def test_a_colon_in_the_name_of_a_file_is_no_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, recipe: Recipe
+) -> None:
+    make_video(tmp_path / name, 3, recipe)
+    monkeypatch.chdir(tmp_path)
+    assert len(read(Path(name))[1]) == 3
+
+
 @pytest.mark.parametrize("name", ["late.mkv", "late.mp4", "late.ts"])
 def test_a_video_that_begins_late_is_whole_all_the_same(tmp_path: Path, name: str) -> None:
     times_s = make_video(tmp_path / name, 24, Recipe(begins_at=450_000))
