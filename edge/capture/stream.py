@@ -41,7 +41,9 @@ def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Take
     time_outs = (options.open_timeout_s, options.read_timeout_s)
     heard_s, patience_s = time.monotonic(), options.open_timeout_s
     try:
-        with av.open(address, options=open_options(address, options), timeout=time_outs) as container:
+        with av.open(
+            address, options=open_options(address, options), timeout=time_outs, metadata_errors="replace"
+        ) as container:
             if not container.streams.video:
                 raise CaptureError("it has no video")
             stream = container.streams.video[0]

@@ -72,8 +72,8 @@ def read_facts(path: Path) -> VideoFacts | None:
 
 
 def _open(path: Path) -> InputContainer:
-    """The whole path, since FFmpeg takes what stands before a colon in a name for a protocol."""
-    return av.open(path.absolute())
+    """By its whole path, since FFmpeg takes what stands before a colon for a protocol; labels in any encoding."""
+    return av.open(path.absolute(), metadata_errors="replace")
 
 
 def _has_decoder(stream: VideoStream) -> bool:

@@ -75,6 +75,14 @@ def test_a_colon_in_the_name_of_a_file_is_no_protocol(
     assert len(read(Path(name))[1]) == 3
 
 
+def test_labels_in_another_encoding_cost_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "labelled.mp4"
+    make_video(path, 6, Recipe(title="Camera 1"))
+    path.write_bytes(path.read_bytes().replace(b"Camera", "Caméra".encode("latin-1")))
+    source, frames = read(path)
+    assert (source.info.fps, source.info.frame_count, len(frames)) == (30.0, 6, 6)
+
+
 @pytest.mark.parametrize("name", ["late.mkv", "late.mp4", "late.ts"])
 def test_a_video_that_begins_late_is_whole_all_the_same(tmp_path: Path, name: str) -> None:
     times_s = make_video(tmp_path / name, 24, Recipe(begins_at=450_000))

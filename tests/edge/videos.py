@@ -27,6 +27,7 @@ class Recipe:
     steps: Sequence[int] = (3000,)
     begins_at: int = 0  # in TIME_BASE
     pixel_aspect: Fraction = Fraction(1)
+    title: str = ""
 
 
 def numbered_image(number: int, width: int = BITS * BAR_PX, height: int = 64) -> Image:
@@ -48,6 +49,7 @@ def make_video(path: Path, frames: int, recipe: Recipe | None = None) -> list[fl
     recipe = recipe or Recipe()
     times_s = []
     with av.open(str(path), "w", options=recipe.muxer) as container:
+        container.metadata["title"] = recipe.title
         stream = container.add_stream(recipe.codec, rate=30, options=recipe.options)
         stream.width, stream.height, stream.pix_fmt = BITS * BAR_PX, 64, recipe.pixel_format
         stream.codec_context.time_base = TIME_BASE
