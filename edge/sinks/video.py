@@ -17,7 +17,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from edge.drawing import draw
-from edge.records import Frame, FrameRecord, Image, Record, SizeWH
+from edge.records import Frame, FrameRecord, Image, Pedestrian, Record, SizeWH
 from edge.sinks.sink import Sink, broken_off, unwritable
 
 TIME_BASE = Fraction(1, 90_000)  # fine enough for 24, 25, 30 and 30000/1001 frames a second, and for milliseconds
@@ -75,23 +75,23 @@ class VideoSink(Sink):
     def write(self, record: Record, frame: Frame | None) -> None:
         """Draw and append the frame of a frame record."""
         if isinstance(record, FrameRecord) and frame is not None:
-            self._last = record
             self.append(frame, self.draw(frame, record))
 
     def skip(self, frame: Frame) -> None:
         """Append a frame that was not recognised, with the boxes of the last record."""
         if frame.signal != "ok":
             lost = FrameRecord(frame.seq, frame.signal, "unknown", None, (), None, None, time_s=frame.time_s)
-            image = self.draw(frame, lost)
+            image = self._annotated(frame, lost)
         elif self._last is not None:
-            image = self.draw(frame, replace(self._last, seq=frame.seq, time_s=frame.time_s))
+            image = self._annotated(frame, replace(self._last, seq=frame.seq, time_s=frame.time_s))
         else:
             image = self._canvas(frame)
         self.append(frame, image)
 
     def draw(self, frame: Frame, record: FrameRecord) -> Image:
-        """The frame with its boxes; the next one is drawn over it."""
-        return draw(self._canvas(frame), record, into=self._drawn)
+        """The frame with its boxes, which frames that are skipped after it get, too; the next one is drawn over it."""
+        self._last = in_pixels_of(record, frame.size_wh, self._size_wh)
+        return self._annotated(frame, self._last)
 
     def append(self, frame: Frame, image: Image) -> None:
         """Encode one picture at its own time.
@@ -126,6 +126,10 @@ class VideoSink(Sink):
                 self._path.unlink(missing_ok=True)
         except (OSError, av.error.FFmpegError) as error:
             raise broken_off(self._path, error) from None
+
+    def _annotated(self, frame: Frame, record: FrameRecord) -> Image:
+        """With boxes that are in the video's pixels."""
+        return draw(self._canvas(frame), record, into=self._drawn)
 
     def _canvas(self, frame: Frame) -> Image:
         """The frame at the video's size; grey where there is no picture, like the screen of a lost link."""
@@ -163,6 +167,19 @@ class VideoSink(Sink):
                 container.close()
             except (OSError, av.error.FFmpegError):
                 return
+
+
+def in_pixels_of(record: FrameRecord, frame_wh: SizeWH | None, video_wh: SizeWH) -> FrameRecord:
+    """The record of a frame of one size with its boxes in a picture of another."""
+    if frame_wh is None or frame_wh == video_wh:
+        return record
+    x, y = video_wh.width / frame_wh.width, video_wh.height / frame_wh.height
+
+    def fitted(one: Pedestrian) -> Pedestrian:
+        x0, y0, x1, y1 = one.box_xyxy
+        return replace(one, box_xyxy=(x0 * x, y0 * y, x1 * x, y1 * y))
+
+    return replace(record, pedestrians=tuple(map(fitted, record.pedestrians)))
 
 
 def _add_stream(container: OutputContainer, size_wh: SizeWH, fps: float) -> VideoStream:

@@ -129,6 +129,18 @@ def test_a_source_that_changes_its_size_is_fitted_and_said_once(tmp_path: Path) 
     assert len(sink.warnings) == 1
 
 
+def test_boxes_stay_around_people_where_a_source_changes_its_size(tmp_path: Path) -> None:
+    path, twice = tmp_path / "annotated.mp4", SizeWH(2 * SIZE.width, 2 * SIZE.height)
+    x0, y0, x1, y1 = PERSON.box_xyxy
+    with VideoSink(path, SIZE, 30.0) as sink:
+        sink.write(seen(0, PERSON), frame(0, 0.0))
+        sink.write(seen(1, Pedestrian((2 * x0, 2 * y0, 2 * x1, 2 * y1), PERSON.score)), frame(1, 1 / 30, twice))
+        sink.skip(frame(2, 2 / 30, twice))
+    usual, *others = (decoded.to_ndarray(format="gray").astype(int)[20:] for decoded in decode(path))  # no banner
+    assert all(np.abs(other - usual).mean() < 2 for other in others)
+    assert np.ptp(usual) > 100
+
+
 def test_two_frames_at_one_time_are_both_kept(tmp_path: Path) -> None:
     with VideoSink(tmp_path / "a.mp4", SIZE, 30.0) as sink:
         for seq, time_s in enumerate((0.0, 0.5, 0.5, 0.4, 0.6)):
