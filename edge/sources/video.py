@@ -20,6 +20,7 @@ from edge.sources.source import Source, unusable
 from edge.sources.video_av import ASSUMED_FPS, DecodedFrame, VideoFacts, holds_no_video, read_facts, read_with_pyav
 
 _RAW_NOTE = "frames of more than 8 bit are stretched to 8 bit by percentiles of their values that move slowly"
+_STILL_ADVICE = "it is a picture of another kind or name; save it as PNG or JPEG"
 _LEAST_SQUEEZE = 0.02  # less comes from rounding a size, and nobody sees it
 _SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
 
@@ -42,6 +43,8 @@ class VideoSource(Source):
         self._path = path
         self._fit = fit
         facts = read_facts(path)
+        if facts is not None and facts.still:
+            raise unusable(shown, "a video, or a picture that ends in .jpg, .png or the like", _STILL_ADVICE)
         self._by_opencv = facts is None or not (facts.timed or facts.raw)
         self._reader = self._read()
         first = next(self._reader, None)

@@ -27,6 +27,7 @@ _SAME_TIME_S = 5e-4  # OpenCV's and PyAV's time of one frame differ by less
 # Containers that give every frame its presentation time. AVI and raw streams do not; OpenCV guesses better there.
 _TIMED = frozenset({"mov", "matroska", "mpegts"})
 _SEEK_BACK_S = 1.0  # a seek goes by the order of decoding, where a keyframe may stand before frames shown earlier
+_STILL_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # of pictures in the container of MP4
 _RAW = re.compile(r"gray(9|1\d)(le|be)")
 _MOST_THREADS = 4  # each holds frames of its own
 ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame rate
@@ -51,6 +52,7 @@ class VideoFacts:
     timed: bool = False  # whether every frame carries its presentation time
     raw: bool = False  # grey of more than 8 bit: the counts of a thermal sensor
     pixel_aspect: Fraction = Fraction(1)  # width of a pixel by its height, as it is to be shown
+    still: bool = False  # a picture, which is judged otherwise than a video
 
 
 def read_facts(path: Path) -> VideoFacts | None:
@@ -66,7 +68,7 @@ def read_facts(path: Path) -> VideoFacts | None:
             raw = _has_decoder(stream) and is_raw(stream.codec_context.pix_fmt)
             aspect = Fraction(stream.sample_aspect_ratio or 1)
             frames, duration_s = _shown_frames(container, stream), _duration_s(container, stream)
-            return VideoFacts(frames, duration_s, fps, timed, raw, aspect)
+            return VideoFacts(frames, duration_s, fps, timed, raw, aspect, _is_still(container))
     except (av.error.FFmpegError, OSError, ValueError):
         return None
 
@@ -74,6 +76,12 @@ def read_facts(path: Path) -> VideoFacts | None:
 def _open(path: Path) -> InputContainer:
     """By its whole path, since FFmpeg takes what stands before a colon for a protocol; labels in any encoding."""
     return av.open(path.absolute(), metadata_errors="replace")
+
+
+def _is_still(container: InputContainer) -> bool:
+    """Whether a file is one picture by its container, whatever its name ends in."""
+    name = container.format.name
+    return name == "image2" or name.endswith("_pipe") or container.metadata.get("major_brand") in _STILL_BRANDS
 
 
 def _has_decoder(stream: VideoStream) -> bool:

@@ -15,7 +15,7 @@ from edge.records import Frame
 from edge.sources import Source, open_source
 from edge.sources.video import early_end, read_with_opencv
 from edge.sources.video_av import VideoFacts, read_with_pyav
-from tests.edge.videos import VARIABLE_STEPS, Recipe, make_video, number_of
+from tests.edge.videos import BAR_PX, BITS, VARIABLE_STEPS, Recipe, make_video, number_of, numbered_image
 
 B_FRAMES = {"bf": "3", "b-pyramid": "normal"}
 INDEX_FIRST = {"movflags": "faststart"}
@@ -311,6 +311,29 @@ def test_an_unusable_video_is_refused_in_one_line_and_quietly(
     assert reason in str(refused.value)
     assert "\n" not in str(refused.value)
     assert capfd.readouterr() == ("", "")
+
+
+def a_png(path: Path) -> None:
+    path.write_bytes(cv2.imencode(".png", numbered_image(5))[1].tobytes())
+
+
+def an_avif(path: Path) -> None:
+    if AV1 is None:
+        pytest.skip("PyAV has no encoder for AV1 here")
+    with av.open(str(path), "w", format="avif") as container:
+        stream = container.add_stream(AV1, rate=1)
+        stream.width, stream.height, stream.pix_fmt = BITS * BAR_PX, 64, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_image(5), format="bgr24")))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.mp4", "photo.heic"])
+@pytest.mark.parametrize("make", [a_png, an_avif])
+def test_a_picture_is_never_taken_for_a_video_that_begins_as_clear(tmp_path: Path, name: str, make: object) -> None:
+    assert callable(make)
+    make(tmp_path / name)
+    with pytest.raises(SourceError, match="it is a picture of another kind or name; save it as PNG or JPEG"):
+        open_source(str(tmp_path / name))
 
 
 def test_a_closed_video_can_be_closed_again(tmp_path: Path) -> None:
