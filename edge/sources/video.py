@@ -43,6 +43,8 @@ class VideoSource(Source):
         self._path = path
         self._fit = fit
         facts = read_facts(path)
+        if facts is None and holds_no_video(path):
+            raise unusable(shown, "a video that can be decoded", "it holds no video, only sound or the like")
         if facts is not None and facts.still:
             raise unusable(shown, "a video, or a picture that ends in .jpg, .png or the like", _STILL_ADVICE)
         self._by_opencv = facts is None or not (facts.timed or facts.raw)
@@ -139,9 +141,10 @@ def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None
     if not short:
         return None
     about = "" if facts.frame_count is not None else "about "
+    promised = "" if expected is None else f" of {about}{expected}"
     ended_at = facts.duration_s is None or last_time_s < 0.98 * facts.duration_s
     what = "the file ends early" if ended_at else "the file is damaged"
-    return f"{what}: {decoded} of {about}{expected} frames could be decoded"
+    return f"{what}: {decoded}{promised} frames could be decoded"
 
 
 def _squeezed(aspect: Fraction) -> str:
@@ -155,8 +158,6 @@ def _why_unreadable(path: Path, facts: VideoFacts | None) -> str:
     """The likeliest reason, for a person."""
     if facts is not None:
         return "not one frame of it could be decoded"
-    if holds_no_video(path):
-        return "it holds no video, only sound or the like"
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":

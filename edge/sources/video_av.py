@@ -12,6 +12,7 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -59,9 +60,9 @@ def read_facts(path: Path) -> VideoFacts | None:
     """The container's promises about its first video stream; None where it cannot be opened or has no video."""
     try:
         with _open(path) as container:
-            if not container.streams.video:
+            stream = _video_of(container)
+            if stream is None:
                 return None
-            stream = container.streams.video[0]
             rate = stream.average_rate
             fps = float(rate) if rate and 0 < rate < 1000 else None
             timed = not _TIMED.isdisjoint(container.format.name.split(","))
@@ -78,6 +79,11 @@ def _open(path: Path) -> InputContainer:
     return av.open(path.absolute(), metadata_errors="replace")
 
 
+def _video_of(container: InputContainer) -> VideoStream | None:
+    """The first video stream that is no cover; None: there is none."""
+    return next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
+
+
 def _is_still(container: InputContainer) -> bool:
     """Whether a file is one picture by its container, whatever its name ends in."""
     name = container.format.name
@@ -91,10 +97,10 @@ def _has_decoder(stream: VideoStream) -> bool:
 
 
 def holds_no_video(path: Path) -> bool:
-    """Whether a file can be opened, and nothing in it is a video, as in a recording of sound."""
+    """Whether a file can be opened, and nothing in it is a video, as in a recording of sound; a cover is none."""
     try:
         with _open(path) as container:
-            return not container.streams.video
+            return _video_of(container) is None
     except (av.error.FFmpegError, OSError, ValueError):
         return False
 
@@ -110,8 +116,8 @@ def read_with_pyav(
     """
     try:
         with _open(path) as container:
-            stream = container.streams.video[0]
-            if not _has_decoder(stream):
+            stream = _video_of(container)
+            if stream is None or not _has_decoder(stream):
                 return
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = min(usable_cores(), _MOST_THREADS)
@@ -125,7 +131,7 @@ def read_with_pyav(
                 time_s = clock.time_s(frame)
                 if after_s is None or time_s > after_s + _SAME_TIME_S:
                     yield _decoded(frame, time_s, fit, stretch, to_bgr)
-    except (av.error.FFmpegError, OSError, IndexError):
+    except (av.error.FFmpegError, OSError):
         return
 
 
@@ -184,7 +190,8 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
 def _decode_again(path: Path, after: float) -> Iterator[VideoFrame]:
     """Frames later than `after`, in the stream's units, by one thread."""
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = _video_of(container)
+        assert stream is not None  # it was there before
         stream.codec_context.thread_count = 1
         if math.isfinite(after) and stream.time_base:
             container.seek(int(after - _SEEK_BACK_S / stream.time_base), stream=stream)

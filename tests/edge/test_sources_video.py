@@ -1,5 +1,6 @@
 import struct
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -251,6 +252,7 @@ def test_a_broken_frame_at_the_end_costs_nothing_but_itself(
         (VideoFacts(300, 10.0, 30.0), 290, 9.97, "the file is damaged: 290 of 300 frames could be decoded"),
         (VideoFacts(None, 10.0, 30.0), 299, 9.93, None),
         (VideoFacts(None, 10.0, 30.0), 120, 3.97, "the file ends early: 120 of about 300 frames could be decoded"),
+        (VideoFacts(None, 10.0, None), 120, 3.97, "the file ends early: 120 frames could be decoded"),
         (VideoFacts(None, 10.0, 30.0), 20, 9.5, None),  # of variable rate: 20 frames fill the ten seconds
     ],
 )
@@ -274,13 +276,20 @@ def without_frames(path: Path) -> None:
         container.start_encoding()
 
 
-def without_video(path: Path) -> None:
+def without_video(path: Path, *, cover: bool = False) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16_000)
+        if cover:
+            picture = container.add_stream("png", rate=1)
+            picture.width, picture.height, picture.pix_fmt = BITS * BAR_PX, 64, "rgb24"
+            picture.disposition = av.stream.Disposition.attached_pic
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 16_000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+        if cover:
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(numbered_image(5), format="bgr24")))
+            container.mux(picture.encode(None))
 
 
 def without_decoder(path: Path) -> None:
@@ -292,6 +301,7 @@ def without_decoder(path: Path) -> None:
     ("make", "reason"),
     [
         (without_video, "it holds no video"),
+        (partial(without_video, cover=True), "it holds no video"),
         (without_decoder, "not one frame of it could be decoded"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
         (lambda path: path.write_text("not a video at all\n" * 40), "the file is damaged, or no video"),
