@@ -9,7 +9,7 @@ from edge.errors import SourceError
 from edge.records import Frame
 from edge.sources import Source, open_source
 from edge.sources.files import natural_key
-from edge.sources.pictures import decode_picture, has_alpha
+from edge.sources.pictures import decode_picture, has_alpha, is_cut_short
 from edge.thermal import RollingStretch
 
 COLOUR = np.zeros((20, 30, 3), np.uint8)
@@ -75,6 +75,18 @@ def test_a_picture_that_cannot_be_decoded_is_a_bad_frame_with_a_warning(tmp_path
     assert [f.signal for f in frames] == ["ok", "bad_frame", "bad_frame"]
     assert [f.image is None for f in frames] == [False, True, True]
     assert [w.split()[0] for w in source.warnings] == ["b.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    "options", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 1]], ids=str
+)
+def test_a_jpeg_that_is_cut_short_cannot_be_decoded_and_a_whole_one_can(options: list[int]) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", noise, options)[1].tobytes()
+    assert [is_cut_short(jpeg[:end]) for end in range(2, len(jpeg))] == [True] * (len(jpeg) - 2)
+    assert decode_picture(jpeg[: len(jpeg) // 2]).image is None
+    with_more_behind_it = jpeg + b"\xff\xda of a film of the same moment"
+    assert [decode_picture(content).image is not None for content in (jpeg, with_more_behind_it)] == [True, True]
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture at all"])
