@@ -12,11 +12,13 @@ from pathlib import Path
 from edge.errors import InvalidValueError, KestrelError, SourceError
 from edge.results import (
     CHART,
+    FIRST_OF_RECORDS,
     PICTURES,
     RECORDS,
     RESULTS,
     SUMMARY,
     VIDEO,
+    begins_as,
     has_foreign_summary,
     is_ours,
     read_summary,
@@ -24,6 +26,7 @@ from edge.results import (
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
 from edge.sinks.board import SinkState
 from edge.sinks.clips import ClipOptions, ClipsSink
+from edge.sinks.csv import FIRST_ROW
 from edge.sinks.jsonl import Rotation
 from edge.sinks.own_files import Budget
 from edge.sinks.queued import CLOSE_WITHIN_S, Deadline, QueuedSink, QueueRule
@@ -162,10 +165,22 @@ def refuse_clashes(folder: Path, options: OutputOptions, source: str) -> None:
 
 def refuse_foreign(folder: Path, options: OutputOptions) -> None:
     """Raises InvalidValueError where somebody else's files would be replaced by a run that goes on with an earlier."""
-    if options.overwrite or not folder.is_dir() or is_ours(folder):
+    if options.overwrite:
         return
-    advice = "it holds other files; add --overwrite to replace results, or choose another with --out"
-    raise InvalidValueError("output", "a folder of an earlier run, or a new one", str(folder), advice)
+    for file, first in ((options.jsonl, FIRST_OF_RECORDS), (options.csv, FIRST_ROW.encode())):
+        if file is not None and file.is_file() and not begins_as(file, first):
+            advice = "it is another; add --overwrite to replace it, or choose another"
+            raise InvalidValueError("output", "a file of an earlier run, or a new one", str(file), advice)
+    if folder.is_dir() and not is_ours(folder):
+        advice = "it holds other files; add --overwrite to replace results, or choose another with --out"
+        raise InvalidValueError("output", "a folder of an earlier run, or a new one", str(folder), advice)
+
+
+def refuse_foreign_summary(folder: Path, options: OutputOptions) -> None:
+    """Raises InvalidValueError where the summary of several recordings would replace a file that no run wrote."""
+    if not options.overwrite and has_foreign_summary(folder):
+        advice = f"its {SUMMARY} is another; add --overwrite to replace it, or choose another folder with --out"
+        raise InvalidValueError("output", "a folder of an earlier run, or a new one", str(folder), advice)
 
 
 def refuse_recorded(folder: Path) -> None:

@@ -100,6 +100,8 @@ def watch_sources(request: WatchRequest, session: Session) -> int:
     folder = outputs.choose_folder(request.sources[0], out) if len(request.sources) == 1 else out or Path("watched")
     if not request.resume:
         outputs.refuse_existing(folder, request.outputs)
+    elif several:
+        outputs.refuse_foreign_summary(folder, request.outputs)
     if several:
         return watch_several(recordings, folder, request, session)
     if request.resume and is_finished(recordings[0], folder, request):

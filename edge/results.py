@@ -15,7 +15,7 @@ RESULTS = (RECORDS, VIDEO, CHART, SUMMARY)
 PICTURES = "annotated"  # a folder
 SEGMENT = "annotated"  # how the names of videos begin that are written in parts
 LIST_NAME = ".kestrel-files"  # which parts and clips in its folder are ours, see sinks/own_files.py
-_FIRST_LINE = b'{"record": "header"'
+FIRST_OF_RECORDS = b'{"record": "header"'
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
@@ -90,6 +90,17 @@ def clear(folder: Path, records: Path | None = None) -> None:
 
 
 def _are_records(file: Path) -> bool:
+    return _head(file, len(FIRST_OF_RECORDS)) == FIRST_OF_RECORDS
+
+
+def begins_as(file: Path, first: bytes) -> bool:
+    """Whether a file begins so, or ends before it could: what a run wrote that was killed at once, or nothing."""
+    head = _head(file, len(first))
+    return head is not None and first.startswith(head)
+
+
+def _head(file: Path, length: int) -> bytes | None:
+    """The first bytes of a file; None where it cannot be read."""
     with suppress(OSError), file.open("rb") as opened:
-        return opened.read(len(_FIRST_LINE)) == _FIRST_LINE
-    return False
+        return opened.read(length)
+    return None

@@ -10,6 +10,7 @@ from edge.sinks.sink import Sink
 from edge.sinks.textfile import TextOutput
 
 COLUMNS = ("seq", "name", "time_s", "verdict", "presence", "count", "x0", "y0", "x1", "y1", "score", "track")
+FIRST_ROW = f"{','.join(COLUMNS)}\n"
 
 
 class CsvSink(Sink):
@@ -18,10 +19,9 @@ class CsvSink(Sink):
     def __init__(self, path: Path | None, *, append: bool = False, fsync_s: float | None = None) -> None:
         """Raises InvalidValueError where the file cannot be created. None is standard output."""
         self.warnings: list[str] = []
-        first_line = _as_csv([COLUMNS])
-        self._output = TextOutput(path, append=append, fsync_s=fsync_s, first_line=first_line)
+        self._output = TextOutput(path, append=append, fsync_s=fsync_s, first_line=FIRST_ROW)
         if not self._output.size_bytes:
-            self._output.put(first_line)
+            self._output.put(FIRST_ROW)
 
     def write(self, record: Record, frame: Frame | None) -> None:  # noqa: ARG002
         """The rows of one frame, in one piece."""

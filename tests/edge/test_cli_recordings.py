@@ -72,6 +72,15 @@ def test_skipping_says_when_the_earlier_run_used_another_model(kestrel, watch):
     assert "finished already with another model (bright-spots 1.0)" in done.stdout
 
 
+def test_resume_never_replaces_a_summary_that_no_run_wrote(watch, flights):
+    Path("results").mkdir()
+    Path("results/summary.json").write_text('{"mine": 1}')
+    refused = watch("flights", "--no-video", "--out", "results", "--resume")
+    assert refused.returncode == 2
+    assert "output must be a folder of an earlier run, or a new one, got 'results'; its summary.json" in refused.stderr
+    assert [path.read_text() for path in Path("results").iterdir()] == ['{"mine": 1}']
+
+
 def test_resume_never_takes_another_recording_of_the_same_name_for_finished(watch):
     for card, frames in (("card1", 3), ("card2", 6)):
         Path(card).mkdir()

@@ -220,6 +220,22 @@ def test_a_folder_that_no_run_wrote_is_not_gone_on_with():
     outputs.refuse_foreign(Path("mine"), OutputOptions(overwrite=True))
 
 
+def test_a_file_that_no_run_wrote_is_not_gone_on_with():
+    for content in ('{"record": "header", ', '{"rec', ""):
+        Path("records").write_text(content)
+        outputs.refuse_foreign(Path("new"), OutputOptions(jsonl=Path("records")))
+    for content in ("seq,name,time_s,verdict,presence,count,x0,y0,x1,y1,score,track\n0,", "seq,na", ""):
+        Path("rows").write_text(content)
+        outputs.refuse_foreign(Path("new"), OutputOptions(jsonl=STDOUT, csv=Path("rows")))
+    Path("mine").write_text("seq, mine")
+    for options in (OutputOptions(csv=Path("mine")), OutputOptions(jsonl=Path("mine"))):
+        with pytest.raises(
+            InvalidValueError, match=r"output must be a file of an earlier run, or a new one, got 'mine'"
+        ):
+            outputs.refuse_foreign(Path("new"), options)
+    outputs.refuse_foreign(Path("new"), OutputOptions(csv=Path("mine"), overwrite=True))
+
+
 def test_links_in_a_circle_are_an_error_of_one_line():
     Path("loop").symlink_to("loop")
     with pytest.raises(InvalidValueError, match="output must be a path that leads somewhere, got 'loop"):
