@@ -66,16 +66,17 @@ class Outcome:
     source: str
     folder: Path
     status: Literal["done", "skipped", "failed", "interrupted"]
+    summary: dict[str, Any] | None  # the recording's own; None where it was not watched, or not as far as to have one
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """One entry of the combined summary, with the recording's own summary where it has one."""
+        """One entry of the combined summary."""
         return {
             "source": self.source,
             "folder": str(self.folder),
             "status": self.status,
             "error": self.error,
-            "summary": read_summary(self.folder),
+            "summary": self.summary,
         }
 
 
@@ -234,14 +235,16 @@ def _attempt(recording: str, folder: Path, request: WatchRequest, session: Sessi
     try:
         if request.resume and is_finished(recording, folder, request):
             _say_finished(folder, session.recognizer, _words(request.outputs))
-            return Outcome(recording, folder, "skipped")
+            return Outcome(recording, folder, "skipped", read_summary(folder))
         summary = watch_one(recording, folder, request, session)
     except OutputClosedError:
         raise
     except KestrelError as error:
         print(f"kestrel: {error}", file=sys.stderr)
-        return Outcome(recording, folder, "failed", str(error))
-    return Outcome(recording, folder, "interrupted" if summary.exit_reason == "interrupted" else "done")
+        nothing_written = isinstance(error, UnusableInputError)  # what is there is an earlier run's
+        return Outcome(recording, folder, "failed", None if nothing_written else read_summary(folder), str(error))
+    interrupted = summary.exit_reason == "interrupted"
+    return Outcome(recording, folder, "interrupted" if interrupted else "done", read_summary(folder))
 
 
 def is_finished(recording: str, folder: Path, request: WatchRequest) -> bool:

@@ -32,6 +32,15 @@ def test_a_broken_recording_does_not_stop_the_rest(watch, flights):
     assert "2 of 3 recordings watched" in done.stdout
 
 
+def test_a_recording_that_cannot_be_opened_has_no_summary_of_an_earlier_run(watch, flights):
+    watch("flights", "--no-video", "--out", "results")
+    Path("flights/a.mp4").write_text("this is no video any more")
+    assert watch("flights", "--no-video", "--out", "results", "--overwrite").returncode == 1
+    outcomes = json.loads(Path("results/summary.json").read_text())["outcomes"]
+    assert [outcome["status"] for outcome in outcomes] == ["failed", "failed", "done"]
+    assert [outcome["summary"] is None for outcome in outcomes] == [True, True, False]
+
+
 def test_resume_skips_what_is_finished_and_does_the_rest_again(watch, flights):
     watch("flights", "--no-video", "--out", "results")
     unfinished = json.loads(Path("results/c/summary.json").read_text()) | {"exit_reason": "interrupted"}
