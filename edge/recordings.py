@@ -349,4 +349,4 @@ def _words(options: OutputOptions) -> TextIO:
 
 
 def _title(uri: str, info: SourceInfo) -> str:
-    return info.uri if info.live else Path(uri).name
+    return info.uri if info.live else Path(uri).name or uri  # `.` and `/` have no name

@@ -4,9 +4,10 @@ import json
 import os
 from pathlib import Path
 
+import cv2
 import pytest
 
-from tests.edge.spots import crossing, write_video
+from tests.edge.spots import crossing, spots, write_video
 from tests.models import write_spot_model
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -140,6 +141,11 @@ def test_options_of_cameras_that_would_turn_pictures_are_refused_for_recordings(
         refused = watch("flight.mp4", f"--{option}", value)
         assert refused.returncode == 2
         assert f"{option} must be left out for recordings, it is for live sources, got" in refused.stderr
+
+
+def test_the_working_directory_is_called_as_it_was_named(watch):
+    cv2.imwrite("000.png", spots())
+    assert watch(".", "--no-video", "--out", "results").stdout.startswith(".: 1 frame in ")
 
 
 def test_a_path_that_the_system_refuses_is_an_error_of_one_line(watch):
