@@ -29,6 +29,7 @@ from edge.sources.shrink import Fit
 from edge.supervisor import Supervisor, SupervisorSink
 from edge.tally import Tally
 from edge.terminal import TerminalSink
+from edge.tiles import refuse_small
 from edge.verdict import Judge, VerdictOptions
 from edge.view import ViewSettings, open_view
 from edge.watch import Selection, Session, watch
@@ -86,7 +87,7 @@ def watch_sources(request: WatchRequest, session: Session) -> int:
     Raises:
         KestrelError: nothing could be done, or the only source failed on the way.
     """
-    request.verdict.applied_to(session.recognizer.metadata.verdict)  # refused before anything is written
+    _refuse_misfits(request, session.recognizer)
     live = [is_live(uri) for uri in request.sources]
     if any(live) and not all(live):
         raise UnusableInputError(
@@ -110,6 +111,13 @@ def watch_sources(request: WatchRequest, session: Session) -> int:
         return 0
     watch_one(recordings[0], folder, request, session)
     return 0
+
+
+def _refuse_misfits(request: WatchRequest, recognizer: Recognizer) -> None:
+    """Before anything is written: raises InvalidValueError for options that do not go together with this model."""
+    request.verdict.applied_to(recognizer.metadata.verdict)
+    if request.view.tiles != "off" and recognizer.exact_input_wh is not None:
+        refuse_small(recognizer.exact_input_wh)
 
 
 def watch_live(request: WatchRequest, session: Session) -> int:

@@ -81,11 +81,16 @@ def plan_tiles_of(frame_wh: SizeWH, tile_wh: SizeWH, overlap_px: int = OVERLAP_P
     Raises:
         InvalidValueError: they are too small to overlap.
     """
-    if min(tile_wh.width, tile_wh.height) <= overlap_px:
-        raise InvalidValueError("size", f"larger than the tiles' overlap of {overlap_px} px", str(tile_wh))
+    refuse_small(tile_wh, overlap_px)
     columns = max(1, -(-(frame_wh.width - overlap_px) // (tile_wh.width - overlap_px)))
     rows = max(1, -(-(frame_wh.height - overlap_px) // (tile_wh.height - overlap_px)))
     return _plan(frame_wh, tile_wh, columns, rows)
+
+
+def refuse_small(tile_wh: SizeWH, overlap_px: int = OVERLAP_PX) -> None:
+    """Raises InvalidValueError for tiles that are too small to overlap."""
+    if min(tile_wh.width, tile_wh.height) <= overlap_px:
+        raise InvalidValueError("size", f"larger than the tiles' overlap of {overlap_px} px", str(tile_wh))
 
 
 def _plan(frame_wh: SizeWH, tile_wh: SizeWH, columns: int, rows: int) -> TilePlan:

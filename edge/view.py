@@ -101,9 +101,6 @@ def open_view(
     """The view that was asked for, for every n-th frame of one source.
 
     `info` gives what is known of it by now; `sharers` sources use the network, this one included.
-
-    Raises:
-        InvalidValueError: an exact size that tiles cannot have.
     """
     from edge.adaptive import AdaptiveView
     from edge.at_once import SeparateCores

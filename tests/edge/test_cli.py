@@ -121,6 +121,16 @@ def test_results_are_not_overwritten_unasked(watch):
     assert names("flight") == {"records.jsonl", "timeline.png", "summary.json"}
 
 
+def test_tiles_that_cannot_overlap_are_refused_before_earlier_results_are_removed(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    watch("flight.mp4", "--no-video")
+    before = Path("flight/records.jsonl").read_text()
+    refused = watch("flight.mp4", "--tiles", "--size", "1280x64", "--overwrite")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "size must be larger than the tiles' overlap of 96 px, got '1280x64'" in refused.stderr
+    assert Path("flight/records.jsonl").read_text() == before
+
+
 def bad_inputs() -> list[tuple[list[str], str]]:
     return [
         (["nothing.mp4"], "source must be an existing file"),
