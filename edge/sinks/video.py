@@ -27,6 +27,7 @@ _MUXER = {
     "flush_packets": "1",
 }
 _ASSUMED_FPS = 25.0
+_MOST_STEP = 2**31 - 1  # the longest frame that MP4 can hold, in TIME_BASE: 6.6 hours
 _KEYFRAME_EVERY_S = 2.0  # how exactly a player can seek
 _ENCODER_THREADS = 2
 # What superfast spends on adaptive quantisation and 8x8 transforms goes into sensor noise: without them 1080p takes two
@@ -54,6 +55,7 @@ class VideoSink(Sink):
         self._fps = fps or _ASSUMED_FPS
         self._last: FrameRecord | None = None
         self._last_pts: int | None = None
+        self._left_out = 0  # of the source's time, in TIME_BASE
         self._step = max(1, round(1 / (self._fps * TIME_BASE)))  # length of the latest frame, in TIME_BASE
         # Both are used again for every frame. The encoder takes its own copy, as it holds nothing back.
         self._drawn = np.empty((size_wh.height, size_wh.width, 3), np.uint8)
@@ -102,9 +104,11 @@ class VideoSink(Sink):
         if self._container is None:
             return
         time_s = frame.time_s if frame.time_s is not None else frame.seq / self._fps
-        pts = round(time_s / TIME_BASE)
+        pts = round(time_s / TIME_BASE) - self._left_out
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)  # two frames at one time would be refused
+            if pts - self._last_pts > _MOST_STEP:
+                pts = self._without_gap(pts, self._last_pts + self._step)
             self._step = pts - self._last_pts
         self._last_pts = pts
         try:
@@ -130,6 +134,13 @@ class VideoSink(Sink):
     def _annotated(self, frame: Frame, record: FrameRecord) -> Image:
         """With boxes that are in the video's pixels."""
         return draw(self._canvas(frame), record, into=self._drawn)
+
+    def _without_gap(self, pts: int, next_pts: int) -> int:
+        """`next_pts`, from which on the time goes on."""
+        self._left_out += pts - next_pts
+        hours = float((pts - next_pts) * TIME_BASE) / 3600
+        self.warnings.append(f"the source's time jumps by {hours:.1f} h; the annotated video leaves that out")
+        return next_pts
 
     def _canvas(self, frame: Frame) -> Image:
         """The frame at the video's size; grey where there is no picture, like the screen of a lost link."""

@@ -148,6 +148,18 @@ def test_two_frames_at_one_time_are_both_kept(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "a.mp4")) == 5
 
 
+def test_a_jump_in_time_that_mp4_cannot_hold_is_left_out_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoSink(path, SIZE, 10.0) as sink:
+        for seq, time_s in enumerate((0.0, 0.1, 36_000.1, 36_000.2, 90_000.2, 90_000.3)):
+            sink.write(seen(seq), frame(seq, time_s))
+    assert [f.time for f in decode(path)] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5], abs=1e-4)
+    assert [warning.partition(";")[0] for warning in sink.warnings] == [
+        "the source's time jumps by 10.0 h",
+        "the source's time jumps by 15.0 h",
+    ]
+
+
 def test_a_colon_in_the_name_of_a_folder_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("10:30").mkdir()
