@@ -21,6 +21,7 @@ from edge.thermal import STRETCH_PERCENTILES, RollingStretch
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _TINY_PX = 16
+_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)  # of those within a scan, none
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
@@ -118,6 +119,8 @@ def decode_picture(content: bytes, stretch: RollingStretch | None = None) -> Dec
         array = cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)
     if has_alpha(content):
         oddities.append("the alpha channel of pictures is left out")
+    if holds_several(content):
+        oddities.append("of files that hold several pictures only the first is looked at")
     if min(array.shape[:2]) < _TINY_PX:
         oddities.append(f"pictures with a side below {_TINY_PX} pixels can hardly show a pedestrian")
     return DecodedPicture(np.asarray(array, np.uint8), tuple(oddities))
@@ -125,7 +128,7 @@ def decode_picture(content: bytes, stretch: RollingStretch | None = None) -> Dec
 
 def is_cut_short(content: bytes) -> bool:
     """Whether a JPEG ends before its end: OpenCV 4 shows what is missing as plain grey, where nobody would be found."""
-    if content[:2] != b"\xff\xd8":
+    if not content.startswith(b"\xff\xd8"):
         return False
     at = 2
     while (marker := _JPEG_MARKER.search(content, at)) is not None:
@@ -139,10 +142,26 @@ def is_cut_short(content: bytes) -> bool:
 
 def has_alpha(content: bytes) -> bool:
     """Whether a PNG, WebP or BMP file holds transparency, from its head alone (OpenCV leaves it out silently)."""
-    if content[:8] == b"\x89PNG\r\n\x1a\n":
+    if content.startswith(_PNG):
         return content[25:26] in (b"\x04", b"\x06")  # colour type: grey or colour, with alpha
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         if content[12:16] == b"VP8X":
             return bool(content[20:21] and content[20] & 0x10)
         return content[12:16] == b"VP8L" and bool(content[24:25] and content[24] & 0x10)
     return content[:2] == b"BM" and content[28:30] == b"\x20\x00"
+
+
+def holds_several(content: bytes) -> bool:
+    """Whether a TIFF file has a second page, or a PNG or WebP file is animated."""
+    if content.startswith(_PNG):
+        return b"acTL" in content[: max(0, content.find(b"IDAT"))]
+    if content[:4] == b"RIFF" and content[8:16] == b"WEBPVP8X":
+        return bool(content[20:21] and content[20] & 0x02)
+    if content[:4] not in (b"II*\0", b"MM\0*"):
+        return False
+
+    def number(at: int, length: int) -> int:
+        return int.from_bytes(content[at : at + length], "little" if content[:1] == b"I" else "big")
+
+    page = number(4, 4)
+    return number(page + 2 + 12 * number(page, 2), 4) != 0

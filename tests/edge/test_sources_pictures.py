@@ -9,11 +9,12 @@ from edge.errors import SourceError
 from edge.records import Frame
 from edge.sources import Source, open_source
 from edge.sources.files import natural_key
-from edge.sources.pictures import decode_picture, has_alpha, is_cut_short
+from edge.sources.pictures import decode_picture, has_alpha, holds_several, is_cut_short
 from edge.thermal import RollingStretch
 
 COLOUR = np.zeros((20, 30, 3), np.uint8)
 COLOUR[:, :10] = (200, 30, 10)
+ANIMATION = struct.pack(">I4sIII", 8, b"acTL", 2, 0, 0)  # a chunk of PNG: two frames, for ever; its sum is not read
 
 
 def read(uri: Path | str) -> tuple[Source, list[Frame]]:
@@ -164,6 +165,18 @@ def test_alpha_is_seen_in_the_head_of_a_file(suffix: str, options: list[int]) ->
     assert has_alpha(cv2.imencode(suffix, alpha, options)[1].tobytes())
     assert not has_alpha(cv2.imencode(suffix, alpha[..., :3], options)[1].tobytes())
     assert not has_alpha(b"")
+
+
+def test_files_that_hold_more_than_one_picture_are_told(tmp_path: Path) -> None:
+    cv2.imwritemulti(str(tmp_path / "pages.tif"), [COLOUR, COLOUR])
+    png = cv2.imencode(".png", COLOUR)[1].tobytes()
+    several = ((tmp_path / "pages.tif").read_bytes(), png[:33] + ANIMATION + png[33:], b"RIFF____WEBPVP8X____\x12")
+    assert [holds_several(content) for content in several] == [True] * 3
+    single = (cv2.imencode(suffix, COLOUR)[1].tobytes() for suffix in (".tif", ".png", ".webp", ".jpg", ".bmp"))
+    assert [holds_several(content) for content in (b"", b"MM\0*", *single)] == [False] * 7
+    source, frames = read(tmp_path / "pages.tif")
+    assert len(frames) == 1
+    assert source.warnings == ["of files that hold several pictures only the first is looked at (first: pages.tif)"]
 
 
 def test_natural_order() -> None:
