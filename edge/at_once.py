@@ -14,8 +14,6 @@ from edge.recognizer import Recognizer
 from edge.records import Frame, SizeWH
 from edge.view import Sighting, View, WholeView
 
-DECODED_AHEAD = 1  # frames that wait in the decoder; one more waits here until a core is free
-
 
 @dataclass(frozen=True, slots=True)
 class Looked:

@@ -13,7 +13,6 @@ from threading import Lock
 from typing import Any, Literal, TextIO
 
 from edge import outputs
-from edge.at_once import DECODED_AHEAD
 from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError, UnusableInputError
 from edge.interruption import Stop
 from edge.outputs import OutputOptions
@@ -198,7 +197,7 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
             stack.enter_context(sink)
         if turn is not None:
             view, sinks = SharedView(view, turn.lock), [LabelledSink(sink, label) for sink in sinks]
-        frames_of = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
+        frames_of = source if source.info.live else stack.enter_context(ReadAhead(source))
         return watch(frames_of, session, sinks, request.selection, view, Judge(rule))
 
 

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.at_once import DECODED_AHEAD
 from edge.bench.encoder import EncodingSink
 from edge.bench.feed import EndlessSource
 from edge.bench.figures import BenchReport, Subject
@@ -72,7 +71,7 @@ def run_bench(
         if request.video:
             encoding = EncodingSink(scratch, meter)
             sinks.append(stack.enter_context(QueuedSink("encoder", lambda: encoding, _ENCODER_QUEUE, Deadline(None))))
-        frames = source if source.info.live else stack.enter_context(ReadAhead(source, DECODED_AHEAD))
+        frames = source if source.info.live else stack.enter_context(ReadAhead(source))
         view = open_view(recognizer, ViewSettings(), lambda: source.info)
         summary = watch(frames, Session(recognizer, stop, notes), sinks, view=view)
         return meter.report(describe(recognizer, model_file, source.info.size_wh), source.info, summary.warnings)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge.records import Frame
 from edge.sources.source import Source
 
-CAPACITY = 2  # frames that wait at most: enough to even out a slow key frame, little memory in 4K
+CAPACITY = 1  # frames that wait here; one more waits in edge/at_once.py until a core is free
 
 
 @dataclass(frozen=True, slots=True)
