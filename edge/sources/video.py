@@ -39,7 +39,7 @@ class VideoSource(Source):
         silence()
         if path.stat().st_size == 0:
             raise unusable(shown, "a video with at least one frame", "the file is empty")
-        self._started = time.perf_counter()
+        started = time.perf_counter()
         self._path = path
         self._fit = fit
         facts = read_facts(path)
@@ -56,6 +56,7 @@ class VideoSource(Source):
             first = next(self._reader, None)
         if first is None:
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
+        self._first_ms = (time.perf_counter() - started) * 1e3  # with the opening
         self._frames = chain(iter([first]), self._reader)  # chain would hold on to a list
         self._facts = facts or VideoFacts(None, None, None)
         self.warnings: list[str] = [_RAW_NOTE] if self._facts.raw else []
@@ -70,10 +71,10 @@ class VideoSource(Source):
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        seq, time_s, started = -1, 0.0, self._started
+        seq, time_s, started = -1, 0.0, 0.0
         for seq, decoded in enumerate(self._every_frame()):
             time_s = decoded.time_s
-            decode_ms = (time.perf_counter() - started) * 1e3
+            decode_ms = self._first_ms if seq == 0 else (time.perf_counter() - started) * 1e3
             yield Frame(seq=seq, image=decoded.image, time_s=time_s, decode_ms=decode_ms, full_wh=decoded.full_wh)
             started = time.perf_counter()
         note = early_end(self._facts, seq + 1, time_s)

@@ -1,4 +1,5 @@
 import struct
+import time
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -111,6 +112,17 @@ def test_facts_of_a_plain_video_are_known_when_it_opens(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(AV1 is None, reason="this PyAV has no AV1 encoder")
+def test_what_happens_between_opening_and_reading_is_no_decoding(tmp_path: Path) -> None:
+    make_video(tmp_path / "plain.mp4", 3)
+    started = time.perf_counter()
+    with open_source(str(tmp_path / "plain.mp4")) as source:
+        opened_ms = 1e3 * (time.perf_counter() - started)
+        time.sleep(0.2)  # sinks are made
+        first = next(iter(source))
+    assert first.decode_ms is not None
+    assert 0 < first.decode_ms <= opened_ms
+
+
 def test_pyav_steps_in_where_opencv_cannot_decode(tmp_path: Path) -> None:
     path = tmp_path / "av1.mp4"
     times_s = make_video(path, 12, Recipe(AV1 or "", steps=VARIABLE_STEPS))
