@@ -6,6 +6,7 @@ and raw H.264 have none: OpenCV's CAP_PROP_POS_MSEC after a read is used there, 
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -22,7 +23,21 @@ from edge.sources.video_av import ASSUMED_FPS, DecodedFrame, VideoFacts, holds_n
 _RAW_NOTE = "frames of more than 8 bit are stretched to 8 bit by percentiles of their values that move slowly"
 _STILL_ADVICE = "it is a picture of another kind or name; save it as PNG or JPEG"
 _LEAST_SQUEEZE = 0.02  # less comes from rounding a size, and nobody sees it
+_LEAST_HOLE_S, _HOLE_STEPS = 1.0, 10.0  # less is a slow frame, or a video of variable rate
 _SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Seconds of a video without a frame: Matroska and MPEG-TS do not tell how many there were."""
+
+    from_s: float = 0.0
+    to_s: float = 0.0
+
+    @property
+    def length_s(self) -> float:
+        """From the frame before it to the one after it."""
+        return self.to_s - self.from_s
 
 
 class VideoSource(Source):
@@ -71,12 +86,18 @@ class VideoSource(Source):
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        seq, time_s, started = -1, 0.0, 0.0
+        seq, time_s, started, hole = -1, 0.0, 0.0, Hole()
         for seq, decoded in enumerate(self._every_frame()):
+            if decoded.time_s - time_s > hole.length_s:
+                hole = Hole(time_s, decoded.time_s)
             time_s = decoded.time_s
             decode_ms = self._first_ms if seq == 0 else (time.perf_counter() - started) * 1e3
             yield Frame(seq=seq, image=decoded.image, time_s=time_s, decode_ms=decode_ms, full_wh=decoded.full_wh)
             started = time.perf_counter()
+        if hole.length_s > max(_LEAST_HOLE_S, _HOLE_STEPS * usual_step_s(self._facts, seq + 1, time_s)):
+            self.warnings.append(
+                f"no frame from {hole.from_s:.1f} s to {hole.to_s:.1f} s: damaged there, or recorded so"
+            )
         note = early_end(self._facts, seq + 1, time_s)
         if note:
             self.warnings.append(note)
@@ -126,6 +147,11 @@ def estimated_frames(facts: VideoFacts) -> int | None:
     return round(facts.duration_s * facts.fps) if facts.duration_s and facts.fps else None
 
 
+def usual_step_s(facts: VideoFacts, decoded: int, last_time_s: float) -> float:
+    """Seconds from frame to frame, as the container has it, or as they were on average where that is longer."""
+    return max(1.0 / (facts.fps or ASSUMED_FPS), last_time_s / decoded)
+
+
 def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None:
     """What to say of a file that gave fewer frames than it promised; None where it gave all.
 
@@ -135,8 +161,7 @@ def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None
     if facts.frame_count is not None:
         short = decoded < facts.frame_count
     elif facts.duration_s is not None and decoded:
-        step_s = max(1.0 / (facts.fps or ASSUMED_FPS), last_time_s / decoded)
-        short = last_time_s + _SLACK_FRAMES * step_s < facts.duration_s
+        short = last_time_s + _SLACK_FRAMES * usual_step_s(facts, decoded, last_time_s) < facts.duration_s
     else:
         short = False
     if not short:
