@@ -110,6 +110,7 @@ def read_with_pyav(
 ) -> Generator[DecodedFrame, None, None]:
     """Every frame that decodes, in order of presentation, rotated as the file asks; with `after_s` only later ones.
 
+    All are decoded again for those: a seek in a damaged file goes by other times than its frames have.
     With `fit` the pictures come at that size where it is smaller. Frames that FFmpeg itself calls corrupt are left out,
     and the one that the end of the file cuts short. Ends quietly where nothing more can be read: whether that was the
     end of the file is judged by the caller, from `VideoFacts`.
@@ -122,8 +123,6 @@ def read_with_pyav(
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = min(usable_cores(), _MOST_THREADS)
             start = (stream.start_time or 0) if stream.time_base else 0
-            if after_s is not None and stream.time_base:
-                container.seek(start + int(after_s / stream.time_base), stream=stream)  # to the keyframe before it
             clock, stretch, to_bgr = _Clock(start, stream), RollingStretch(), ToBgr()
             for frame in _decode(container, stream):
                 if frame.is_corrupt:

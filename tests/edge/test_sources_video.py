@@ -1,4 +1,3 @@
-import re
 import struct
 import time
 from fractions import Fraction
@@ -92,17 +91,6 @@ def test_a_video_that_begins_late_is_whole_all_the_same(tmp_path: Path, name: st
     source, frames = read(tmp_path / name)
     assert np.abs(np.subtract([frame.time_s for frame in frames], times_s)).max() <= 0.001
     assert list(source.warnings) == []
-
-
-def test_a_hole_in_a_video_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "hole.mkv"
-    make_video(path, 120, Recipe(options={"g": "10"}))
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2] + bytes(len(content) // 8) + content[len(content) * 5 // 8 :])
-    source, frames = read(path)
-    assert len(frames) < 120
-    (warning,) = source.warnings
-    assert re.fullmatch(r"no frame from 1\.\d s to \d\.\d s: damaged there, or recorded so", warning)
 
 
 @pytest.mark.parametrize("name", ["wide.mkv", "wide.mp4"])
