@@ -208,10 +208,12 @@ def size_bytes(recording: str) -> int | None:
 
 def are_there(folder: Path, options: OutputOptions) -> bool:
     """Whether an earlier run wrote all that is asked for now."""
-    files = [file for file in (options.jsonl or folder / RECORDS, options.csv) if file not in (None, STDOUT)]
+    files = ((options.jsonl or folder / RECORDS, FIRST_OF_RECORDS), (options.csv, FIRST_ROW.encode()))
     if options.clips is not None and (read_summary(folder) or {}).get("clips") != str(_resolved(options.clips.folder)):
         return False
-    return all(file.is_file() for file in files if file) and (not options.video or any(folder.glob(f"{PICTURES}*")))
+    if not all(begins_as(file, first) for file, first in files if file not in (None, STDOUT)):
+        return False
+    return not options.video or any(folder.glob(f"{PICTURES}*"))
 
 
 def refuse_existing(folder: Path, options: OutputOptions) -> None:

@@ -113,6 +113,9 @@ def test_resume_does_again_what_lacks_an_output_that_is_asked_for(watch):
     assert Path("flight.csv").exists()
     assert Path("flight/annotated.mp4").exists()
     assert "finished already" in watch("flight.mp4", "--csv", "flight.csv", "--resume").stdout
+    Path("mine.csv").write_text("mine")
+    assert watch("flight.mp4", "--csv", "mine.csv", "--resume").returncode == 2  # neither there, nor to be replaced
+    assert Path("mine.csv").read_text() == "mine"
 
 
 def test_resume_does_again_what_was_watched_without_clips_or_with_clips_elsewhere(watch):
