@@ -99,6 +99,10 @@ class ClipsSink(Sink):
         """Catch up while nothing comes."""
         self._go_on(_CATCH_UP)
 
+    def settle(self) -> None:
+        """Finish the open clip. Raises ProcessingError."""
+        self.close()
+
     def close(self) -> None:
         """Finish the open clip with what there is."""
         self._go_on(len(self._kept))

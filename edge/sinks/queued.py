@@ -61,7 +61,7 @@ class QueueRule:
 @dataclass(frozen=True, slots=True)
 class _Item:
     record: Record | None  # None: a skipped frame
-    frame: Frame | None
+    frame: Frame | None  # None as well: the sink is to settle
 
     @property
     def is_frame(self) -> bool:
@@ -123,13 +123,15 @@ class QueuedSink(Sink):
             self._put(_Item(None, frame))
 
     def settle(self) -> None:
-        """In a recording wait until all that was queued is written, so that its warnings and failures are known.
+        """In a recording wait until all that was queued is written and the sink has settled.
 
         Raises:
             ProcessingError: the sink failed.
         """
         if not self._rule.live:
             with self._changed:
+                self._items.append(_Item(None, None))
+                self._changed.notify_all()
                 self._wait_until(lambda: not self._items and not self._busy)
 
     def close(self) -> None:
@@ -254,6 +256,8 @@ class QueuedSink(Sink):
         elif item.frame is not None:
             skipped = item.frame
             self._guarded(lambda sink: sink.skip(skipped))
+        else:
+            self._guarded(lambda sink: sink.settle())
 
     def _guarded(self, use: Callable[[Sink], None]) -> None:
         """Use the sink; where it fails, let go of it and say so."""

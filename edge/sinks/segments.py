@@ -50,6 +50,10 @@ class SegmentsSink(Sink):
         """Sync the disk where that is due."""
         self._keep_house()
 
+    def settle(self) -> None:
+        """Finish the last file. Raises ProcessingError."""
+        self.close()
+
     def close(self) -> None:
         """Finish the last file."""
         part, self._part = self._part, None

@@ -38,10 +38,10 @@ class Sink(Protocol):
         return
 
     def settle(self) -> None:
-        """Before the summary: wait until all so far is written, where the sink has a thread of its own.
+        """Before the summary, which alone follows: finish what may fail, so that the summary knows of it.
 
         Raises:
-            ProcessingError: the sink failed half-way.
+            ProcessingError: the sink failed.
         """
         return
 

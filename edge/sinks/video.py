@@ -117,6 +117,10 @@ class VideoSink(Sink):
             self._give_up()
             raise broken_off(self._path, error) from None
 
+    def settle(self) -> None:
+        """Finish the file. Raises ProcessingError."""
+        self.close()
+
     def close(self) -> None:
         """Finish the file, so that it can be sought in; a video without a single frame is removed."""
         container, self._container = self._container, None

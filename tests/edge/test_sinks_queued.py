@@ -30,6 +30,7 @@ class Gate(Sink):
         self.frames: list[Frame | None] = []
         self.closed = 0
         self.broken: Exception | None = None
+        self.unfinished: Exception | None = None
         self.opened = threading.Event()
         self.reached = threading.Event()
         if is_open:
@@ -45,6 +46,10 @@ class Gate(Sink):
 
     def skip(self, frame: Frame) -> None:
         self.skipped.append(frame.seq)
+
+    def settle(self) -> None:
+        if self.unfinished is not None:
+            raise self.unfinished
 
     def close(self) -> None:
         self.closed += 1
@@ -250,6 +255,16 @@ def test_a_recording_that_is_settled_knows_of_its_failure_before_the_summary() -
     sink = queued(gate, RECORDING, None)
     write_many(sink, 2)
     gate.opened.set()
+    with pytest.raises(ProcessingError, match="the disk is full"):
+        sink.settle()
+    sink.close()
+
+
+def test_a_file_that_cannot_be_finished_is_known_before_the_summary() -> None:
+    gate = Gate()
+    gate.unfinished = ProcessingError("the disk is full")
+    sink = queued(gate, RECORDING, None)
+    write_many(sink, 2)
     with pytest.raises(ProcessingError, match="the disk is full"):
         sink.settle()
     sink.close()

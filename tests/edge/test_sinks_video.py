@@ -66,6 +66,16 @@ def test_a_closed_video_is_a_plain_mp4_that_can_be_sought(tmp_path: Path) -> Non
     assert "moof" not in boxes
 
 
+def test_a_video_is_whole_once_it_is_settled(tmp_path: Path) -> None:
+    path = tmp_path / "annotated.mp4"
+    with VideoSink(path, SIZE, 30.0) as sink:
+        for seq in range(60):
+            sink.write(seen(seq), frame(seq, seq / 30))
+        sink.settle()
+        assert "moof" not in top_level_boxes(path.read_bytes())
+        sink.write(SUMMARY, None)
+
+
 def top_level_boxes(content: bytes) -> list[str]:
     names, at = [], 0
     while at < len(content):
