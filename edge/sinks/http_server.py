@@ -46,7 +46,8 @@ class HttpServer:
                 "http", "an address of this machine alone where there is no --http-token-file", str(address)
             )
         self.token = token
-        self.boards: dict[str, Board] = {}
+        self.boards: dict[str, Board] = {}  # replaced as a whole: readers need no lock
+        self._boards_change = threading.Lock()  # sources come and go in threads of their own
         self.closing = threading.Event()
         self.streams = threading.BoundedSemaphore(MOST_STREAMS)
         self.local_only = address.is_loopback
@@ -64,12 +65,14 @@ class HttpServer:
 
     def add(self, board: Board) -> None:
         """Show one more source."""
-        boards = {**self.boards, board.name: board}
-        self.boards = {name: boards[name] for name in sorted(boards)}  # the first one is the default
+        with self._boards_change:
+            boards = {**self.boards, board.name: board}
+            self.boards = {name: boards[name] for name in sorted(boards)}  # the first one is the default
 
     def remove(self, board: Board) -> None:
         """Show a source no longer."""
-        self.boards = {name: shown for name, shown in self.boards.items() if shown is not board}
+        with self._boards_change:
+            self.boards = {name: shown for name, shown in self.boards.items() if shown is not board}
 
     def close(self) -> None:
         """Stop listening and let the clients go; a second call does nothing."""

@@ -1,0 +1,40 @@
+"""What the HTTP server makes of odd requests, and of sources that come and go."""
+
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from edge.sinks.address import Address
+from edge.sinks.board import Board
+from edge.sinks.http_server import HttpServer
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    with HttpServer(Address("127.0.0.1", 0)) as server:
+        yield server
+
+
+def test_sources_that_begin_at_the_same_moment_are_all_shown(server: HttpServer) -> None:
+    names = [f"source-{number}" for number in range(8)]
+
+    def begin(name: str, gate: threading.Barrier) -> None:
+        gate.wait()
+        server.add(Board(name))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            server.boards = {}
+            gate = threading.Barrier(len(names))
+            threads = [threading.Thread(target=begin, args=(name, gate)) for name in names]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert list(server.boards) == names
+    finally:
+        sys.setswitchinterval(before)
