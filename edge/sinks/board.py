@@ -15,6 +15,7 @@ from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Re
 
 Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "lost", "ended"]
 _LOST = ("signal_lost", "failed")  # how a run ends that nobody ended
+_BLIND = ("stuck", "lost", "ended")  # nobody looks any more: what was seen last is not what is there now
 
 STUCK_AFTER_S = 10.0  # a live source gives a record a second; before a stall is one, it may be quiet
 TIMELINE_S = 600
@@ -123,7 +124,7 @@ class Board:
         self._size_wh = _NO_PICTURE
         self._number = 0
         self._picture: EncodedPicture | None = None
-        self._shows_stuck = False
+        self._shows_notice = False
         self._record_at: float | None = None
         self._frame_at: float | None = None
         self._verdict_at: float | None = None
@@ -167,17 +168,19 @@ class Board:
         sinks = tuple(self._ask_sinks())
         with self._changed:
             now = self._clock()
-            latest = self._latest
             health = self._health(now)
-            verdict: Verdict = "unknown" if latest is None or health == "stuck" else latest.verdict
+            latest, verdict_at = self._latest, self._verdict_at
+            if latest is not None and health in _BLIND:
+                verdict_at = verdict_at if latest.verdict == "unknown" else self._record_at
+                latest = _notice(latest)
             return Snapshot(
                 name=self.name,
                 title=self._header.source if self._header else self.name,
                 health=health,
                 model=self._header.model if self._header else None,
                 latest=latest,
-                verdict=verdict,
-                verdict_for_s=None if self._verdict_at is None else now - self._verdict_at,
+                verdict="unknown" if latest is None else latest.verdict,
+                verdict_for_s=None if verdict_at is None else now - verdict_at,
                 fps=self._fps(now),
                 frames=self._frames,
                 dropped=self._dropped,
@@ -194,16 +197,16 @@ class Board:
     def picture(self, newer_than: int = -1, timeout_s: float = 0.0) -> EncodedPicture | None:
         """The latest annotated frame, encoded once for all who ask; None where no newer one came in time.
 
-        Without signal, or where the loop is stuck, it is a notice, never an old picture.
+        Without signal, or where nobody looks any more, it is a notice, never an old picture.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._number > newer_than or self._newly_stuck() or self._ended, timeout_s)
-            if self._newly_stuck():
-                self._shows_stuck = True
+            self._changed.wait_for(lambda: self._number > newer_than or self._newly_blind(), timeout_s)
+            if self._newly_blind():
+                self._shows_notice = True
                 self._image = None
                 self._number += 1
             number, image, size_wh = self._number, self._image, self._size_wh
-            record = _notice(self._latest) if self._latest is None or self._shows_stuck else self._latest
+            record = _notice(self._latest) if self._latest is None or self._shows_notice else self._latest
         if number <= newer_than:
             return None
         with self._encoding:
@@ -211,8 +214,8 @@ class Board:
                 self._picture = EncodedPicture(number, _encode(image, record, size_wh))
             return self._picture
 
-    def _newly_stuck(self) -> bool:
-        return not self._shows_stuck and self._health(self._clock()) == "stuck"
+    def _newly_blind(self) -> bool:
+        return not self._shows_notice and self._health(self._clock()) in _BLIND
 
     def _observe_frame(self, record: FrameRecord, frame: Frame | None) -> None:
         now = self._clock()
@@ -226,7 +229,7 @@ class Board:
         if self._image is not None:
             self._frame_at = now
             self._size_wh = SizeWH(self._image.shape[1], self._image.shape[0])
-        self._shows_stuck = False
+        self._shows_notice = False
         self._number += 1
         self._frames += 1
         self._dropped += record.dropped

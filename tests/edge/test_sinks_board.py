@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from edge.records import Event, Frame, FrameRecord, Pedestrian
+from edge.records import Event, ExitReason, Frame, FrameRecord, Pedestrian
 from edge.sinks.board import STUCK_AFTER_S, TIMELINE_S, Board, Second, SinkState
 from edge.sinks.metrics import ProcessState, exposition, process_state, sample
 from tests.edge.recordings import HEADER, SUMMARY, lost, seen
@@ -63,7 +65,7 @@ def test_health_follows_the_source(board: Board, clock: Clock) -> None:
         ("no_signal", "unknown"),
         ("ok", "pedestrian"),
         ("stuck", "unknown"),  # whatever stood before: nobody looks any more
-        ("ended", "pedestrian"),
+        ("ended", "unknown"),
     ]
     assert board.snapshot().reconnects == 1
 
@@ -88,6 +90,45 @@ def test_a_picture_is_encoded_once_and_never_an_old_one(board: Board, clock: Clo
         assert stuck is not None
         assert decoded(stuck.jpeg)[40:, :10].mean() < 70
     assert board.picture(stuck.number) is None
+
+
+@pytest.mark.parametrize("exit_reason", ["failed", "signal_lost", "end_of_source"])
+def test_a_source_that_is_over_claims_nothing_and_shows_no_old_picture(
+    board: Board, clock: Clock, exit_reason: ExitReason
+) -> None:
+    board.observe(seen(0, PERSON), frame(0))
+    shown = board.picture()
+    assert shown is not None
+    clock.now += 5
+    board.observe(replace(SUMMARY, exit_reason=exit_reason), None)
+    clock.now += 60
+    snapshot = board.snapshot()
+    assert (snapshot.verdict, snapshot.verdict_for_s) == ("unknown", 65.0)
+    metrics = exposition([snapshot], NOTHING_KNOWN)
+    assert 'kestrel_verdict{source="north",verdict="unknown"} 1' in metrics
+    assert "kestrel_presence{" not in metrics
+    assert "kestrel_pedestrians{" not in metrics
+    notice = board.picture(shown.number)
+    assert notice is not None
+    assert decoded(notice.jpeg)[40:, :10].mean() < 70
+    assert board.picture(notice.number) is None
+
+
+def test_without_signal_before_its_end_a_source_has_been_unknown_since_then(board: Board, clock: Clock) -> None:
+    board.observe(lost(0), Frame(0, None, signal="no_signal"))
+    clock.now += 5
+    board.observe(lost(1), Frame(1, None, signal="no_signal"))
+    board.observe(replace(SUMMARY, exit_reason="signal_lost"), None)
+    assert board.snapshot().verdict_for_s == 5.0
+
+
+def test_a_stuck_source_has_no_count_and_no_presence(board: Board, clock: Clock) -> None:
+    board.observe(seen(0), frame(0))
+    clock.now += STUCK_AFTER_S + 1
+    metrics = exposition([board.snapshot()], NOTHING_KNOWN)
+    assert 'kestrel_health{source="north",state="stuck"} 1' in metrics
+    assert "kestrel_presence{" not in metrics
+    assert "kestrel_pedestrians{" not in metrics
 
 
 def test_before_the_first_frame_the_picture_is_a_notice(board: Board) -> None:
