@@ -17,7 +17,7 @@ Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "lost", "e
 _LOST = ("signal_lost", "failed")  # how a run ends that nobody ended
 _BLIND = ("stuck", "lost", "ended")  # nobody looks any more: what was seen last is not what is there now
 
-STUCK_AFTER_S = 10.0  # a live source gives a record a second; before a stall is one, it may be quiet
+STUCK_AFTER_S = 10.0  # a live source gives a frame a second; before a stall is one, it may be quiet
 TIMELINE_S = 600
 _RATE_OVER_S = 10
 _STAGE_SAMPLES = 512
@@ -126,6 +126,7 @@ class Board:
         self._picture: EncodedPicture | None = None
         self._shows_notice = False
         self._record_at: float | None = None
+        self._alive_at: float | None = None  # a frame came, whether it was looked at or not
         self._frame_at: float | None = None
         self._verdict_at: float | None = None
         self._frames = self._dropped = self._reconnects = self._appeared = 0
@@ -151,6 +152,13 @@ class Board:
                 self._ended = True
                 self._lost = record.exit_reason in _LOST
             self._changed.notify_all()
+
+    def skip(self) -> None:
+        """A frame came that is not looked at (`--every`): a sign of life, but no reason to trust an old look again."""
+        with self._changed:
+            now = self._clock()
+            if self._health(now) != "stuck":
+                self._alive_at = now
 
     def end(self) -> None:
         """Nothing more will come."""
@@ -224,7 +232,7 @@ class Board:
         if self._signal == "no_signal" and record.signal == "ok" and self._frame_at is not None:
             self._reconnects += 1
         self._signal = record.signal
-        self._latest, self._record_at = record, now
+        self._latest, self._record_at, self._alive_at = record, now, now
         self._image = None if frame is None else frame.image
         if self._image is not None:
             self._frame_at = now
@@ -247,9 +255,9 @@ class Board:
     def _health(self, now: float) -> Health:
         if self._ended:
             return "lost" if self._lost else "ended"
-        if self._latest is None or self._record_at is None:
+        if self._latest is None or self._alive_at is None:
             return "starting"
-        if now - self._record_at > STUCK_AFTER_S + self._quiet_s:
+        if now - self._alive_at > STUCK_AFTER_S + self._quiet_s:
             return "stuck"
         return self._latest.signal
 

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from edge.records import Event, ExitReason, Frame, FrameRecord, Pedestrian
+from edge.sinks.address import Address
 from edge.sinks.board import STUCK_AFTER_S, TIMELINE_S, Board, Second, SinkState
+from edge.sinks.http import HttpSink
+from edge.sinks.http_server import HttpServer
 from edge.sinks.metrics import ProcessState, exposition, process_state, sample
 from tests.edge.recordings import HEADER, SUMMARY, lost, seen
 
@@ -236,3 +239,17 @@ def test_a_source_whose_stall_takes_long_is_not_stuck_before(clock: Clock) -> No
     assert board.snapshot().health == "ok"
     clock.now += 2
     assert board.snapshot().health == "stuck"
+
+
+def test_a_source_of_which_few_frames_are_looked_at_is_not_stuck_between_them(clock: Clock) -> None:
+    with HttpServer(Address("127.0.0.1", 0)) as server, HttpSink(server, "slow") as sink:
+        server.boards["slow"]._clock = clock
+        sink.write(seen(0), frame(0))
+        for seq in range(1, 30):
+            clock.now += 1
+            sink.skip(frame(seq))
+        snapshot = server.boards["slow"].snapshot()
+        assert (snapshot.health, snapshot.verdict, snapshot.record_age_s) == ("ok", "clear", 29.0)
+        clock.now += STUCK_AFTER_S + 1
+        sink.skip(frame(30))  # too late
+        assert server.boards["slow"].snapshot().health == "stuck"
