@@ -1,5 +1,6 @@
 """What the HTTP server makes of odd requests, and of sources that come and go."""
 
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,24 @@ from edge.sinks.http_server import HttpServer
 def server() -> Iterator[HttpServer]:
     with HttpServer(Address("127.0.0.1", 0)) as server:
         yield server
+
+
+@pytest.mark.parametrize(
+    ("request_line", "host", "status"),
+    [
+        ("GET http://[ HTTP/1.1", "localhost", b"400"),
+        ("GET http://[::1/healthz HTTP/1.1", "localhost", b"400"),
+        ("GET /healthz HTTP/1.1", "[", b"421"),
+        ("GET /healthz HTTP/1.1", "localhost:8080", b"200"),
+        ("GET http://localhost/healthz HTTP/1.1", "localhost", b"200"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_answered(
+    server: HttpServer, request_line: str, host: str, status: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(f"{request_line}\r\nHost: {host}\r\n\r\n".encode())
+        assert client.recv(12) == b"HTTP/1.0 " + status
 
 
 def test_sources_that_begin_at_the_same_moment_are_all_shown(server: HttpServer) -> None:
