@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edge.drawing import draw
-from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Record, Signal, SizeWH, Summary, Verdict
+from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Record, SizeWH, Summary, Verdict
 
 Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "lost", "ended"]
 _LOST = ("signal_lost", "failed")  # how a run ends that nobody ended
@@ -130,7 +130,7 @@ class Board:
         self._frame_at: float | None = None
         self._verdict_at: float | None = None
         self._frames = self._dropped = self._reconnects = self._appeared = 0
-        self._signal: Signal = "ok"
+        self._was_away = False  # without signal since the latest frame with a picture
         self._event: Event | None = None
         self._ended = self._lost = False
         self._seconds: deque[tuple[int, Second]] = deque(maxlen=TIMELINE_S)
@@ -229,9 +229,10 @@ class Board:
         now = self._clock()
         if self._latest is None or record.verdict != self._latest.verdict:
             self._verdict_at = now
-        if self._signal == "no_signal" and record.signal == "ok" and self._frame_at is not None:
-            self._reconnects += 1
-        self._signal = record.signal
+        self._was_away |= record.signal == "no_signal"
+        if record.signal == "ok":
+            self._reconnects += self._was_away and self._frame_at is not None
+            self._was_away = False
         self._latest, self._record_at, self._alive_at = record, now, now
         self._image = None if frame is None else frame.image
         if self._image is not None:

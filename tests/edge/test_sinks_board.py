@@ -10,7 +10,7 @@ from edge.sinks.board import STUCK_AFTER_S, TIMELINE_S, Board, Second, SinkState
 from edge.sinks.http import HttpSink
 from edge.sinks.http_server import HttpServer
 from edge.sinks.metrics import ProcessState, exposition, process_state, sample
-from tests.edge.recordings import HEADER, SUMMARY, lost, seen
+from tests.edge.recordings import HEADER, SUMMARY, bad, lost, seen
 
 PERSON = Pedestrian((20.0, 24.0, 34.0, 40.0), 0.9)
 NOTHING_KNOWN = ProcessState(None, 1.5, None, None, None)
@@ -71,6 +71,22 @@ def test_health_follows_the_source(board: Board, clock: Clock) -> None:
         ("ended", "unknown"),
     ]
     assert board.snapshot().reconnects == 1
+
+
+@pytest.mark.parametrize(
+    ("records", "reconnects"),
+    [
+        ([], 0),
+        ([lost(0), seen(1)], 0),  # it had never been there
+        ([seen(0), lost(1), seen(2), lost(3), lost(4), seen(5)], 2),
+        ([seen(0), lost(1), bad(2), seen(3)], 1),  # the first pictures of a stream that comes back are often damaged
+        ([seen(0), bad(1), seen(2)], 0),
+    ],
+)
+def test_a_signal_that_comes_back_is_counted_once(board: Board, records: list[FrameRecord], reconnects: int) -> None:
+    for record in records:
+        board.observe(record, frame(record.seq) if record.signal == "ok" else None)
+    assert board.snapshot().reconnects == reconnects
 
 
 def test_a_picture_is_encoded_once_and_never_an_old_one(board: Board, clock: Clock) -> None:
