@@ -54,7 +54,7 @@ class Supervisor:
                 self._awaited.pop(what)
 
     def hear(self, source: str, record: Record) -> None:
-        """One record of a source: its first frame means ready, any means alive, its summary means that it ends."""
+        """One record of a source: its first frame means ready, any means alive; after its summary it need not be."""
         now = time.monotonic()
         with self._lock:
             if isinstance(record, Header):
@@ -63,9 +63,7 @@ class Supervisor:
             self._awaited.pop(f"first frame of {source}", None)
             if isinstance(record, Summary):
                 self._beats.pop(source, None)
-                if not self._beats:
-                    self._over.set()
-                    self.tell("STOPPING=1", f"STATUS=stopped: {record.exit_reason}")
+                self.tell(f"STATUS={source}: stopped: {record.exit_reason}")
                 return
             self._beats[source] = now
             if not self._ready or is_due(now, self._fed_at, self._beats, self._watchdog_s):
@@ -81,6 +79,11 @@ class Supervisor:
                 if is_due(now, self._fed_at, self._beats, self._watchdog_s):
                     self.tell("WATCHDOG=1")
                     self._fed_at = now
+
+    def close(self) -> None:
+        """The program ends. That a source does says nothing of it: others may begin later, as the next recording."""
+        self._over.set()
+        self.tell("STOPPING=1")
 
     def _report_starts(self) -> None:
         """While something is awaited, but not for ever: what takes longer than an hour hangs."""
