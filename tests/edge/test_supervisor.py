@@ -73,6 +73,31 @@ def test_an_engine_that_is_built_at_the_first_frame_is_waited_for(systemd, monke
     supervisor.hear("cam", SUMMARY)
 
 
+def test_readiness_that_nobody_could_take_is_told_again(systemd):
+    heard, environment = systemd
+    supervisor = Supervisor(environment | {"WATCHDOG_USEC": "60000000"})
+    supervisor.hear("cam", HEADER)
+    waiting = 0
+    while supervisor.tell("STATUS=busy"):
+        waiting += 1
+    supervisor.hear("cam", SEEN)  # lost
+    for _ in range(waiting):
+        assert heard() == ["STATUS=busy"]
+    supervisor.hear("cam", SEEN)
+    assert heard()[:2] == ["READY=1", "WATCHDOG=1"]
+    supervisor.hear("cam", SEEN)  # is not due
+    supervisor.close()
+    assert heard() == ["STOPPING=1"]
+
+
+def test_a_name_that_is_no_text_is_told_all_the_same(systemd):
+    heard, environment = systemd
+    supervisor = Supervisor(environment)
+    supervisor.hear("caf\udce9.mp4", HEADER)
+    supervisor.hear("caf\udce9.mp4", SEEN)
+    assert heard()[2] == "STATUS=caf\\udce9.mp4: signal ok, verdict clear, 0 in view"
+
+
 @pytest.mark.parametrize(
     ("now", "fed_at", "beats", "due"),
     [
