@@ -193,6 +193,15 @@ def test_rotated_files_stand_alone_and_only_the_newest_are_kept(tmp_path: Path) 
     assert seqs == list(range(seqs[0], 40))
 
 
+def test_files_that_an_earlier_run_kept_beyond_what_is_kept_now_go(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    for keep in (5, 2):
+        with JsonLinesSink(path, append=True, rotation=Rotation(max_mb=1e-6, keep=keep)) as sink:
+            for seq in range(8):
+                sink.write(seen(seq), None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["records.jsonl", "records.jsonl.1", "records.jsonl.2"]
+
+
 @pytest.mark.parametrize(("max_mb", "keep", "name"), [(0.0, 1, "rotate_mb"), (-1.0, 1, "rotate_mb"), (1.0, 0, "keep")])
 def test_a_rotation_that_keeps_nothing_is_refused(max_mb: float, keep: int, name: str) -> None:
     with pytest.raises(InvalidValueError, match=f"^{name} must be"):
