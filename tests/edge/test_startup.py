@@ -80,6 +80,43 @@ def test_not_even_a_fault_of_ours_shows_credentials(place):
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("text", ["'short'", "'long' * 9000"])
+def test_a_full_disk_is_one_line_and_failed_on_the_way(unbuffered, text):
+    program = f"import sys; from edge.startup import run; sys.exit(run('kestrel', lambda: print({text})))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    line = "kestrel: an output could not be written: No space left on device; make room, or mend the disk\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_a_reader_that_left_before_the_end_is_no_failure():
+    program = (
+        "import sys; from edge.startup import run; sys.exit(run('kestrel', lambda: (print('x'), sys.stdin.read())[0]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        running.stdout.close()
+        running.stdin.close()
+        assert running.stderr.read() == b""
+        assert running.wait(timeout=30) == 0
+
+
 @pytest.mark.parametrize("library", ["libGL.so.1", "libgthread-2.0.so.0", "libglib-2.0.so.0"])
 def test_missing_system_libraries_are_named_in_one_line(tmp_path, library):
     (tmp_path / "cv2.py").write_text(
