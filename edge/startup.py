@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import OF_THE_DISK, KestrelError, OutputClosedError, UnusableInputError
 from edge.secrets import redact_text
-from edge.streams import let_go
+from edge.streams import let_go, stand_in
 
 if TYPE_CHECKING:
     import typer
@@ -28,6 +28,7 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
     `extra` names the extra of kestrel-drone whose packages the command needs; a missing one is then named as the cure.
     0 done, 1 failed on the way, 2 unusable input or installation, 130 interrupted.
     """
+    stand_in()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
@@ -58,8 +59,7 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
 def _flushed() -> int:
     """Write what Python still holds for standard output: at exit it could only fail without words of ours."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         let_go(sys.stdout)
         return OutputClosedError.exit_code

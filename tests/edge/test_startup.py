@@ -99,6 +99,21 @@ def test_a_full_disk_is_one_line_and_failed_on_the_way(unbuffered, text):
     assert (done.returncode, done.stderr) == (1, line)
 
 
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_stop_nobody_and_lend_their_numbers_to_no_file(tmp_path, closed):
+    program = (
+        "import sys; from edge.startup import run\n"
+        "def command():\n"
+        "    print('to', sys.stderr.isatty(), file=sys.stderr)\n"
+        "    print('nobody')\n"
+        "    with open(sys.argv[1], 'w') as file:\n"
+        "        return file.fileno()\n"
+        "sys.exit(run('kestrel', command))"
+    )
+    command = ["sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-c", program, str(tmp_path / "file")]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 3
+
+
 def test_a_reader_that_left_before_the_end_is_no_failure():
     program = (
         "import sys; from edge.startup import run; sys.exit(run('kestrel', lambda: (print('x'), sys.stdin.read())[0]))"
