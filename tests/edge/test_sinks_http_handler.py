@@ -4,9 +4,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from edge.errors import ProcessingError
 from edge.sinks.address import Address
 from edge.sinks.board import Board
 from edge.sinks.http_server import HttpServer
@@ -34,6 +36,14 @@ def test_a_request_that_makes_no_sense_is_answered(
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         client.sendall(f"{request_line}\r\nHost: {host}\r\n\r\n".encode())
         assert client.recv(12) == b"HTTP/1.0 " + status
+
+
+def test_an_address_that_this_machine_does_not_have_yet_is_no_wrong_option(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-token-that-is-long-enough")
+    with pytest.raises(
+        ProcessingError, match=r"^http cannot listen at 192.0.2.1:8080: .*; wait until the network is up"
+    ):
+        HttpServer(Address("192.0.2.1", 8080), tmp_path / "token")
 
 
 def test_sources_that_begin_at_the_same_moment_are_all_shown(server: HttpServer) -> None:
