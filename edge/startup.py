@@ -41,7 +41,7 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
         if error.errno in OF_THE_DISK:
             let_go(sys.stdout)
             place = error.filename or "an output"
-            return _end(program, f"{place} could not be written: {error.strerror}; make room, or mend the disk", 1)
+            return _end(program, f"{place} failed: {error.strerror}; make room, or mend the disk", 1)
         if error.filename is None or error.errno is None:
             raise
         # A path that may not be looked at, or is too long, wherever it was named.

@@ -27,6 +27,11 @@ def raising(error: BaseException):
         (BrokenStreamError("lost"), 1, "kestrel: lost\n"),
         (OutputClosedError("nobody reads"), 0, ""),
         (KeyboardInterrupt(), 130, "kestrel: interrupted\n"),
+        (
+            OSError(5, "Input/output error", "a"),
+            1,
+            "kestrel: a failed: Input/output error; make room, or mend the disk\n",
+        ),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(capsys, error, code, line):
@@ -95,7 +100,7 @@ def test_a_full_disk_is_one_line_and_failed_on_the_way(unbuffered, text):
             text=True,
             check=False,
         )
-    line = "kestrel: an output could not be written: No space left on device; make room, or mend the disk\n"
+    line = "kestrel: an output failed: No space left on device; make room, or mend the disk\n"
     assert (done.returncode, done.stderr) == (1, line)
 
 
