@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge.ladder import Footing, LadderRule, Reading, ladder_for, largest_within, next_step
+from edge.ladder import Footing, LadderRule, Reading, after_gap, ladder_for, largest_within, next_step
 from edge.machine import temperature_c
 from edge.pace import Pace
 from edge.recognizer import Recognizer
@@ -52,6 +52,7 @@ class AdaptiveView(View):
     def look(self, frame: Frame) -> Sighting:
         """Find the pedestrians of one frame, and learn from what it cost."""
         if frame.image is None:
+            self._footing = after_gap(self._footing)
             return Sighting(None)
         if self._pace is not None:
             self._rule = replace(self._rule, budget_ms=self._pace.budget_ms(frame))

@@ -1,7 +1,7 @@
 """`kestrel watch`: its options as one request, and the run."""
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -92,7 +92,8 @@ def watch(
         )
         settings = model.asked(frame_per_core=request.frame_per_core)
         quiet_s = request.live.rules.stall_after_s
-        with open_shared(network.asked(), sources=len(uris), quiet_s=quiet_s) as shared:
+        shared_by_all = open_shared(network.asked(), sources=len(uris), quiet_s=quiet_s)
+        with shared_by_all as shared, closing(request.supervisor):
             with request.supervisor.starting("loading the model"):
                 recognizer = Recognizer(resolve(model.model, model.precision.value), settings)
             begun.close()

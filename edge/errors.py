@@ -10,7 +10,10 @@ KestrelError
 └── OutputClosedError        the reader of our output went away, as `| head` does (exit 0, nothing is printed)
 """
 
+import errno
 from typing import ClassVar
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # it is full, or failing: that may pass
 
 
 class KestrelError(Exception):

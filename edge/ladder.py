@@ -52,7 +52,7 @@ class Footing:
     """Where on the ladder a machine stands, and since when something has spoken for a change without a break."""
 
     rung: int  # index of the size, the smallest first
-    average_ms: float | None = None  # smoothed over about a second; None right after a change
+    average_ms: float | None = None  # smoothed over about a second; None right after a change or a gap
     read_at_s: float | None = None
     too_much_since_s: float | None = None
     easy_since_s: float | None = None
@@ -102,6 +102,11 @@ def next_step(footing: Footing, reading: Reading, rule: LadderRule, long_sides: 
         up = Footing(footing.rung + 1, went_up_at_s=reading.time_s, up_after_s=footing.up_after_s)
         return Step(up, f"enough headroom for {reading.time_s - since_s:.0f} s")
     return Step(replace(now, too_much_since_s=None, easy_since_s=since_s))
+
+
+def after_gap(footing: Footing) -> Footing:
+    """The footing after a frame without a picture, which cost nothing: what spoke for a change has to begin anew."""
+    return replace(footing, average_ms=None, too_much_since_s=None, easy_since_s=None)
 
 
 def smoothed(footing: Footing, reading: Reading) -> float:

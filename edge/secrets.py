@@ -18,9 +18,9 @@ PIPELINE = "gst:"
 # caught; streamid, because SRT carries user names in it.
 _SECRET_NAME = r"(?:user|usr|login|pass|pwd|token|key|secret|auth|sig|cred|session|jwt|streamid)"
 _SECRET_FIELD = re.compile(rf"((?:^|[?&;/#])[^?&;/#=]*{_SECRET_NAME}[^?&;/#=]*=)[^&;/#]*", re.IGNORECASE)
-# `user-pw=secret` or `user-pw="two words"` in a GStreamer pipeline.
+# `user-pw=secret` or `user-pw="two words"` in a GStreamer pipeline, with backslashes doubled where a message quotes it.
 _SECRET_PROPERTY = re.compile(
-    rf"([\w-]*(?:{_SECRET_NAME}|-pw\b)[\w-]*\s*=\s*)(?:\"(?:\\.|[^\"\\])*\"?|(?:\\.|[^\s\\])+)", re.IGNORECASE
+    rf"([\w-]*(?:{_SECRET_NAME}|-pw\b)[\w-]*\s*=\s*)(?:\"(?:\\+.|[^\"\\])*\"?|(?:\\+.|[^\s\\])+)", re.IGNORECASE
 )
 _OPEN_FIELD = re.compile(rf"[?&;/#][^?&;/#=]*{_SECRET_NAME}[^?&;/#=]*=[^&;/#]*\Z", re.IGNORECASE)
 # One slash where a URL was taken for a path of the file system.
@@ -55,16 +55,18 @@ def redact(uri: str) -> str:
     A URL whose path has an `@` of its own so loses its host's name in messages: rather that than a password shown.
     """
     if uri.startswith(PIPELINE):
-        return _SECRET_PROPERTY.sub(rf"\g<1>{HIDDEN}", redact_text(uri))
+        return redact_text(uri)
     scheme, separator, rest = uri.partition("://")
     return scheme + separator + _hide_fields(_hide_user(rest)) if separator else uri
 
 
 def redact_text(text: str) -> str:
-    """A message or a traceback without the credentials of the URLs in it.
+    """A message or a traceback without the credentials of the URLs and pipelines in it.
 
     Generous: from the first `://` to the last `@` of the text nothing stays, since a password may hold anything.
     """
+    if PIPELINE in text:
+        text = _SECRET_PROPERTY.sub(rf"\g<1>{HIDDEN}", text)
     scheme = _SCHEME.search(text)
     if scheme is None:
         return text

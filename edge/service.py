@@ -24,7 +24,7 @@ _UNIT = """\
 #   kestrel service > /etc/systemd/system/kestrel.service
 #   mkdir -p {config_folder}
 #   kestrel watch 'rtsp://${{CAMERA_USER}}:${{CAMERA_PASSWORD}}@10.0.0.5/live' --print-config > {config}
-#   install -m 600 /dev/null /etc/kestrel/secrets.env    # then write CAMERA_USER=... and CAMERA_PASSWORD=... into it
+#   install -D -m 600 /dev/null /etc/kestrel/secrets.env    # then write CAMERA_USER=... and CAMERA_PASSWORD=... into it
 #   systemctl daemon-reload && systemctl enable --now kestrel && systemctl status kestrel
 # Results: /var/lib/kestrel/. Log: journalctl -u kestrel.
 
@@ -131,6 +131,7 @@ volumes:
 
 def unit(command: str, config: Path, user: str | None) -> str:
     """The unit of systemd. `command` begins its command line, see `command_line`; without `user` systemd makes one."""
+    config = config.absolute()  # the service starts in a folder of its own
     return _UNIT.format(
         command=command,
         config=config,

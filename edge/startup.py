@@ -9,8 +9,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from edge.errors import KestrelError, OutputClosedError, UnusableInputError
+from edge.errors import OF_THE_DISK, KestrelError, OutputClosedError, UnusableInputError
 from edge.secrets import redact_text
+from edge.streams import let_go, stand_in
 
 if TYPE_CHECKING:
     import typer
@@ -27,17 +28,23 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
     `extra` names the extra of kestrel-drone whose packages the command needs; a missing one is then named as the cure.
     0 done, 1 failed on the way, 2 unusable input or installation, 130 interrupted.
     """
+    stand_in()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
-        return command() or 0
+        return command() or _flushed()
     except OutputClosedError as error:
         return error.exit_code
     except KestrelError as error:
         return _end(program, str(error), error.exit_code)
-    except OSError as error:  # of a path that may not be looked at, or is too long, wherever it was named
+    except OSError as error:
+        if error.errno in OF_THE_DISK:
+            let_go(sys.stdout)
+            place = error.filename or "an output"
+            return _end(program, f"{place} failed: {error.strerror}; make room, or mend the disk", 1)
         if error.filename is None or error.errno is None:
             raise
+        # A path that may not be looked at, or is too long, wherever it was named.
         reason = os.strerror(error.errno)
         return _end(program, f"path must be one that can be used, got {str(error.filename)!r}; {reason}", 2)
     except ImportError as error:
@@ -47,6 +54,16 @@ def run(program: str, command: Callable[[], int | None], extra: str | None = Non
         return _end(program, advice, 2)
     except KeyboardInterrupt:
         return _end(program, "interrupted", _INTERRUPTED)
+
+
+def _flushed() -> int:
+    """Write what Python still holds for standard output: at exit it could only fail without words of ours."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go(sys.stdout)
+        return OutputClosedError.exit_code
+    return 0
 
 
 def run_app(program: str, app: "typer.Typer") -> int:

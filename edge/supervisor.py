@@ -54,7 +54,7 @@ class Supervisor:
                 self._awaited.pop(what)
 
     def hear(self, source: str, record: Record) -> None:
-        """One record of a source: its first frame means ready, any means alive, its summary means that it ends."""
+        """One record of a source: its first frame means ready, any means alive; after its summary it need not be."""
         now = time.monotonic()
         with self._lock:
             if isinstance(record, Header):
@@ -63,13 +63,12 @@ class Supervisor:
             self._awaited.pop(f"first frame of {source}", None)
             if isinstance(record, Summary):
                 self._beats.pop(source, None)
-                if not self._beats:
-                    self._over.set()
-                    self.tell("STOPPING=1", f"STATUS=stopped: {record.exit_reason}")
+                self.tell(f"STATUS={source}: stopped: {record.exit_reason}")
                 return
             self._beats[source] = now
-            if not self._ready or is_due(now, self._fed_at, self._beats, self._watchdog_s):
-                self.tell(*([] if self._ready else ["READY=1"]), "WATCHDOG=1", *_status(source, record))
+            due = not self._ready or is_due(now, self._fed_at, self._beats, self._watchdog_s)
+            ready = [] if self._ready else ["READY=1"]
+            if due and self.tell(*ready, "WATCHDOG=1", *_status(source, record)):
                 self._ready, self._fed_at = True, now
 
     def wait(self, source: str) -> None:
@@ -78,9 +77,13 @@ class Supervisor:
         with self._lock:
             if source in self._beats:
                 self._beats[source] = now
-                if is_due(now, self._fed_at, self._beats, self._watchdog_s):
-                    self.tell("WATCHDOG=1")
+                if is_due(now, self._fed_at, self._beats, self._watchdog_s) and self.tell("WATCHDOG=1"):
                     self._fed_at = now
+
+    def close(self) -> None:
+        """The program ends. That a source does says nothing of it: others may begin later, as the next recording."""
+        self._over.set()
+        self.tell("STOPPING=1")
 
     def _report_starts(self) -> None:
         """While something is awaited, but not for ever: what takes longer than an hour hangs."""
@@ -94,14 +97,18 @@ class Supervisor:
             if self._over.wait(_START_EVERY_S):
                 return
 
-    def tell(self, *lines: str) -> None:
-        """Send the lines in one datagram. Lost ones are no reason to stop watching pedestrians."""
+    def tell(self, *lines: str) -> bool:
+        """Send the lines in one datagram; whether it got through. A lost one is no reason to stop watching pedestrians,
+        but what must be heard is said again: at boot, whoever listens may be too busy to take it."""
         if not self.listens:
-            return
+            return False
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
             address = self._address
             to.connect(f"\0{address[1:]}" if address.startswith("@") else address)
-            to.send("\n".join(line.replace("\n", " ") for line in lines).encode(), socket.MSG_DONTWAIT)
+            text = "\n".join(line.replace("\n", " ") for line in lines)
+            to.send(text.encode("utf-8", "backslashreplace"), socket.MSG_DONTWAIT)  # a file's name may be no text
+            return True
+        return False
 
 
 class SupervisorSink(Sink):

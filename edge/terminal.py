@@ -8,7 +8,8 @@ from typing import TextIO
 from tqdm import tqdm
 
 from edge.records import PROCESSOR, Event, ExitReason, Frame, Header, Record, Summary
-from edge.sinks.sink import Sink, let_go
+from edge.sinks.sink import Sink
+from edge.streams import let_go
 
 
 class TerminalSink(Sink):

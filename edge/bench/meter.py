@@ -13,6 +13,10 @@ from edge.tally import StageTimes
 
 _WARM_UP_FRAMES = 3  # buffers, thread pools and the first key frame
 _MOST_SAMPLES = 20_000
+_LIVE = (
+    "a live source is decoded in another process, whose CPU time and memory are not counted, "
+    "and there are no more frames a second than it sends"
+)
 
 
 class Meter(Sink):
@@ -94,14 +98,15 @@ class Meter(Sink):
             peak_rss_mb=peak_rss_mb(),
             temperatures=Temperatures(self._heat_began or 0.0, heat_now or 0.0) if known else None,
             samples=tuple(self._samples),
-            warnings=(*warnings, *self._notes()),
+            warnings=(*warnings, *self._notes(info)),
         )
 
-    def _notes(self) -> tuple[str, ...]:
-        none = self._without_picture
-        if not none:
-            return ()
-        return (f"{none} {'frame' if none == 1 else 'frames'} without a picture, warm-up included, are not counted",)
+    def _notes(self, info: SourceInfo) -> tuple[str, ...]:
+        notes = [_LIVE] if info.live else []
+        if none := self._without_picture:
+            frames = "frame" if none == 1 else "frames"
+            notes.append(f"{none} {frames} without a picture, warm-up included, are not counted")
+        return tuple(notes)
 
     def _count(self, stage_ms: Mapping[str, float | None], interval_ms: float) -> None:
         self._frames += 1

@@ -86,8 +86,16 @@ def read_capture(capture: cv2.VideoCapture) -> Iterator[Opened | Taken]:
 
 
 def to_bgr(image: npt.NDArray[Any]) -> Image:
-    """(H, W, 3) uint8 of what a driver gave: grey cameras give (H, W), thermal ones 16 bit."""
+    """(H, W, 3) uint8 of what a driver gave: grey cameras give (H, W), thermal ones 16 bit.
+
+    Raises:
+        CaptureError: the pixels are of another kind, as where a pipeline has an appsink of its own: BGRx, YUY2.
+    """
     if image.dtype != np.uint8:
         low, high = float(image.min()), float(image.max())
         image = np.asarray((image - low) * (255.0 / max(1.0, high - low)), np.uint8)
-    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else np.asarray(image, np.uint8)
+    pixels = image[..., None] if image.ndim == 2 else image  # (H, W, channels)
+    if pixels.shape[2] not in (1, 3):
+        kind = f"its pictures have {pixels.shape[2]} channels, where BGR has 3 and grey 1"
+        raise CaptureError(f"{kind}; end the pipeline with `{_APPSINK}`, or without an appsink", hopeless=True)
+    return np.asarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels, np.uint8)

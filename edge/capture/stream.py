@@ -23,6 +23,7 @@ from edge.capture.messages import CaptureError, CaptureOptions, Opened, Taken
 from edge.records import Image
 
 _PROBE = {"analyzeduration": "1500000", "probesize": "2000000"}  # microseconds, bytes: enough for 10 frames a second
+_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of <libavformat/avformat.h>
 _MOST_AHEAD_S = 30.0  # a time stamp further ahead is a jump, not a picture that came early
 _DOUBT_MOST_S = 10.0  # streams without keyframes (intra refresh) heal within this time
 _JPEG_END, _JPEG_PADDING = b"\xff\xd9", 256
@@ -48,8 +49,7 @@ def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Take
                 raise CaptureError("it has no video")
             stream = container.streams.video[0]
             stream.thread_type = decoding_threads(stream.codec_context.width * stream.codec_context.height)
-            rate = stream.average_rate or stream.guessed_rate
-            yield Opened(float(rate) if rate and 0 < rate < 1000 else None)
+            yield Opened(rate_fps(container, stream))
             patience_s = options.read_timeout_s
             for taken in read_frames(container, stream):
                 heard_s = taken.captured_s
@@ -68,6 +68,14 @@ def decoding_threads(area_px: int) -> str:
     """How several cores decode. Threads over frames hold back as many frames as there are threads, so they are for
     pictures that one core may not decode in time; most cameras send one slice a frame."""
     return "AUTO" if area_px > _ONE_CORE_PX else "SLICE"
+
+
+def rate_fps(container: InputContainer, stream: VideoStream) -> float | None:
+    """Frames a second, where the stream tells: of one without time stamps, such as MJPEG, FFmpeg makes 25 up."""
+    if container.format.flags & _NO_TIMESTAMPS or container.format.name.endswith("_pipe"):
+        return None
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate and 0 < rate < 1000 else None
 
 
 def open_options(address: str, options: CaptureOptions) -> dict[str, str]:

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 
 from edge.drawing import draw
-from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Record, Signal, SizeWH, Summary, Verdict
+from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Record, SizeWH, Summary, Verdict
 
 Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "lost", "ended"]
 _LOST = ("signal_lost", "failed")  # how a run ends that nobody ended
+_BLIND = ("stuck", "lost", "ended")  # nobody looks any more: what was seen last is not what is there now
 
-STUCK_AFTER_S = 10.0  # a live source gives a record a second; before a stall is one, it may be quiet
+STUCK_AFTER_S = 10.0  # a live source gives a frame a second; before a stall is one, it may be quiet
 TIMELINE_S = 600
 _RATE_OVER_S = 10
 _STAGE_SAMPLES = 512
@@ -123,12 +124,13 @@ class Board:
         self._size_wh = _NO_PICTURE
         self._number = 0
         self._picture: EncodedPicture | None = None
-        self._shows_stuck = False
+        self._shows_notice = False
         self._record_at: float | None = None
+        self._alive_at: float | None = None  # a frame came, whether it was looked at or not
         self._frame_at: float | None = None
         self._verdict_at: float | None = None
         self._frames = self._dropped = self._reconnects = self._appeared = 0
-        self._signal: Signal = "ok"
+        self._was_away = False  # without signal since the latest frame with a picture
         self._event: Event | None = None
         self._ended = self._lost = False
         self._seconds: deque[tuple[int, Second]] = deque(maxlen=TIMELINE_S)
@@ -151,6 +153,13 @@ class Board:
                 self._lost = record.exit_reason in _LOST
             self._changed.notify_all()
 
+    def skip(self) -> None:
+        """A frame came that is not looked at (`--every`): a sign of life, but no reason to trust an old look again."""
+        with self._changed:
+            now = self._clock()
+            if self._health(now) != "stuck":
+                self._alive_at = now
+
     def end(self) -> None:
         """Nothing more will come."""
         with self._changed:
@@ -167,17 +176,19 @@ class Board:
         sinks = tuple(self._ask_sinks())
         with self._changed:
             now = self._clock()
-            latest = self._latest
             health = self._health(now)
-            verdict: Verdict = "unknown" if latest is None or health == "stuck" else latest.verdict
+            latest, verdict_at = self._latest, self._verdict_at
+            if latest is not None and health in _BLIND:
+                verdict_at = verdict_at if latest.verdict == "unknown" else self._record_at
+                latest = _notice(latest)
             return Snapshot(
                 name=self.name,
                 title=self._header.source if self._header else self.name,
                 health=health,
                 model=self._header.model if self._header else None,
                 latest=latest,
-                verdict=verdict,
-                verdict_for_s=None if self._verdict_at is None else now - self._verdict_at,
+                verdict="unknown" if latest is None else latest.verdict,
+                verdict_for_s=None if verdict_at is None else now - verdict_at,
                 fps=self._fps(now),
                 frames=self._frames,
                 dropped=self._dropped,
@@ -194,16 +205,16 @@ class Board:
     def picture(self, newer_than: int = -1, timeout_s: float = 0.0) -> EncodedPicture | None:
         """The latest annotated frame, encoded once for all who ask; None where no newer one came in time.
 
-        Without signal, or where the loop is stuck, it is a notice, never an old picture.
+        Without signal, or where nobody looks any more, it is a notice, never an old picture.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._number > newer_than or self._newly_stuck() or self._ended, timeout_s)
-            if self._newly_stuck():
-                self._shows_stuck = True
+            self._changed.wait_for(lambda: self._number > newer_than or self._newly_blind(), timeout_s)
+            if self._newly_blind():
+                self._shows_notice = True
                 self._image = None
                 self._number += 1
             number, image, size_wh = self._number, self._image, self._size_wh
-            record = _notice(self._latest) if self._latest is None or self._shows_stuck else self._latest
+            record = _notice(self._latest) if self._latest is None or self._shows_notice else self._latest
         if number <= newer_than:
             return None
         with self._encoding:
@@ -211,22 +222,23 @@ class Board:
                 self._picture = EncodedPicture(number, _encode(image, record, size_wh))
             return self._picture
 
-    def _newly_stuck(self) -> bool:
-        return not self._shows_stuck and self._health(self._clock()) == "stuck"
+    def _newly_blind(self) -> bool:
+        return not self._shows_notice and self._health(self._clock()) in _BLIND
 
     def _observe_frame(self, record: FrameRecord, frame: Frame | None) -> None:
         now = self._clock()
         if self._latest is None or record.verdict != self._latest.verdict:
             self._verdict_at = now
-        if self._signal == "no_signal" and record.signal == "ok" and self._frame_at is not None:
-            self._reconnects += 1
-        self._signal = record.signal
-        self._latest, self._record_at = record, now
+        self._was_away |= record.signal == "no_signal"
+        if record.signal == "ok":
+            self._reconnects += self._was_away and self._frame_at is not None
+            self._was_away = False
+        self._latest, self._record_at, self._alive_at = record, now, now
         self._image = None if frame is None else frame.image
         if self._image is not None:
             self._frame_at = now
             self._size_wh = SizeWH(self._image.shape[1], self._image.shape[0])
-        self._shows_stuck = False
+        self._shows_notice = False
         self._number += 1
         self._frames += 1
         self._dropped += record.dropped
@@ -244,9 +256,9 @@ class Board:
     def _health(self, now: float) -> Health:
         if self._ended:
             return "lost" if self._lost else "ended"
-        if self._latest is None or self._record_at is None:
+        if self._latest is None or self._alive_at is None:
             return "starting"
-        if now - self._record_at > STUCK_AFTER_S + self._quiet_s:
+        if now - self._alive_at > STUCK_AFTER_S + self._quiet_s:
             return "stuck"
         return self._latest.signal
 

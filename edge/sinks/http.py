@@ -31,8 +31,9 @@ class HttpSink(Sink):
         """Show the record."""
         self._board.observe(record, frame)
 
-    def skip(self, frame: Frame) -> None:
-        """The page shows frames that were judged."""
+    def skip(self, frame: Frame) -> None:  # noqa: ARG002
+        """The page shows frames that were judged; that others come is a sign of life."""
+        self._board.skip()
 
     def close(self) -> None:
         """The source goes from the page, unless it was lost for good; the server goes on for the others."""

@@ -49,8 +49,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer, unless the client is not allowed to see it."""
         self._server.request_complete(self.connection)
-        url = urlsplit(self.path)
-        query = parse_qs(url.query)
+        try:
+            url = urlsplit(self.path)
+            query = parse_qs(url.query)
+        except ValueError:
+            self._text(400, "this is no address")
+            return
         owner = self._server.owner
         if owner.local_only and owner.token is None and not self._is_for_us():
             self._text(421, "this server answers to localhost alone; --http-token-file lets others in")
@@ -131,7 +135,10 @@ class Handler(BaseHTTPRequestHandler):
         host = self.headers.get("Host")
         if host is None:
             return True
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
         return name.lower() in _LOCAL_NAMES or name == str(self._server.server_name)
 
     def _has_token(self, token: str) -> bool:

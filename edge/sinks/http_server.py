@@ -5,6 +5,7 @@ nothing at all: it only ever puts records on a board.
 """
 
 import contextlib
+import errno
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
 
-from edge.errors import InvalidValueError
+from edge.errors import InvalidValueError, ProcessingError
 from edge.sinks.address import Address, read_secret
 from edge.sinks.board import Board
 from edge.sinks.sink import reason
@@ -23,6 +24,7 @@ CLIENT_TIMEOUT_S = 5.0  # for one piece that is sent, for one read
 REQUEST_WITHIN_S = 10.0
 _SEND_BUFFER_BYTES = 256 * 1024
 _TOKEN_MIN_LENGTH = 16
+_NOT_YET = (errno.EADDRNOTAVAIL, socket.EAI_AGAIN)  # no such address, or nobody to ask for it: that may pass
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\ntoo many clients\n"
 
 
@@ -33,8 +35,9 @@ class HttpServer:
         """Listen at once.
 
         Raises:
-            InvalidValueError: the address is taken or not of this machine, or can be reached from outside without a
-                token; the token's file cannot be read, or it is too short.
+            InvalidValueError: the address is taken, or can be reached from outside without a token; the token's file
+                cannot be read, or it is too short.
+            ProcessingError: this machine does not have the address, at boot perhaps not yet: a service tries again.
         """
         token = None if token_file is None else read_secret("http_token_file", token_file).strip()
         if token is not None and len(token) < _TOKEN_MIN_LENGTH:
@@ -46,13 +49,17 @@ class HttpServer:
                 "http", "an address of this machine alone where there is no --http-token-file", str(address)
             )
         self.token = token
-        self.boards: dict[str, Board] = {}
+        self.boards: dict[str, Board] = {}  # replaced as a whole: readers need no lock
+        self._boards_change = threading.Lock()  # sources come and go in threads of their own
         self.closing = threading.Event()
         self.streams = threading.BoundedSemaphore(MOST_STREAMS)
         self.local_only = address.is_loopback
         try:
             self._server = _Server(address, self)
         except OSError as error:
+            if error.errno in _NOT_YET:
+                advice = "wait until the network is up, or listen at another address"
+                raise ProcessingError(f"http cannot listen at {address}: {reason(error)}; {advice}") from None
             raise InvalidValueError("http", "a free address of this machine", str(address), reason(error)) from None
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.25,), name="http", daemon=True)
         self._thread.start()
@@ -64,12 +71,14 @@ class HttpServer:
 
     def add(self, board: Board) -> None:
         """Show one more source."""
-        boards = {**self.boards, board.name: board}
-        self.boards = {name: boards[name] for name in sorted(boards)}  # the first one is the default
+        with self._boards_change:
+            boards = {**self.boards, board.name: board}
+            self.boards = {name: boards[name] for name in sorted(boards)}  # the first one is the default
 
     def remove(self, board: Board) -> None:
         """Show a source no longer."""
-        self.boards = {name: shown for name, shown in self.boards.items() if shown is not board}
+        with self._boards_change:
+            self.boards = {name: shown for name, shown in self.boards.items() if shown is not board}
 
     def close(self) -> None:
         """Stop listening and let the clients go; a second call does nothing."""

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 from edge.errors import InvalidValueError
@@ -77,6 +78,8 @@ class JsonLinesSink(Sink):
         """Begin a new file with the header again, so that each file stands alone."""
         self._output.close()
         try:
+            for number in takewhile(lambda number: numbered(path, number).exists(), count(keep)):
+                numbered(path, number).unlink()  # the last one, and those of a run that kept more
             for number in range(keep - 1, 0, -1):
                 if numbered(path, number).exists():
                     numbered(path, number).replace(numbered(path, number + 1))

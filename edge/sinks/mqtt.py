@@ -116,10 +116,10 @@ class MqttConnection:
 
     def state(self, topic: str, payload: str) -> None:
         """Retained; of those that come while the broker is away only the latest is said."""
-        with self._lock:
+        with self._lock:  # also while it is sent, or an older one could come after it
             self._states[topic] = payload
-        if self.connected:
-            self._client.publish(topic, payload, qos=0, retain=True)
+            if self.connected:
+                self._client.publish(topic, payload, qos=0, retain=True)
 
     def event(self, topic: str, payload: str) -> None:
         """Waits for a broker that is away, together with a bounded number of others."""
@@ -165,9 +165,8 @@ class MqttConnection:
             return
         client.publish(self._available, "online", qos=0, retain=True)
         with self._lock:
-            states = dict(self._states)
-        for topic, payload in states.items():
-            client.publish(topic, payload, qos=0, retain=True)
+            for topic, payload in self._states.items():
+                client.publish(topic, payload, qos=0, retain=True)
 
     def _on_connect_fail(self, client: "Client", data: object) -> None:  # noqa: ARG002
         self._warn(f"MQTT: the broker {self._options.broker} cannot be reached; trying again")

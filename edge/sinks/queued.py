@@ -275,8 +275,10 @@ class QueuedSink(Sink):
             self._keep_failure(error)
 
     def _revive(self, item: _Item) -> bool:
-        """Make the sink anew where it is time to, and begin it with the header."""
-        if not self._rule.live or self._failure is not None or time.monotonic() < self._retry_at:
+        """Make the sink anew where it is time to, or for the last time, and begin it with the header."""
+        if not self._rule.live or self._failure is not None:
+            return False
+        if time.monotonic() < self._retry_at and not isinstance(item.record, Summary):
             return False
         try:
             self._sink = self._make()

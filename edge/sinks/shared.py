@@ -63,6 +63,7 @@ def open_shared(options: SharedOptions, *, sources: int = 1, quiet_s: float = 0.
 
     Raises:
         UnusableInputError: the address cannot be taken, or the package for MQTT is missing.
+        ProcessingError: this machine does not have the address, at boot perhaps not yet.
     """
     with ExitStack() as stack:
         http = mqtt = None

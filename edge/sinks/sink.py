@@ -1,17 +1,13 @@
 """What every kind of sink offers, and the one form of its errors."""
 
 import contextlib
-import errno
-import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import Protocol, Self
 
-from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError
+from edge.errors import OF_THE_DISK, InvalidValueError, KestrelError, OutputClosedError, ProcessingError
 from edge.records import Frame, Record
-
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # full, or failing: may pass
 
 
 class Sink(Protocol):
@@ -68,7 +64,7 @@ def unwritable(path: Path, error: Exception) -> InvalidValueError | ProcessingEr
 
     A service is not started again after an InvalidValueError, but after a full disk it has to be.
     """
-    if getattr(error, "errno", None) in _OF_THE_DISK:
+    if getattr(error, "errno", None) in OF_THE_DISK:
         return ProcessingError(f"{path} cannot be written: {reason(error)}; make room, or mend the disk")
     return InvalidValueError("output", "a place that can be written to", str(path), reason(error))
 
@@ -81,14 +77,6 @@ def broken_off(path: Path, error: Exception) -> ProcessingError:
 def reason(error: Exception) -> str:
     """The system's own words, without its repetition of the path."""
     return getattr(error, "strerror", None) or type(error).__name__
-
-
-def let_go(stream: TextIO) -> None:
-    """Of a stream that nobody reads: what Python still holds for it goes nowhere, or it would complain at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
 
 
 def say_at_once(text: str) -> None:

@@ -6,14 +6,17 @@ import os
 import select
 import stat
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from edge.errors import KestrelError, OutputClosedError
-from edge.sinks.sink import broken_off, let_go, unwritable
+from edge.sinks.sink import broken_off, unwritable
+from edge.streams import let_go
 
 _TORN_MOST_BYTES = 1 << 20  # longer than any line of ours
+_STDOUT_TURN = threading.Lock()  # a pipe takes long lines in pieces, between which those of another source may come
 _RECORD = b'{"record"'  # how lines of ours begin in a file without a first line of its own
 
 
@@ -67,7 +70,8 @@ class TextOutput:
         if self._failure is not None:
             raise self._failure
         try:
-            self._write(text)
+            with _STDOUT_TURN if self._to_stdout else contextlib.nullcontext():
+                self._write(text)
             self._unsynced = True
             self._sync_if_due()
         except BrokenPipeError:

@@ -44,3 +44,8 @@ def seen(seq: int, *pedestrians: Pedestrian, time_s: float | None = None, presen
 def lost(seq: int) -> FrameRecord:
     """A frame without signal."""
     return FrameRecord(seq, "no_signal", "unknown", None, (), None, None, time_s=seq / 30)
+
+
+def bad(seq: int) -> FrameRecord:
+    """A frame whose picture shows nothing that can be judged."""
+    return FrameRecord(seq, "bad_frame", "unknown", None, (), None, None, time_s=seq / 30)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,15 @@ def test_the_size_that_the_user_set_is_the_largest(model_file):
 def test_a_frame_without_picture_is_not_looked_at(recognizer):
     view = AdaptiveView(recognizer, LadderRule(budget_ms=1.0), choose=True)
     assert view.look(Frame(0, None, time_s=0.0, signal="no_signal")).recognition is None
+
+
+@pytest.mark.parametrize("budget_ms", [1e-6, 1e6])
+def test_the_time_without_signal_speaks_neither_for_a_smaller_size_nor_for_a_larger_one(recognizer, budget_ms):
+    clock = FakeClock()
+    view = AdaptiveView(recognizer, LadderRule(budget_ms=budget_ms), choose=False, clock=clock)
+    looks(view, 1)
+    view._footing = replace(view._footing, rung=1)
+    looks(view, 1)
+    clock.now_s += 600
+    view.look(Frame(2, None, time_s=600.0, signal="no_signal"))
+    assert looks(view, 3) == []

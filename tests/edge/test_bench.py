@@ -180,6 +180,8 @@ def test_a_live_source_has_the_size_that_it_tells_with_its_first_frame(bench):
     assert bench("test:96x64@50", "--model", "spots.onnx", "--json", "bench.json").returncode == 0
     assert figures()["frame_wh"] == [96, 64]
     assert figures()["input_wh"] is not None
+    note = "a live source is decoded in another process, whose CPU time and memory are not counted"
+    assert any(warning.startswith(note) for warning in figures()["warnings"])
 
 
 def test_a_stream_that_never_comes_is_given_up():

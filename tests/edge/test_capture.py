@@ -265,12 +265,25 @@ def test_no_damaged_picture_passes_for_a_whole_one(tmp_path, damage):
         assert np.array_equal(image, whole[number_of(image)])
 
 
+def mjpeg(jpegs: list[bytes]) -> bytes:
+    """What a camera answers that sends JPEG after JPEG over HTTP."""
+    parts = [b"--edge\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg + b"\r\n" for jpeg in jpegs]
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=edge\r\n\r\n"
+    return head + b"".join(parts) + b"--edge--\r\n"
+
+
+@pytest.mark.parametrize("multipart", [True, False])
+def test_no_rate_is_made_up_for_pictures_without_time_stamps(multipart):
+    jpegs = [cv2.imencode(".jpg", numbered_image(number))[1].tobytes() for number in range(30)]
+    with serving(mjpeg(jpegs) if multipart else b"".join(jpegs)) as url:
+        opened = next(read_stream(url.replace("tcp://", "http://") if multipart else url, OPTIONS))
+    assert opened == Opened(None)
+
+
 def test_half_a_jpeg_is_corrupt_and_the_pictures_after_it_are_soon_trusted_again():
     jpegs = [cv2.imencode(".jpg", numbered_image(number))[1].tobytes() for number in range(30)]
     jpegs[10] = jpegs[10][: len(jpegs[10]) // 2]
-    parts = [b"--edge\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg + b"\r\n" for jpeg in jpegs]
-    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=edge\r\n\r\n"
-    with serving(head + b"".join(parts) + b"--edge--\r\n") as url:
+    with serving(mjpeg(jpegs)) as url:
         pictures = read_all(url.replace("tcp://", "http://"))
     trusted = {number_of(image) for image, corrupt in pictures if not corrupt}
     assert not trusted & {10, 11, 12}

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge.capture.camera import to_bgr
 from edge.capture.child import turned
-from edge.capture.messages import CaptureOptions, Failed, Opened, Taken
+from edge.capture.messages import CaptureError, CaptureOptions, Failed, Opened, Taken
 from edge.capture.newest import Newest, Numbered
 from edge.capture.pattern import Pattern, number_in, paint, paint_ground, parse_pattern
 from edge.capture.stream import (
@@ -99,6 +100,20 @@ IMAGE = np.arange(6, dtype=np.uint8).reshape(2, 3, 1).repeat(3, axis=2)  # 0 1 2
 )
 def test_pictures_are_turned_clockwise_and_flipped(options, rows):
     assert turned(IMAGE, CaptureOptions(**options))[..., 0].tolist() == rows
+
+
+@pytest.mark.parametrize("shape_hw", [(2, 4), (2, 4, 1), (2, 4, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pictures_of_any_camera_become_bgr(shape_hw, dtype):
+    image = to_bgr(np.full(shape_hw, 200, dtype))
+    assert (image.shape, image.dtype) == ((2, 4, 3), np.uint8)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_pixels_of_another_kind_are_refused_rather_than_taken_for_bgr(channels):
+    with pytest.raises(CaptureError, match=rf"^its pictures have {channels} channels, .*; end the pipeline") as refused:
+        to_bgr(np.zeros((2, 4, channels), np.uint8))
+    assert refused.value.failed.hopeless
 
 
 def test_damaged_data_are_doubted_until_the_next_keyframe_or_for_ten_seconds():

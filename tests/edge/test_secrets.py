@@ -8,6 +8,7 @@ import pytest
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.secrets import Variable, fill, holds_credentials, name_sources, read_source_file, redact, redact_text
 
+PIPELINE = r'gst:x user-pw=d\ e passphrase="f \" g" ! y'
 NASTY = "@:/%?#[]&=+;\\\"'` $!<>|~^{}(),*é雪\t"
 
 
@@ -88,6 +89,13 @@ def test_no_password_survives_in_a_message() -> None:
         ("http://cam/v?token=abc failed", "http://cam/v?token=*** failed"),
         ("no such file rtsp:/a:b@cam/1", "no such file rtsp:/***@cam/1"),
         ("rtsp://a:b@cam/1 and rtsp://c:d@cam/2", "rtsp://***@cam/2"),
+        ("extra argument (gst:x user-pw=b ! y) at hand", "extra argument (gst:x user-pw=*** ! y) at hand"),
+        (f"got {PIPELINE!r}; no", "got 'gst:x user-pw=*** passphrase=*** ! y'; no"),  # its backslashes are doubled
+        (
+            "got 'gst:rtspsrc location=rtsp://a:b@cam/1 user-pw=b ! y'",
+            "got 'gst:rtspsrc location=rtsp://***@cam/1 user-pw=*** ! y'",
+        ),
+        ("a key=value is no secret without one", "a key=value is no secret without one"),
         ("first line rtsp://a:b\nc@cam/1\nlast line", "first line rtsp://***@cam/1\nlast line"),
     ],
 )

@@ -38,6 +38,13 @@ def test_words_are_quoted_as_systemd_reads_them(config, word):
     assert f"ExecStart=kestrel watch --config {word}" in lines(unit("kestrel", Path(config), None))
 
 
+def test_a_configuration_that_lies_here_is_found_from_where_the_service_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"ExecStart=kestrel watch --config {tmp_path}/kestrel.toml" in lines(
+        unit("kestrel", Path("kestrel.toml"), None)
+    )
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing")
 @pytest.mark.parametrize("user", [None, "root"])
 def test_systemd_finds_no_fault_in_the_unit(tmp_path, user):

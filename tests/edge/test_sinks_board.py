@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from edge.records import Event, Frame, FrameRecord, Pedestrian
+from edge.records import Event, ExitReason, Frame, FrameRecord, Pedestrian
+from edge.sinks.address import Address
 from edge.sinks.board import STUCK_AFTER_S, TIMELINE_S, Board, Second, SinkState
+from edge.sinks.http import HttpSink
+from edge.sinks.http_server import HttpServer
 from edge.sinks.metrics import ProcessState, exposition, process_state, sample
-from tests.edge.recordings import HEADER, SUMMARY, lost, seen
+from tests.edge.recordings import HEADER, SUMMARY, bad, lost, seen
 
 PERSON = Pedestrian((20.0, 24.0, 34.0, 40.0), 0.9)
 NOTHING_KNOWN = ProcessState(None, 1.5, None, None, None)
@@ -63,9 +68,25 @@ def test_health_follows_the_source(board: Board, clock: Clock) -> None:
         ("no_signal", "unknown"),
         ("ok", "pedestrian"),
         ("stuck", "unknown"),  # whatever stood before: nobody looks any more
-        ("ended", "pedestrian"),
+        ("ended", "unknown"),
     ]
     assert board.snapshot().reconnects == 1
+
+
+@pytest.mark.parametrize(
+    ("records", "reconnects"),
+    [
+        ([], 0),
+        ([lost(0), seen(1)], 0),  # it had never been there
+        ([seen(0), lost(1), seen(2), lost(3), lost(4), seen(5)], 2),
+        ([seen(0), lost(1), bad(2), seen(3)], 1),  # the first pictures of a stream that comes back are often damaged
+        ([seen(0), bad(1), seen(2)], 0),
+    ],
+)
+def test_a_signal_that_comes_back_is_counted_once(board: Board, records: list[FrameRecord], reconnects: int) -> None:
+    for record in records:
+        board.observe(record, frame(record.seq) if record.signal == "ok" else None)
+    assert board.snapshot().reconnects == reconnects
 
 
 def test_a_picture_is_encoded_once_and_never_an_old_one(board: Board, clock: Clock) -> None:
@@ -88,6 +109,45 @@ def test_a_picture_is_encoded_once_and_never_an_old_one(board: Board, clock: Clo
         assert stuck is not None
         assert decoded(stuck.jpeg)[40:, :10].mean() < 70
     assert board.picture(stuck.number) is None
+
+
+@pytest.mark.parametrize("exit_reason", ["failed", "signal_lost", "end_of_source"])
+def test_a_source_that_is_over_claims_nothing_and_shows_no_old_picture(
+    board: Board, clock: Clock, exit_reason: ExitReason
+) -> None:
+    board.observe(seen(0, PERSON), frame(0))
+    shown = board.picture()
+    assert shown is not None
+    clock.now += 5
+    board.observe(replace(SUMMARY, exit_reason=exit_reason), None)
+    clock.now += 60
+    snapshot = board.snapshot()
+    assert (snapshot.verdict, snapshot.verdict_for_s) == ("unknown", 65.0)
+    metrics = exposition([snapshot], NOTHING_KNOWN)
+    assert 'kestrel_verdict{source="north",verdict="unknown"} 1' in metrics
+    assert "kestrel_presence{" not in metrics
+    assert "kestrel_pedestrians{" not in metrics
+    notice = board.picture(shown.number)
+    assert notice is not None
+    assert decoded(notice.jpeg)[40:, :10].mean() < 70
+    assert board.picture(notice.number) is None
+
+
+def test_without_signal_before_its_end_a_source_has_been_unknown_since_then(board: Board, clock: Clock) -> None:
+    board.observe(lost(0), Frame(0, None, signal="no_signal"))
+    clock.now += 5
+    board.observe(lost(1), Frame(1, None, signal="no_signal"))
+    board.observe(replace(SUMMARY, exit_reason="signal_lost"), None)
+    assert board.snapshot().verdict_for_s == 5.0
+
+
+def test_a_stuck_source_has_no_count_and_no_presence(board: Board, clock: Clock) -> None:
+    board.observe(seen(0), frame(0))
+    clock.now += STUCK_AFTER_S + 1
+    metrics = exposition([board.snapshot()], NOTHING_KNOWN)
+    assert 'kestrel_health{source="north",state="stuck"} 1' in metrics
+    assert "kestrel_presence{" not in metrics
+    assert "kestrel_pedestrians{" not in metrics
 
 
 def test_before_the_first_frame_the_picture_is_a_notice(board: Board) -> None:
@@ -195,3 +255,17 @@ def test_a_source_whose_stall_takes_long_is_not_stuck_before(clock: Clock) -> No
     assert board.snapshot().health == "ok"
     clock.now += 2
     assert board.snapshot().health == "stuck"
+
+
+def test_a_source_of_which_few_frames_are_looked_at_is_not_stuck_between_them(clock: Clock) -> None:
+    with HttpServer(Address("127.0.0.1", 0)) as server, HttpSink(server, "slow") as sink:
+        server.boards["slow"]._clock = clock
+        sink.write(seen(0), frame(0))
+        for seq in range(1, 30):
+            clock.now += 1
+            sink.skip(frame(seq))
+        snapshot = server.boards["slow"].snapshot()
+        assert (snapshot.health, snapshot.verdict, snapshot.record_age_s) == ("ok", "clear", 29.0)
+        clock.now += STUCK_AFTER_S + 1
+        sink.skip(frame(30))  # too late
+        assert server.boards["slow"].snapshot().health == "stuck"

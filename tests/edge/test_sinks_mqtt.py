@@ -4,8 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,6 +111,30 @@ def test_a_broker_that_is_away_at_start_hears_the_latest_state_and_every_event(t
     assert connection.warnings[0].endswith("cannot be reached; trying again")
     assert "went away" in connection.warnings[1]
     assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_a_state_that_comes_while_a_broker_returns_is_the_last_one_that_it_hears(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    with MqttConnection(MqttOptions(Address("127.0.0.1", 9), "board-1")) as connection:
+
+        def publish(topic: str, payload: str, **_: object) -> None:
+            if payload == "clear":  # the network's thread is about to send it when the camera is lost
+                late = threading.Thread(target=connection.state, args=(topic, "unknown"))
+                late.start()
+                threads.append(late)
+                late.join(0.3)
+            told.append(payload)
+
+        threads: list[threading.Thread] = []
+        connection.state("state", "clear")
+        with monkeypatch.context() as connected:
+            connected.setattr(connection._client, "is_connected", lambda: True)
+            connected.setattr(connection._client, "publish", publish)
+            connection._on_connect(connection._client, None, None, SimpleNamespace(is_failure=False), None)
+            threads[0].join(20)
+    assert told == ["online", "clear", "unknown"]
 
 
 @needs_broker

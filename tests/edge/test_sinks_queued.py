@@ -190,6 +190,18 @@ def test_a_failing_sink_of_a_live_run_is_made_anew_and_says_so(capsys) -> None:
     assert "warning: records works again" in capsys.readouterr().err
 
 
+def test_a_sink_that_failed_just_before_the_end_still_gets_the_summary(capsys) -> None:
+    broken, whole = Gate(), Gate()
+    broken.broken = ProcessingError("the disk is full")
+    made = [broken, whole]
+    rule = QueueRule(live=True, capacity=4, images=True, retry_s=1000.0)
+    with QueuedSink("records", lambda: made.pop(0), rule, Deadline(5.0)) as sink:
+        for record in (HEADER, seen(0), SUMMARY):
+            sink.write(record, None)
+    assert whole.records == [HEADER, SUMMARY]
+    assert sink.dropped == 1
+
+
 def test_a_sink_that_stays_broken_never_reaches_the_loop(capsys) -> None:
     def make() -> Sink:
         gate = Gate()

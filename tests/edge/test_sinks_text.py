@@ -155,6 +155,23 @@ def records_of(path: Path) -> list[str]:
     return [json.loads(line)["record"] for line in path.read_text().splitlines()]
 
 
+def test_long_lines_of_several_sources_stay_whole_for_a_slow_reader() -> None:
+    program = (
+        "from threading import Thread\n"
+        "from edge.sinks.textfile import TextOutput\n"
+        "def fill(output, letter):\n"
+        "    for _ in range(100): output.put(letter * 9000 + '\\n')\n"
+        "threads = [Thread(target=fill, args=(TextOutput(None), letter)) for letter in 'ab']\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as filled:
+        assert filled.stdout is not None
+        pieces = iter(lambda: os.read(filled.stdout.fileno(), 3000), b"")  # type: ignore[union-attr]
+        lines = b"".join(pieces).splitlines()
+    assert sorted(lines) == [b"a" * 9000] * 100 + [b"b" * 9000] * 100
+
+
 def test_rotated_files_stand_alone_and_only_the_newest_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     line = len(json.dumps(seen(0).to_json()))
@@ -174,6 +191,15 @@ def test_rotated_files_stand_alone_and_only_the_newest_are_kept(tmp_path: Path) 
         if '"frame"' in line
     ]
     assert seqs == list(range(seqs[0], 40))
+
+
+def test_files_that_an_earlier_run_kept_beyond_what_is_kept_now_go(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    for keep in (5, 2):
+        with JsonLinesSink(path, append=True, rotation=Rotation(max_mb=1e-6, keep=keep)) as sink:
+            for seq in range(8):
+                sink.write(seen(seq), None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["records.jsonl", "records.jsonl.1", "records.jsonl.2"]
 
 
 @pytest.mark.parametrize(("max_mb", "keep", "name"), [(0.0, 1, "rotate_mb"), (-1.0, 1, "rotate_mb"), (1.0, 0, "keep")])

@@ -27,6 +27,11 @@ def raising(error: BaseException):
         (BrokenStreamError("lost"), 1, "kestrel: lost\n"),
         (OutputClosedError("nobody reads"), 0, ""),
         (KeyboardInterrupt(), 130, "kestrel: interrupted\n"),
+        (
+            OSError(5, "Input/output error", "a"),
+            1,
+            "kestrel: a failed: Input/output error; make room, or mend the disk\n",
+        ),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(capsys, error, code, line):
@@ -78,6 +83,58 @@ def test_not_even_a_fault_of_ours_shows_credentials(place):
     assert "OSError: [Errno 5] failed: 'rtsp://***@10.0.0.5/live'" in done.stderr
     assert "s@cr" not in done.stderr
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("text", ["'short'", "'long' * 9000"])
+def test_a_full_disk_is_one_line_and_failed_on_the_way(unbuffered, text):
+    program = f"import sys; from edge.startup import run; sys.exit(run('kestrel', lambda: print({text})))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    line = "kestrel: an output failed: No space left on device; make room, or mend the disk\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_stop_nobody_and_lend_their_numbers_to_no_file(tmp_path, closed):
+    program = (
+        "import sys; from edge.startup import run\n"
+        "def command():\n"
+        "    print('to', sys.stderr.isatty(), file=sys.stderr)\n"
+        "    print('nobody')\n"
+        "    with open(sys.argv[1], 'w') as file:\n"
+        "        return file.fileno()\n"
+        "sys.exit(run('kestrel', command))"
+    )
+    command = ["sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-c", program, str(tmp_path / "file")]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 3
+
+
+def test_a_reader_that_left_before_the_end_is_no_failure():
+    program = (
+        "import sys; from edge.startup import run; sys.exit(run('kestrel', lambda: (print('x'), sys.stdin.read())[0]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        running.stdout.close()
+        running.stdin.close()
+        assert running.stderr.read() == b""
+        assert running.wait(timeout=30) == 0
 
 
 @pytest.mark.parametrize("library", ["libGL.so.1", "libgthread-2.0.so.0", "libglib-2.0.so.0"])

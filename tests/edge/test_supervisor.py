@@ -38,18 +38,21 @@ def test_a_run_is_told_from_start_to_end(systemd):
     supervisor.hear("cam", SEEN)
     assert heard() == ["WATCHDOG=1", "STATUS=cam: signal ok, verdict clear, 0 in view"]
     supervisor.hear("cam", SUMMARY)
-    assert heard() == ["STOPPING=1", "STATUS=stopped: interrupted"]
+    assert heard() == ["STATUS=cam: stopped: interrupted"]
+    supervisor.close()
+    assert heard() == ["STOPPING=1"]
 
 
-def test_the_end_of_one_of_two_sources_is_not_the_end(systemd):
+def test_the_end_of_a_source_is_not_the_end_though_no_other_has_begun(systemd):
     heard, environment = systemd
     supervisor = Supervisor(environment | {"WATCHDOG_USEC": "60000000"})
-    for source in ("a", "b"):
-        supervisor.hear(source, HEADER)
-        supervisor.hear(source, SEEN)
-    supervisor.hear("a", SUMMARY)
-    supervisor.hear("b", SUMMARY)
-    assert [heard()[0] for _ in range(2)] == ["READY=1", "STOPPING=1"]
+    for recording in ("a", "b"):
+        supervisor.hear(recording, HEADER)
+        supervisor.hear(recording, SEEN)
+        supervisor.hear(recording, SUMMARY)
+    supervisor.close()
+    told = [heard()[0] for _ in range(4)]
+    assert told == ["READY=1", "STATUS=a: stopped: interrupted", "STATUS=b: stopped: interrupted", "STOPPING=1"]
 
 
 def test_an_engine_that_is_built_at_the_first_frame_is_waited_for(systemd, monkeypatch):
@@ -68,6 +71,31 @@ def test_an_engine_that_is_built_at_the_first_frame_is_waited_for(systemd, monke
         pass
     assert told[0] == "READY=1"
     supervisor.hear("cam", SUMMARY)
+
+
+def test_readiness_that_nobody_could_take_is_told_again(systemd):
+    heard, environment = systemd
+    supervisor = Supervisor(environment | {"WATCHDOG_USEC": "60000000"})
+    supervisor.hear("cam", HEADER)
+    waiting = 0
+    while supervisor.tell("STATUS=busy"):
+        waiting += 1
+    supervisor.hear("cam", SEEN)  # lost
+    for _ in range(waiting):
+        assert heard() == ["STATUS=busy"]
+    supervisor.hear("cam", SEEN)
+    assert heard()[:2] == ["READY=1", "WATCHDOG=1"]
+    supervisor.hear("cam", SEEN)  # is not due
+    supervisor.close()
+    assert heard() == ["STOPPING=1"]
+
+
+def test_a_name_that_is_no_text_is_told_all_the_same(systemd):
+    heard, environment = systemd
+    supervisor = Supervisor(environment)
+    supervisor.hear("caf\udce9.mp4", HEADER)
+    supervisor.hear("caf\udce9.mp4", SEEN)
+    assert heard()[2] == "STATUS=caf\\udce9.mp4: signal ok, verdict clear, 0 in view"
 
 
 @pytest.mark.parametrize(
@@ -115,4 +143,4 @@ def test_a_source_that_waits_for_a_late_picture_lives_and_one_that_hangs_does_no
     supervisor.wait("a")  # b is silent for longer than half of the time
     supervisor.hear("a", SUMMARY)
     supervisor.hear("b", SUMMARY)
-    assert heard()[0] == "STOPPING=1"
+    assert heard() == ["STATUS=a: stopped: interrupted"]
