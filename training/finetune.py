@@ -44,6 +44,7 @@ from training.metrics import append_metrics
 from training.networks.ensemble import AnyNetwork
 from training.networks.student import Student
 from training.processes import Processes, refuse_processes
+from training.run import require_crop
 from training.snapshots import Snapshot, best, cross_fitted, stale
 from training.splits import Split, split_by_scene
 from training.start_point import PROOF_PICTURES, StartPoint, read_start_point
@@ -75,6 +76,7 @@ class FinetuneSettings:
     allow_worse: bool = False
 
     def __post_init__(self) -> None:
+        require_crop(self.crop_px)
         if not 0 <= self.frozen <= 1:
             raise InvalidValueError("frozen", "in 0..1", self.frozen)
         if self.patience < 1:

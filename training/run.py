@@ -41,6 +41,12 @@ CROP_MULTIPLE = max(PYRAMID_STRIDES)
 REFIT_PICTURES = 48  # crops that a student's layers are refitted on, where activation or width is not its teacher's
 
 
+def require_crop(crop_px: int) -> None:
+    """Raises InvalidValueError for crops that some network of ours could not read."""
+    if crop_px < 1 or crop_px % CROP_MULTIPLE:
+        raise InvalidValueError("crop", f"a multiple of {CROP_MULTIPLE}", crop_px)
+
+
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """Everything that a run depends on."""
@@ -66,8 +72,7 @@ class RunSettings:
     decodable: bool = False  # every picture was decoded already
 
     def __post_init__(self) -> None:
-        if self.crop_px < 1 or self.crop_px % CROP_MULTIPLE:
-            raise InvalidValueError("crop", f"a multiple of {CROP_MULTIPLE}", self.crop_px)
+        require_crop(self.crop_px)
 
     def augment(self, modality: Modality) -> AugmentSettings:
         """How views of this modality's pictures are drawn."""

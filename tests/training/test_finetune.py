@@ -148,7 +148,14 @@ def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_r
     assert not (tmp_path / "free").exists()
 
 
-@pytest.mark.parametrize(("changes", "rule"), [({"frozen": 1.5}, "frozen must"), ({"patience": 0}, "patience must")])
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"frozen": 1.5}, "frozen must"),
+        ({"patience": 0}, "patience must"),
+        ({"crop_px": 100}, "crop must be a multiple of 32, got 100"),
+    ],
+)
 def test_settings_out_of_range_are_refused(changes, rule):
     with pytest.raises(InvalidValueError, match=rule):
         settings(Path("a"), Path("b"), Path("c"), **changes)
