@@ -99,8 +99,9 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     dataset = _of_modality(start, dataset, "dataset")
     split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     yield from _described(split)
+    teacher, stream = _load_teacher(settings, start), _stream(settings, start, split)
     before = _ask(start.student, start, split.held_out)
-    snapshots = _learn(settings, start, split)
+    snapshots = _learn(settings, start, split.held_out, teacher, stream)
     comparison = _compare(start, before, snapshots)
     worse = regressions(comparison.before, comparison.after)
     _write_report(settings, start, split, comparison)
@@ -142,18 +143,24 @@ def freeze_front(trunk: nn.Module, share: float) -> int:
     return len(layers) - frozen
 
 
-def _learn(settings: FinetuneSettings, start: StartPoint, split: Split) -> tuple[Snapshot, ...]:
+def _learn(
+    settings: FinetuneSettings,
+    start: StartPoint,
+    held_out: Dataset,
+    teacher: AnyNetwork | None,
+    stream: Iterator[Batch],
+) -> tuple[Snapshot, ...]:
     """The loop: an epoch, a look at the held-out pictures, until nothing gets better."""
     torch.manual_seed(settings.train.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = start.student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    teacher = _load_teacher(settings, start, device)
+    if teacher is not None:
+        teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     watched = _copy_of(network)
     hold_norms(network)
     freeze_front(network.trunk, settings.frozen)
     average = MovingAverage(network, settings.train.average_decay)
     learner = Learner(network, make_optimizer(network, settings.train), average, Progress())
-    stream = _stream(settings, start, split)
     settings.out.mkdir(parents=True, exist_ok=True)
     snapshots: list[Snapshot] = []
     bar: tqdm[Any]
@@ -168,7 +175,7 @@ def _learn(settings: FinetuneSettings, start: StartPoint, split: Split) -> tuple
                 bar,
             )
             watched.load_state_dict(average.state)
-            found = _ask(watched, start, split.held_out)
+            found = _ask(watched, start, held_out)
             weights = {k: v.cpu() for k, v in strip(watched).items()}
             snapshots.append(Snapshot(learner.progress.step, weights, found))
             means["held_out"] = snapshots[-1].quality
@@ -186,7 +193,7 @@ def _ask(student: Student, start: StartPoint, held_out: Dataset) -> tuple[Detect
     return detect(as_flown(recognizer.recognise, start.modality), held_out.pictures)
 
 
-def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.device) -> AnyNetwork | None:
+def _load_teacher(settings: FinetuneSettings, start: StartPoint) -> AnyNetwork | None:
     if settings.teacher is None:
         return None
     checkpoint = load_network_file(settings.teacher)
@@ -197,8 +204,7 @@ def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.d
     if start.student.spec.stride not in network.strides:
         rule = f"one with a head at stride {start.student.spec.stride}"
         raise InvalidValueError("teacher", rule, f"strides {list(network.strides)}", "name another file")
-    moved = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return moved.requires_grad_(False)  # type: ignore[no-any-return]
+    return network.requires_grad_(False)
 
 
 def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iterator[Batch]:
@@ -207,6 +213,7 @@ def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iter
     if settings.replay is None:
         return TrainingBatches(split.learn, augment, count, seed).starting_at(0)
     old = _of_modality(start, read_dataset(settings.replay, usual="train"), "replay")
+    require_decodable(old.pictures)
     replayed = max(1, count // REPLAY_SHARE)
     ours = TrainingBatches(split.learn, augment, max(1, count - replayed), seed).starting_at(0)
     return map(_joined, ours, TrainingBatches(old, augment, replayed, seed + 1).starting_at(0))

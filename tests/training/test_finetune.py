@@ -131,7 +131,10 @@ def test_a_teacher_and_older_pictures_are_mixed_in_against_forgetting(learnt_stu
     assert {"place-rgb", "people-rgb"} <= learnt_on(described)
 
 
-def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_rgb, tmp_path):
+def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_rgb, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.finetune._ask", lambda *_: pytest.fail("asked before all was checked"))
+    damaged = write_people(tmp_path / "damaged-rgb", 4)
+    (damaged / "images" / "2.png").write_bytes(b"no picture")
     thermal = write_people(tmp_path / "place-thermal", 4)
     teacher = train(run_settings(people_rgb, tmp_path / "teacher", "teacher", steps=1))
     cases = [
@@ -141,6 +144,8 @@ def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_r
         (settings(tmp_path / "no.pt", place_rgb, tmp_path / "free"), "checkpoint must be an existing file"),
         (settings(tmp_path / "no.onnx", place_rgb, tmp_path / "free"), "model must be one of rgb"),
         (settings(learnt_student, place_rgb, tmp_path / "free", replay=thermal), "replay must be rgb"),
+        (settings(learnt_student, place_rgb, tmp_path / "free", replay=damaged), "2.png must be a picture"),
+        (settings(learnt_student, place_rgb, tmp_path / "free", teacher=tmp_path / "no"), "checkpoint must be an"),
     ]
     for wrong, rule in cases:
         with pytest.raises(UnusableInputError, match=rule):
