@@ -321,6 +321,7 @@ def _data_card(start: StartPoint, dataset: str, replay: Path | None) -> str:
 
 def _described(split: Split) -> Iterator[str]:
     learn, held = split.learn, split.held_out
+    yield from (f"warning: {said}" for said in learn.warnings)
     scenes = [len({p.scene for p in part.pictures}) for part in (learn, held)]
     yield (
         f"learns from {len(learn.pictures)} pictures ({learn.pedestrians} pedestrians, {scenes[0]} scenes), "

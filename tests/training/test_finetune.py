@@ -17,11 +17,20 @@ from training.augment import InputRule
 from training.checkpoints import load_checkpoint
 from training.data_card import read_data_card
 from training.datasets import load_as_learnt, read_dataset
-from training.finetune import TRAIN, FinetuneSettings, _compare, finetune, freeze_front, hold_norms
+from training.finetune import (
+    TRAIN,
+    FinetuneSettings,
+    _compare,
+    _described,
+    finetune,
+    freeze_front,
+    hold_norms,
+)
 from training.history import learnt_on
 from training.networks.student import Student
 from training.run import train
 from training.snapshots import Snapshot
+from training.splits import split_by_scene
 from training.start_point import StartPoint, read_start_point
 
 SHORT = dataclasses.replace(TRAIN, steps=4, batch_size=4, learning_rate=1e-4, warmup_steps=1, epoch_steps=2)
@@ -164,6 +173,11 @@ def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_r
 def test_settings_out_of_range_are_refused(changes, rule):
     with pytest.raises(InvalidValueError, match=rule):
         settings(Path("a"), Path("b"), Path("c"), **changes)
+
+
+def test_what_is_odd_about_the_pictures_is_said(place_rgb):
+    dataset = dataclasses.replace(read_dataset(place_rgb), warnings=("of the splits a, b, a is used",))
+    assert next(_described(split_by_scene(dataset, 0.3))) == "warning: of the splits a, b, a is used"
 
 
 @pytest.mark.parametrize(("share", "learning"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
