@@ -103,13 +103,15 @@ def train(
     processes.wait()  # until the folder is judged, before anything is written into it
     dataset = _data(settings, dataset)
     _seed(settings.train.seed)
-    device = torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
+    device = _device(processes)
     modality = _modality_of(dataset)
-    teacher = _load_teacher(settings, modality, device)
+    teacher = _load_teacher(settings, modality)
     plan = Plan(settings.kind, _spec(settings, teacher), modality, device)
     previous = find_again(settings.out / "last.pt", plan) if settings.resume else None
     network = network_of(plan, previous, start or (lambda n: _first_weights(n, settings, dataset, teacher)), prepare)
     _check_losses(settings, network, teacher)
+    if teacher is not None:  # not before: a student's layers are refitted to it on the CPU
+        teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if processes.count > 1:
         share_batch_norms(network)
         processes.agree_on(network)
@@ -246,7 +248,11 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _load_teacher(settings: RunSettings, modality: Modality, device: torch.device) -> AnyNetwork | None:
+def _device(processes: Processes) -> torch.device:
+    return torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
+
+
+def _load_teacher(settings: RunSettings, modality: Modality) -> AnyNetwork | None:
     """Any network of ours can teach: a teacher, a larger student, or several of them."""
     if settings.teacher is None:
         return None
@@ -255,9 +261,7 @@ def _load_teacher(settings: RunSettings, modality: Modality, device: torch.devic
         raise UnusableInputError(
             f"teacher must be of modality {modality}, got {checkpoint.modality}; name another file"
         )
-    network = checkpoint.network()
-    moved: AnyNetwork = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return moved.requires_grad_(False)
+    return checkpoint.network().requires_grad_(False)
 
 
 def _check_losses(settings: RunSettings, network: Network, teacher: AnyNetwork | None) -> None:

@@ -186,6 +186,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(people_rgb,
     assert not (tmp_path / "out" / "student.pt").exists()
 
 
+def test_first_weights_are_made_of_the_teacher_before_anything_moves_to_the_device(
+    people_rgb, teacher, tmp_path, monkeypatch
+):
+    there = torch.device("meta")  # stands for a GPU: nothing can be read from it
+    moved = []
+    monkeypatch.setattr("training.run._device", lambda _: there, raising=False)
+    monkeypatch.setattr("training.run._learn", lambda run: moved.extend((run.learner.network, run.teacher)))
+    train(run_settings(people_rgb, tmp_path / "out", teacher=teacher, weights="teacher"))
+    assert {p.device for network in moved for p in network.parameters()} == {there}
+
+
 def test_a_student_learns_from_a_teacher_and_says_so(people_rgb, teacher, tmp_path):
     finished = train(run_settings(people_rgb, tmp_path / "out", teacher=teacher, weights="teacher", steps=1))
     assert {"heat", "box", "soft", "soft_box", "total", "gradient"} <= metrics(tmp_path / "out")[0].keys()
