@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -50,7 +50,9 @@ class StudentOptions:
     stride: Annotated[int, typer.Option(help="Stride of the detection map: 4 for small people, 8 for speed.")] = 4
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip"
     head: HeadOption = None
-    activation: Annotated[str, typer.Option(help="Activation of yolox_nano: silu, as it was, or relu.")] = "silu"
+    activation: Annotated[
+        Literal["silu", "hardswish", "relu"], typer.Option(help="Activation of yolox_nano; silu, as it was trained.")
+    ] = "silu"
     frozen_stages: FrozenOption = None
     like: Annotated[
         Path | None,
