@@ -153,7 +153,10 @@ def _learn(run: _Run) -> Path:
         forget_after(out / "metrics.jsonl", progress.step)
     board = out / "tensorboard" if settings.tensorboard and run.processes.first else None
     stream, warned = _stream(batches, progress.step, run.processes), False
-    with _bar(settings.kind, run.processes.first) as bar, tensorboard(board, progress.step) as writer:
+    with (
+        _bar(settings.kind, run.processes.first, progress.share(settings.train)) as bar,
+        tensorboard(board, progress.step) as writer,
+    ):
         while progress.share(settings.train) < 1.0:
             means = train_one_epoch(
                 learner,
@@ -313,10 +316,11 @@ def refit_pictures(settings: RunSettings, dataset: Dataset) -> list[Tensor]:
     return [batches.batch(number).images for number in range(REFIT_PICTURES // schedule.batch_size + 1)]
 
 
-def _bar(kind: str, shown: bool) -> "tqdm[Any]":
-    """Counts thousandths of the run, since its number of steps may not be known."""
+def _bar(kind: str, shown: bool, share: float) -> "tqdm[Any]":
+    """Counts thousandths of the run, since its number of steps may not be known; it begins where the run goes on."""
     layout = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-    return tqdm(total=1000, desc=kind, disable=not shown or not sys.stderr.isatty(), bar_format=layout)
+    hidden = not shown or not sys.stderr.isatty()
+    return tqdm(total=1000, desc=kind, initial=round(1000 * share), disable=hidden, bar_format=layout)
 
 
 def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str, processes: Processes) -> dict[str, Any]:

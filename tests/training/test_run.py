@@ -15,7 +15,7 @@ from training.history import entries, told
 from training.networks.inherit import inherit
 from training.networks.student import Student
 from training.networks.teacher import Teacher
-from training.run import RunSettings, train
+from training.run import RunSettings, _bar, train
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -36,6 +36,11 @@ def broken_people(folder: Path, **changes: object) -> Path:
 @pytest.fixture(scope="module")
 def teacher(people_rgb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(run_settings(people_rgb, tmp_path_factory.mktemp("teacher") / "out", "teacher"))
+
+
+def test_the_bar_of_a_resumed_run_reckons_with_what_it_has_done_itself():
+    with _bar("student", True, 0.5) as bar:
+        assert bar.n == 500
 
 
 def test_a_few_pictures_are_learnt_by_heart_in_seconds(learnt_student):
