@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,11 +224,20 @@ def _run_all(jobs: Sequence[Job], processes: int) -> Iterator[str]:
     spawned = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     failed = []
     with ProcessPoolExecutor(processes, mp_context=spawned, initializer=_be_quiet) as pool:
-        for done in as_completed([pool.submit(_run_or_tell, job) for job in jobs]):
-            told = done.result()
-            if told.failed:
-                failed.append(told.text)
-            yield told.text
+        try:
+            for done in as_completed([pool.submit(_run_or_tell, job) for job in jobs]):
+                told = done.result()
+                if told.failed:
+                    failed.append(told.text)
+                yield told.text
+        except BrokenProcessPool:
+            rule = "left to finish, got one that was killed, as it is where memory is short"
+            raise ProcessingError(f"runs must be {rule}; lower --jobs, then run this again") from None
+        except BaseException:  # Ctrl-C: the pool would go on with all that are due, and we would wait for it
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
     if failed:
         raise ProcessingError(f"{len(failed)} runs failed, the first with: {failed[0]}; mend that, then run this again")
 

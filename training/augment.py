@@ -238,9 +238,11 @@ def _relight(image: Image, rng: np.random.Generator) -> Image:
 def _blur(image: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.5:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4)), np.uint8)
-    length = int(rng.integers(3, 8))
-    kernel = np.zeros((length, length), np.float32)
-    cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1.0)
+    reach = int(rng.integers(1, 4))  # on either side, and through the middle: else the picture would leave its boxes
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    rise = int(rng.integers(-reach, reach + 1))
+    cv2.line(kernel, (0, reach - rise), (reach, reach), 1.0)
+    kernel = np.maximum(kernel, kernel[::-1, ::-1])
     return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
 
 

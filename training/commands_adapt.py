@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -39,7 +39,7 @@ Footage = Annotated[
     list[str] | None,
     typer.Option(help="Recording, or folder of videos or pictures; more may follow.", metavar="VIDEO_OR_FOLDER..."),
 ]
-MoreFootage = Annotated[list[str] | None, typer.Argument(help="More of --unlabelled.", metavar="[VIDEO_OR_FOLDER]...")]
+MoreFootage = Annotated[list[str] | None, typer.Argument(help="More of --unlabelled.", metavar="VIDEO_OR_FOLDER")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,9 @@ class StudentOptions:
     stride: Annotated[int, typer.Option(help="Stride of the detection map: 4 for small people, 8 for speed.")] = 4
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip"
     head: HeadOption = None
-    activation: Annotated[str, typer.Option(help="Activation of yolox_nano: silu, as it was, or relu.")] = "silu"
+    activation: Annotated[
+        Literal["silu", "hardswish", "relu"], typer.Option(help="Activation of yolox_nano; silu, as it was trained.")
+    ] = "silu"
     frozen_stages: FrozenOption = None
     like: Annotated[
         Path | None,
@@ -133,8 +135,8 @@ def self_train(
 
     Example: kestrel-train self-train data/train --unlabelled flights/ --teacher runs/teacher/teacher.pt --minutes 60
 
-    Look at OUT/round-1.png before you trust the student. Losses of the teacher, such as --soft 0.5, are 0 by default:
-    with one, it is asked at every step as well.
+    Look at OUT/round-1.png before you trust the student. The teacher labels, and that is all, unless a loss of its own
+    is named, such as --soft 0.5: then it is asked at every step as well, and the others have their defaults.
     """
     from training.loss_settings import FROM_TEACHER, settle
     from training.run import RunSettings

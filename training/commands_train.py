@@ -32,7 +32,7 @@ WEIGHT = "Weight of the {}; 0: none.  [default: {}]"
 
 @dataclass(frozen=True, slots=True)
 class LossOptions:
-    """Weights of what is learnt from teachers; None: the default where that teacher is there."""
+    """Weights of what is learnt from a teacher; None: the default where there is one."""
 
     soft: Annotated[float | None, typer.Option(help=WEIGHT.format("teacher's soft targets", 0.5))] = None
     temperature: Annotated[float | None, typer.Option(help="Temperature of the soft targets.  [default: 2]")] = None
@@ -43,18 +43,22 @@ class LossOptions:
         None
     )
     feature: Annotated[float | None, typer.Option(help=WEIGHT.format("teacher's feature maps", 0))] = None
-    extra: Annotated[float | None, typer.Option(help=WEIGHT.format("extra teacher's scored boxes", 0.5))] = None
-    extra_box: Annotated[
-        float | None, typer.Option(help=WEIGHT.format("extra teacher's boxes where they are better", 1))
-    ] = None
 
     def asked(self) -> "AskedLosses":
         """The same, as training knows it."""
         from training.loss_settings import AskedLosses
 
-        return AskedLosses(
-            self.soft, self.hard, self.soft_box, self.feature, self.temperature, self.extra, self.extra_box
-        )
+        return AskedLosses(self.soft, self.hard, self.soft_box, self.feature, self.temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraLossOptions:
+    """The same for an extra teacher."""
+
+    extra: Annotated[float | None, typer.Option(help=WEIGHT.format("extra teacher's scored boxes", 0.5))] = None
+    extra_box: Annotated[
+        float | None, typer.Option(help=WEIGHT.format("extra teacher's boxes where they are better", 1))
+    ] = None
 
 
 @with_options
@@ -102,6 +106,7 @@ def distil(
     options: LearnOptions,
     views: ViewOptions,
     losses: LossOptions,
+    extra_losses: ExtraLossOptions,
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -174,6 +179,7 @@ def distil(
     from training.run import RunSettings
 
     train_settings = options.train_settings(learn_on or weights)
+    asked = replace(losses.asked(), extra=extra_losses.extra, extra_box=extra_losses.extra_box)
     pictures = read_dataset(dataset, usual="train", require_pedestrians=True)
     start = None if learn_on is None else _start_point(learn_on, pictures)
     teacher_file = _find_teacher(teacher, pictures)
@@ -197,7 +203,7 @@ def distil(
         out=out,
         spec=spec.to_json(),
         train=train_settings,
-        losses=settle(losses.asked(), teacher=teacher_file is not None, extra=extra_teacher is not None),
+        losses=settle(asked, teacher=teacher_file is not None, extra=extra_teacher is not None),
         teacher=teacher_file,
         learns_on=None if start is None else taken_over(start.settings),
         second_look=None if start is None else start.second_look,

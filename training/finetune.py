@@ -44,6 +44,7 @@ from training.metrics import append_metrics
 from training.networks.ensemble import AnyNetwork
 from training.networks.student import Student
 from training.processes import Processes, refuse_processes
+from training.run import require_crop
 from training.snapshots import Snapshot, best, cross_fitted, stale
 from training.splits import Split, split_by_scene
 from training.start_point import PROOF_PICTURES, StartPoint, read_start_point
@@ -75,6 +76,7 @@ class FinetuneSettings:
     allow_worse: bool = False
 
     def __post_init__(self) -> None:
+        require_crop(self.crop_px)
         if not 0 <= self.frozen <= 1:
             raise InvalidValueError("frozen", "in 0..1", self.frozen)
         if self.patience < 1:
@@ -97,8 +99,9 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     dataset = _of_modality(start, dataset, "dataset")
     split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     yield from _described(split)
+    teacher, stream = _load_teacher(settings, start), _stream(settings, start, split)
     before = _ask(start.student, start, split.held_out)
-    snapshots = _learn(settings, start, split)
+    snapshots = _learn(settings, start, split.held_out, teacher, stream)
     comparison = _compare(start, before, snapshots)
     worse = regressions(comparison.before, comparison.after)
     _write_report(settings, start, split, comparison)
@@ -140,18 +143,24 @@ def freeze_front(trunk: nn.Module, share: float) -> int:
     return len(layers) - frozen
 
 
-def _learn(settings: FinetuneSettings, start: StartPoint, split: Split) -> tuple[Snapshot, ...]:
+def _learn(
+    settings: FinetuneSettings,
+    start: StartPoint,
+    held_out: Dataset,
+    teacher: AnyNetwork | None,
+    stream: Iterator[Batch],
+) -> tuple[Snapshot, ...]:
     """The loop: an epoch, a look at the held-out pictures, until nothing gets better."""
     torch.manual_seed(settings.train.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = start.student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    teacher = _load_teacher(settings, start, device)
+    if teacher is not None:
+        teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     watched = _copy_of(network)
     hold_norms(network)
     freeze_front(network.trunk, settings.frozen)
     average = MovingAverage(network, settings.train.average_decay)
     learner = Learner(network, make_optimizer(network, settings.train), average, Progress())
-    stream = _stream(settings, start, split)
     settings.out.mkdir(parents=True, exist_ok=True)
     snapshots: list[Snapshot] = []
     bar: tqdm[Any]
@@ -166,7 +175,7 @@ def _learn(settings: FinetuneSettings, start: StartPoint, split: Split) -> tuple
                 bar,
             )
             watched.load_state_dict(average.state)
-            found = _ask(watched, start, split.held_out)
+            found = _ask(watched, start, held_out)
             weights = {k: v.cpu() for k, v in strip(watched).items()}
             snapshots.append(Snapshot(learner.progress.step, weights, found))
             means["held_out"] = snapshots[-1].quality
@@ -184,7 +193,7 @@ def _ask(student: Student, start: StartPoint, held_out: Dataset) -> tuple[Detect
     return detect(as_flown(recognizer.recognise, start.modality), held_out.pictures)
 
 
-def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.device) -> AnyNetwork | None:
+def _load_teacher(settings: FinetuneSettings, start: StartPoint) -> AnyNetwork | None:
     if settings.teacher is None:
         return None
     checkpoint = load_network_file(settings.teacher)
@@ -195,8 +204,7 @@ def _load_teacher(settings: FinetuneSettings, start: StartPoint, device: torch.d
     if start.student.spec.stride not in network.strides:
         rule = f"one with a head at stride {start.student.spec.stride}"
         raise InvalidValueError("teacher", rule, f"strides {list(network.strides)}", "name another file")
-    moved = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return moved.requires_grad_(False)  # type: ignore[no-any-return]
+    return network.requires_grad_(False)
 
 
 def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iterator[Batch]:
@@ -205,6 +213,7 @@ def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iter
     if settings.replay is None:
         return TrainingBatches(split.learn, augment, count, seed).starting_at(0)
     old = _of_modality(start, read_dataset(settings.replay, usual="train"), "replay")
+    require_decodable(old.pictures)
     replayed = max(1, count // REPLAY_SHARE)
     ours = TrainingBatches(split.learn, augment, max(1, count - replayed), seed).starting_at(0)
     return map(_joined, ours, TrainingBatches(old, augment, replayed, seed + 1).starting_at(0))
@@ -312,6 +321,7 @@ def _data_card(start: StartPoint, dataset: str, replay: Path | None) -> str:
 
 def _described(split: Split) -> Iterator[str]:
     learn, held = split.learn, split.held_out
+    yield from (f"warning: {said}" for said in learn.warnings)
     scenes = [len({p.scene for p in part.pictures}) for part in (learn, held)]
     yield (
         f"learns from {len(learn.pictures)} pictures ({learn.pedestrians} pedestrians, {scenes[0]} scenes), "

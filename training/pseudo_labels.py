@@ -83,7 +83,7 @@ def save_frames(recordings: Sequence[Recording], folder: Path) -> tuple[Path, ..
         shutil.rmtree(aside, ignore_errors=True)  # of a run that was cut off, maybe with other footage
         aside.mkdir(parents=True)
         for number, recording in enumerate(recordings):
-            for frame in frames_of(recording):
+            for frame in tqdm(frames_of(recording), "keep", len(recording.chosen), unit="frame", disable=None):
                 name = f"{number:02d}-{Path(recording.uri).stem}_{frame.seq:06d}.jpg"
                 if frame.image is not None:
                     _write_jpeg(frame.image, aside / name)

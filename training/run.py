@@ -41,6 +41,12 @@ CROP_MULTIPLE = max(PYRAMID_STRIDES)
 REFIT_PICTURES = 48  # crops that a student's layers are refitted on, where activation or width is not its teacher's
 
 
+def require_crop(crop_px: int) -> None:
+    """Raises InvalidValueError for crops that some network of ours could not read."""
+    if crop_px < 1 or crop_px % CROP_MULTIPLE:
+        raise InvalidValueError("crop", f"a multiple of {CROP_MULTIPLE}", crop_px)
+
+
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """Everything that a run depends on."""
@@ -66,8 +72,7 @@ class RunSettings:
     decodable: bool = False  # every picture was decoded already
 
     def __post_init__(self) -> None:
-        if self.crop_px < 1 or self.crop_px % CROP_MULTIPLE:
-            raise InvalidValueError("crop", f"a multiple of {CROP_MULTIPLE}", self.crop_px)
+        require_crop(self.crop_px)
 
     def augment(self, modality: Modality) -> AugmentSettings:
         """How views of this modality's pictures are drawn."""
@@ -98,13 +103,15 @@ def train(
     processes.wait()  # until the folder is judged, before anything is written into it
     dataset = _data(settings, dataset)
     _seed(settings.train.seed)
-    device = torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
+    device = _device(processes)
     modality = _modality_of(dataset)
-    teacher = _load_teacher(settings, modality, device)
+    teacher = _load_teacher(settings, modality)
     plan = Plan(settings.kind, _spec(settings, teacher), modality, device)
     previous = find_again(settings.out / "last.pt", plan) if settings.resume else None
     network = network_of(plan, previous, start or (lambda n: _first_weights(n, settings, dataset, teacher)), prepare)
     _check_losses(settings, network, teacher)
+    if teacher is not None:  # not before: a student's layers are refitted to it on the CPU
+        teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if processes.count > 1:
         share_batch_norms(network)
         processes.agree_on(network)
@@ -146,7 +153,10 @@ def _learn(run: _Run) -> Path:
         forget_after(out / "metrics.jsonl", progress.step)
     board = out / "tensorboard" if settings.tensorboard and run.processes.first else None
     stream, warned = _stream(batches, progress.step, run.processes), False
-    with _bar(settings.kind, run.processes.first) as bar, tensorboard(board, progress.step) as writer:
+    with (
+        _bar(settings.kind, run.processes.first, progress.share(settings.train)) as bar,
+        tensorboard(board, progress.step) as writer,
+    ):
         while progress.share(settings.train) < 1.0:
             means = train_one_epoch(
                 learner,
@@ -241,7 +251,11 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _load_teacher(settings: RunSettings, modality: Modality, device: torch.device) -> AnyNetwork | None:
+def _device(processes: Processes) -> torch.device:
+    return torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
+
+
+def _load_teacher(settings: RunSettings, modality: Modality) -> AnyNetwork | None:
     """Any network of ours can teach: a teacher, a larger student, or several of them."""
     if settings.teacher is None:
         return None
@@ -250,9 +264,7 @@ def _load_teacher(settings: RunSettings, modality: Modality, device: torch.devic
         raise UnusableInputError(
             f"teacher must be of modality {modality}, got {checkpoint.modality}; name another file"
         )
-    network = checkpoint.network()
-    moved: AnyNetwork = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return moved.requires_grad_(False)
+    return checkpoint.network().requires_grad_(False)
 
 
 def _check_losses(settings: RunSettings, network: Network, teacher: AnyNetwork | None) -> None:
@@ -304,10 +316,11 @@ def refit_pictures(settings: RunSettings, dataset: Dataset) -> list[Tensor]:
     return [batches.batch(number).images for number in range(REFIT_PICTURES // schedule.batch_size + 1)]
 
 
-def _bar(kind: str, shown: bool) -> "tqdm[Any]":
-    """Counts thousandths of the run, since its number of steps may not be known."""
+def _bar(kind: str, shown: bool, share: float) -> "tqdm[Any]":
+    """Counts thousandths of the run, since its number of steps may not be known; it begins where the run goes on."""
     layout = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-    return tqdm(total=1000, desc=kind, disable=not shown or not sys.stderr.isatty(), bar_format=layout)
+    hidden = not shown or not sys.stderr.isatty()
+    return tqdm(total=1000, desc=kind, initial=round(1000 * share), disable=hidden, bar_format=layout)
 
 
 def _describe(settings: RunSettings, augment: AugmentSettings, dataset: str, processes: Processes) -> dict[str, Any]:

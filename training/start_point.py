@@ -11,7 +11,7 @@ from edge.model_files import SHIPPED_NAMES, resolve
 from edge.records import Image, Modality
 from training.augment import InputRule
 from training.networks.student import Student
-from training.shipped import read_shipped, require_same
+from training.shipped import knows_its_norms, read_shipped, require_same
 from training.teacher_files import load_network_file
 
 PROOF_PICTURES = 3  # on which a model file and its student are compared
@@ -79,6 +79,7 @@ def _from_checkpoint(file: Path) -> StartPoint:
         modality=checkpoint.modality,
         input_rule=checkpoint.input_rule,
         settings=checkpoint.settings,
+        norms_known=knows_its_norms(student),
         second_look=checkpoint.settings.get("second_look"),
         closer_look=checkpoint.settings.get("closer_look"),
     )

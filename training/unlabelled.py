@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from edge.errors import InvalidValueError, SourceError
 from edge.modality import appearance_of
@@ -123,7 +124,7 @@ def _look_through(uri: str, settings: ThinSettings) -> Recording:
     seqs: list[int] = []
     due_s = -math.inf
     with open_source(uri) as source:
-        for frame in source:
+        for frame in tqdm(source, "look through", source.info.frame_count, unit="frame", disable=None):
             if frame.image is None or (frame.time_s is not None and frame.time_s < due_s):
                 continue
             if frame.time_s is not None:

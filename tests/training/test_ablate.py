@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import time
 from pathlib import Path
 
 import cv2
@@ -7,7 +9,7 @@ import pytest
 
 from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
 from tests.training.people import run_settings, write_people
-from training.ablate import AblateSettings, ArmLosses, ablate, choose_arms, jobs_of
+from training.ablate import AblateSettings, ArmLosses, _run_all, _Told, ablate, choose_arms, jobs_of
 from training.engine import TrainSettings
 from training.noise import NoiseSettings
 from training.pseudo_labels import LabelRule
@@ -54,6 +56,31 @@ def test_side_by_side_a_run_that_fails_does_not_stop_the_others(people_rgb, teac
         list(ablate(settings(people_rgb, teacher, out, "alone,hard,soft", jobs=2)))
     assert (out / "hard-0" / "result.json").is_file()
     assert not (out / "hard-0" / "last.pt").exists()
+
+
+def job_by_its_name(job: Path) -> _Told:
+    """Stands for a run in another process."""
+    job.write_text("begun")
+    if job.name == "killed":
+        os._exit(9)
+    time.sleep(0 if job.name == "quick" else 20)
+    return _Told(job.name)
+
+
+def test_side_by_side_an_interrupted_ablation_begins_nothing_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.ablate._run_or_tell", job_by_its_name)
+    jobs = [tmp_path / name for name in ("quick", "a", "b", "c", "d", "last")]
+    lines = _run_all(jobs, 2)  # type: ignore[arg-type]
+    assert next(lines) == "quick"
+    with pytest.raises(KeyboardInterrupt):
+        lines.throw(KeyboardInterrupt)
+    assert not jobs[-1].exists()
+
+
+def test_side_by_side_a_run_that_is_killed_ends_as_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.ablate._run_or_tell", job_by_its_name)
+    with pytest.raises(ProcessingError, match=r"one that was killed.*; lower --jobs, then run this again"):
+        list(_run_all([tmp_path / "killed", tmp_path / "a"], 2))  # type: ignore[list-item]
 
 
 def test_the_noisy_student_learns_footage_as_well(people_rgb, learnt_student, tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.records import Boxes, Image, SizeWH
-from training.augment import AugmentSettings, View, collate, random_view
+from training.augment import AugmentSettings, View, _blur, collate, random_view
 from training.datasets import LabelledPicture
 from training.targets import Targets
 
@@ -87,6 +87,15 @@ def test_without_light_and_faults_the_box_is_exact():
         np.testing.assert_allclose(found, view.targets.boxes_xyxy[0], atol=EXACT_PX)
         exact += 1
     assert exact >= 8
+
+
+def test_a_blur_moves_nothing_away_from_its_box():
+    point = np.zeros((41, 41, 3), np.uint8)
+    point[20, 20] = 255
+    for seed in range(60):
+        blurred = _blur(point, np.random.default_rng(seed))[:, :, 0].astype(float)
+        centre = (np.argwhere(blurred > 0) * blurred[blurred > 0][:, None]).sum(0) / blurred.sum()
+        np.testing.assert_allclose(centre, (20, 20), atol=0.01)
 
 
 def test_people_who_are_mostly_cut_away_become_ignored_regions():

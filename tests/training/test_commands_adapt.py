@@ -59,7 +59,7 @@ def test_an_ablation_prints_its_table(monkeypatch, capsys, people_rgb, learnt_st
         ),
         (("self-train", "--teacher", "no.pt", "--like", "no.pt", *SHORT), "checkpoint must be an existing file"),
         (("ablate", "--validate", "x", "--teacher", "no.pt", "--arms", "wings", *SHORT), "arms must be among alone"),
-        (("self-train", "--teacher", "no.pt", "--extra", "3", *SHORT), "--extra must be left out without"),
+        (("self-train", "--teacher", "no.pt", "--extra", "3", *SHORT), "No such option: --extra"),
         (("finetune", "no.pt", "--soft", "5", "--steps", "1"), "--soft must be left out without --teacher, got 5.0"),
         (("finetune", "no.pt", "--soft", "0", "--teacher", "t.pt"), "--soft must be above 0 with --teacher, got 0.0"),
         (("finetune", "no.pt", "--seed", "-1", "--steps", "1"), "seed must be in 0..4294967295, got -1"),

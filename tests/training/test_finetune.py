@@ -17,11 +17,20 @@ from training.augment import InputRule
 from training.checkpoints import load_checkpoint
 from training.data_card import read_data_card
 from training.datasets import load_as_learnt, read_dataset
-from training.finetune import TRAIN, FinetuneSettings, _compare, finetune, freeze_front, hold_norms
+from training.finetune import (
+    TRAIN,
+    FinetuneSettings,
+    _compare,
+    _described,
+    finetune,
+    freeze_front,
+    hold_norms,
+)
 from training.history import learnt_on
 from training.networks.student import Student
 from training.run import train
 from training.snapshots import Snapshot
+from training.splits import split_by_scene
 from training.start_point import StartPoint, read_start_point
 
 SHORT = dataclasses.replace(TRAIN, steps=4, batch_size=4, learning_rate=1e-4, warmup_steps=1, epoch_steps=2)
@@ -131,7 +140,10 @@ def test_a_teacher_and_older_pictures_are_mixed_in_against_forgetting(learnt_stu
     assert {"place-rgb", "people-rgb"} <= learnt_on(described)
 
 
-def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_rgb, tmp_path):
+def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_rgb, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.finetune._ask", lambda *_: pytest.fail("asked before all was checked"))
+    damaged = write_people(tmp_path / "damaged-rgb", 4)
+    (damaged / "images" / "2.png").write_bytes(b"no picture")
     thermal = write_people(tmp_path / "place-thermal", 4)
     teacher = train(run_settings(people_rgb, tmp_path / "teacher", "teacher", steps=1))
     cases = [
@@ -141,6 +153,8 @@ def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_r
         (settings(tmp_path / "no.pt", place_rgb, tmp_path / "free"), "checkpoint must be an existing file"),
         (settings(tmp_path / "no.onnx", place_rgb, tmp_path / "free"), "model must be one of rgb"),
         (settings(learnt_student, place_rgb, tmp_path / "free", replay=thermal), "replay must be rgb"),
+        (settings(learnt_student, place_rgb, tmp_path / "free", replay=damaged), "2.png must be a picture"),
+        (settings(learnt_student, place_rgb, tmp_path / "free", teacher=tmp_path / "no"), "checkpoint must be an"),
     ]
     for wrong, rule in cases:
         with pytest.raises(UnusableInputError, match=rule):
@@ -148,10 +162,22 @@ def test_nothing_begins_without_usable_input(learnt_student, place_rgb, people_r
     assert not (tmp_path / "free").exists()
 
 
-@pytest.mark.parametrize(("changes", "rule"), [({"frozen": 1.5}, "frozen must"), ({"patience": 0}, "patience must")])
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"frozen": 1.5}, "frozen must"),
+        ({"patience": 0}, "patience must"),
+        ({"crop_px": 100}, "crop must be a multiple of 32, got 100"),
+    ],
+)
 def test_settings_out_of_range_are_refused(changes, rule):
     with pytest.raises(InvalidValueError, match=rule):
         settings(Path("a"), Path("b"), Path("c"), **changes)
+
+
+def test_what_is_odd_about_the_pictures_is_said(place_rgb):
+    dataset = dataclasses.replace(read_dataset(place_rgb), warnings=("of the splits a, b, a is used",))
+    assert next(_described(split_by_scene(dataset, 0.3))) == "warning: of the splits a, b, a is used"
 
 
 @pytest.mark.parametrize(("share", "learning"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])

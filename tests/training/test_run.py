@@ -15,7 +15,7 @@ from training.history import entries, told
 from training.networks.inherit import inherit
 from training.networks.student import Student
 from training.networks.teacher import Teacher
-from training.run import RunSettings, train
+from training.run import RunSettings, _bar, train
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -36,6 +36,11 @@ def broken_people(folder: Path, **changes: object) -> Path:
 @pytest.fixture(scope="module")
 def teacher(people_rgb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(run_settings(people_rgb, tmp_path_factory.mktemp("teacher") / "out", "teacher"))
+
+
+def test_the_bar_of_a_resumed_run_reckons_with_what_it_has_done_itself():
+    with _bar("student", True, 0.5) as bar:
+        assert bar.n == 500
 
 
 def test_a_few_pictures_are_learnt_by_heart_in_seconds(learnt_student):
@@ -184,6 +189,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(people_rgb,
     with pytest.raises(ProcessingError, match=r"must be finite, got .* at batch 1 \(.*\.png.*\); lower the lea"):
         train(settings)
     assert not (tmp_path / "out" / "student.pt").exists()
+
+
+def test_first_weights_are_made_of_the_teacher_before_anything_moves_to_the_device(
+    people_rgb, teacher, tmp_path, monkeypatch
+):
+    there = torch.device("meta")  # stands for a GPU: nothing can be read from it
+    moved = []
+    monkeypatch.setattr("training.run._device", lambda _: there, raising=False)
+    monkeypatch.setattr("training.run._learn", lambda run: moved.extend((run.learner.network, run.teacher)))
+    train(run_settings(people_rgb, tmp_path / "out", teacher=teacher, weights="teacher"))
+    assert {p.device for network in moved for p in network.parameters()} == {there}
 
 
 def test_a_student_learns_from_a_teacher_and_says_so(people_rgb, teacher, tmp_path):

@@ -12,8 +12,9 @@ from edge.errors import ModelError
 from export.model_file import write_model
 from tests.models import write_spot_model
 from tests.training.people import draw_people
-from training.checkpoints import load_checkpoint
+from training.checkpoints import load_checkpoint, save_checkpoint
 from training.shipped import read_shipped, require_same
+from training.start_point import read_start_point
 
 IMAGES = [draw_people([(10, 20), (60, 40)], seed=k) for k in range(2)]
 
@@ -71,3 +72,13 @@ def test_what_cannot_be_rebuilt_is_refused_with_what_to_do(shipped_model, tmp_pa
 
 def load_spec(file: Path) -> dict[str, object]:
     return dict(read_shipped(file).metadata.settings["spec"])
+
+
+def test_a_checkpoint_of_what_learnt_on_from_a_model_file_has_norms_to_hold_too(
+    shipped_model, learnt_student, tmp_path
+):
+    checkpoint = load_checkpoint(learnt_student)
+    held = dataclasses.replace(checkpoint, averaged=read_shipped(shipped_model).student.state_dict())
+    save_checkpoint(held, tmp_path / "held.pt")
+    assert not read_start_point(str(tmp_path / "held.pt"), IMAGES).norms_known
+    assert read_start_point(str(learnt_student), IMAGES).norms_known

@@ -7,6 +7,7 @@ import pytest
 from edge.errors import InvalidValueError, SourceError
 from edge.records import Image
 from tests.edge.videos import make_video, number_of
+from training.pseudo_labels import save_frames
 from training.unlabelled import Recording, ThinSettings, choose_frames, frames_of, thin, thumbnail
 
 GROUND = np.random.default_rng(0).integers(0, 256, (30, 40), dtype=np.uint8)
@@ -69,6 +70,15 @@ def test_of_a_video_and_a_folder_the_frames_that_differ_are_chosen_and_decoded_a
     )
     assert [number_of(frame.image) for frame in frames_of(found[0])] == [0, 15, 30, 45]
     assert [frame.name for frame in frames_of(found[1])] == ["0.png", "2.png"]
+
+
+def test_a_terminal_sees_how_far_the_look_through_a_recording_and_its_frames_are(tmp_path, monkeypatch, capsys):
+    make_video(tmp_path / "flight.mp4", 60)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    save_frames(choose_frames([str(tmp_path / "flight.mp4")], ThinSettings()), tmp_path / "images")
+    shown = capsys.readouterr().err
+    assert "look through: 100%" in shown
+    assert "keep: 100%" in shown
 
 
 def test_a_folder_of_videos_is_taken_video_by_video_and_the_limit_thins_evenly(tmp_path):
