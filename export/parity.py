@@ -49,9 +49,13 @@ class Parity:
         }
 
     def require(self) -> None:
-        """Raises ProcessingError where the two disagree more than rounding explains."""
-        apart = max(self.largest_score_difference, self.largest_presence_difference)
-        if self.flipped or apart > LARGEST_DIFFERENCE or self.largest_box_difference_px > LARGEST_DIFFERENCE_PX:
+        """Raises ProcessingError where the two disagree more than rounding explains; NaN agrees with nothing."""
+        alike = (
+            self.largest_score_difference <= LARGEST_DIFFERENCE
+            and self.largest_presence_difference <= LARGEST_DIFFERENCE
+            and self.largest_box_difference_px <= LARGEST_DIFFERENCE_PX
+        )
+        if self.flipped or not alike:
             raise ProcessingError(f"ONNX Runtime must agree with PyTorch, got {self.to_json()}; no file was written")
 
 
@@ -76,10 +80,10 @@ def compare(
     return Parity(
         frames=frames,
         sizes=tuple(sorted(sizes)),
-        largest_score_difference=float(max(scores)),
+        largest_score_difference=float(np.max(scores)),  # Python's max may drop a NaN
         mean_score_difference=float(np.mean(scores)),
-        largest_box_difference_px=float(max(boxes)),
-        largest_presence_difference=max(presences),
+        largest_box_difference_px=float(np.max(boxes)),
+        largest_presence_difference=float(np.max(presences)),
         flipped=flipped,
     )
 
@@ -117,7 +121,7 @@ def _near_peaks(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> Predi
 
 def _pair(ours: Predictions, theirs: Predictions) -> _Pairs:
     """Not by rank: where two cells of faint ground tie to the last bit, a peak more or less shifts all that follow."""
-    judged, known = ours.scores >= JUDGED_SCORE, theirs.scores >= JUDGED_SCORE / 2
+    judged, known = ~(ours.scores < JUDGED_SCORE), theirs.scores >= JUDGED_SCORE / 2  # NaN is judged
     if not known.any():
         return _Pairs(ours.scores[judged], np.zeros(0, np.float32))
     apart = np.abs(ours.boxes_xyxy[judged, None] - theirs.boxes_xyxy[None, known]).max(2)  # (N, M)

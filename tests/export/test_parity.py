@@ -71,6 +71,41 @@ def test_a_model_with_another_presence_is_refused(exported, learnt_student):
         parity.require()
 
 
+def without_a_number(model: Path, to: Path, output: str) -> Path:
+    """A copy that gives NaN for `output` wherever a picture is brighter than the grey one that a model is loaded on."""
+    changed = onnx.load(model)
+    graph, node = changed.graph, onnx.helper.make_node
+    (maker,) = [n for n in graph.node if output in n.output]
+    maker.output[:] = ["before" if name == output else name for name in maker.output]
+    graph.initializer.append(numpy_helper.from_array(np.array(114.5, np.float32), "grey"))
+    graph.node.extend(
+        [
+            node("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT),
+            node("ReduceMax", ["pixels"], ["brightest"], keepdims=0),
+            node("Sub", ["grey", "brightest"], ["darker"]),
+            node("Sqrt", ["darker"], ["root"]),
+            node("Sub", ["root", "root"], ["zero"]),
+            node("Add", ["before", "zero"], [output]),
+        ]
+    )
+    to.write_bytes(changed.SerializeToString())
+    return to
+
+
+@pytest.mark.parametrize("output", ["presence", "boxes_xyxy"])
+def test_what_is_no_number_is_refused(exported, learnt_student, tmp_path, output):
+    parity = compared(without_a_number(exported, tmp_path / "nan.onnx", output), learnt_student, IMAGES[:1])
+    with pytest.raises(ProcessingError, match=r"must agree with PyTorch, got .*nan"):
+        parity.require()
+
+
+def test_neither_is_a_score_that_is_no_number_near_to_anything():
+    one = Predictions(np.zeros((1, 4), np.float32), np.array([np.nan], np.float32), 0.0)
+    nobody = Predictions(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.0)
+    assert np.isnan(_pair(one, nobody).score_differences).all()
+    assert len(_pair(one, nobody).score_differences) == 1
+
+
 def test_either_of_two_cells_that_tie_may_be_the_peak():
     """The boxes of neighbours differ by pixels, and nearest of all other peaks lies far away."""
     logits = torch.full((1, 4, 6), -9.0)
