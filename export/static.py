@@ -48,7 +48,7 @@ class RawHeadGraph(nn.Module):
 
     def __init__(self, student: Student) -> None:
         super().__init__()
-        self.student = fold_normalization(student)
+        self.student = student
         self.stride = student.spec.stride
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,6 +66,7 @@ def other_form(student: Student, metadata: ModelMetadata, form: OtherForm) -> on
     """
     multiple = student.spec.coarsest
     form.require(multiple)
+    shapes, folded = Shapes(multiple, form.input_wh, form.raw_head), fold_normalization(student)
     if form.raw_head:
-        return export_graph(RawHeadGraph(student), Shapes(multiple, form.input_wh, True), RAW_INPUT, RAW_OUTPUTS)
-    return export_graph(RecognitionGraph(student, metadata.calibration), Shapes(multiple, form.input_wh, False))
+        return export_graph(RawHeadGraph(folded), shapes, RAW_INPUT, RAW_OUTPUTS)
+    return export_graph(RecognitionGraph(folded, metadata.calibration), shapes)

@@ -71,6 +71,15 @@ def test_a_model_with_another_presence_is_refused(exported, learnt_student):
         parity.require()
 
 
+def test_torch_runs_the_student_as_it_was_trained_and_not_as_it_was_folded_for_the_file(exported, learnt_student):
+    student = load_checkpoint(learnt_student).network()
+    assert isinstance(student, Student)
+    backbone = student.trunk.backbone
+    backbone._modules = {"unused": torch.nn.Conv2d(3, 3, 1), **backbone._modules}  # first: folding would take it
+    metadata = Recognizer(exported).metadata
+    compare(student, metadata.calibration, exported, IMAGES, metadata.score_threshold).require()
+
+
 def without_a_number(model: Path, to: Path, output: str) -> Path:
     """A copy that gives NaN for `output` wherever a picture is brighter than the grey one that a model is loaded on."""
     changed = onnx.load(model)
