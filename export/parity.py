@@ -70,9 +70,10 @@ def compare(
         network_input = recognizer.preprocess(image)
         ours = recognizer.run_graph(network_input.tensor)[0]
         theirs = _in_torch(graph, network_input.tensor)
-        pairs = _pair(ours, _near_peaks(graph, network_input.tensor))
-        scores.extend(pairs.score_differences)
-        boxes.extend(pairs.box_differences_px)
+        peaks = _torch_peaks(graph, network_input.tensor)
+        for pairs in (_pair(ours, peaks.near), _pair(_due(peaks.sure, ours), ours)):
+            scores.extend(pairs.score_differences)
+            boxes.extend(pairs.box_differences_px)
         presences.append(abs(ours.presence - theirs.presence))
         flipped += _flipped(ours, theirs, threshold)
         sizes.add(str(network_input.placement.input_wh))
@@ -103,20 +104,36 @@ def _in_torch(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> Predict
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Each peak of ONNX Runtime's that is worth a look, beside the near peak of PyTorch's with the nearest box."""
+    """Each peak of one side that is worth a look, beside the other side's with the nearest box."""
 
     score_differences: npt.NDArray[np.float32]  # (N,)
     box_differences_px: npt.NDArray[np.float32]  # (N,) of the side that differs most
 
 
-def _near_peaks(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> Predictions:
-    """PyTorch's cells that no neighbour beats by more than rounding: where two tie, either may be the peak."""
+@dataclass(frozen=True, slots=True)
+class _TorchPeaks:
+    """PyTorch's cells that may be peaks: where two tie, either may be. Those that beat all neighbours must be."""
+
+    near: Predictions  # no neighbour beats them by more than rounding
+    sure: Predictions  # they beat every neighbour by more than that
+
+
+def _torch_peaks(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> _TorchPeaks:
     with torch.inference_mode():
         predictions = graph.student(torch.from_numpy(tensor).permute(0, 3, 1, 2).float())[graph.stride]
         chances = predictions.logits.sigmoid()  # (1, h, w)
-        near = functional.max_pool2d(chances, 3, 1, 1) - chances <= CLOSE
+        patches = functional.unfold(chances[:, None], 3, padding=1)  # (1, 9, h * w)
+        patches[:, 4] = 0.0  # the cell itself
+        ahead = chances - patches.amax(1).view_as(chances)
         boxes = predictions.boxes_xyxy().permute(0, 2, 3, 1)  # (1, h, w, 4)
-        return Predictions(boxes[near].numpy(), chances[near].numpy(), 0.0)
+        near, sure = (Predictions(boxes[m].numpy(), chances[m].numpy(), 0.0) for m in (ahead >= -CLOSE, ahead > CLOSE))
+        return _TorchPeaks(near, sure)
+
+
+def _due(sure: Predictions, ours: Predictions) -> Predictions:
+    """Those of PyTorch's sure peaks that must be among ours, which are the 500 highest."""
+    due = sure.scores > ours.scores[-1] + CLOSE
+    return Predictions(sure.boxes_xyxy[due], sure.scores[due], 0.0)
 
 
 def _pair(ours: Predictions, theirs: Predictions) -> _Pairs:

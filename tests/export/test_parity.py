@@ -10,7 +10,7 @@ from edge.errors import ProcessingError
 from edge.network import Predictions
 from edge.recognizer import Recognizer
 from edge.records import Image
-from export.parity import Parity, _near_peaks, _pair, compare
+from export.parity import Parity, _pair, _torch_peaks, compare
 from tests.training.people import draw_people
 from training.checkpoints import load_checkpoint
 from training.networks.dense import PredictedMaps, decode_boxes
@@ -80,6 +80,25 @@ def test_torch_runs_the_student_as_it_was_trained_and_not_as_it_was_folded_for_t
     compare(student, metadata.calibration, exported, IMAGES, metadata.score_threshold).require()
 
 
+def test_a_graph_that_loses_peaks_below_the_threshold_is_refused(exported, learnt_student, tmp_path):
+    losing, node = onnx.load(exported), onnx.helper.make_node
+    (maker,) = [n for n in losing.graph.node if "scores" in n.output]
+    highest = np.zeros(500, np.float32)
+    highest[0] = 1
+    losing.graph.initializer.append(numpy_helper.from_array(highest, "highest"))
+    maker.output[:] = ["all" if name == "scores" else name for name in maker.output]
+    place = list(losing.graph.node).index(maker)
+    losing.graph.node.insert(place + 1, node("Mul", ["all", "highest"], ["scores"]))
+    (tmp_path / "m.onnx").write_bytes(losing.SerializeToString())
+    student = load_checkpoint(learnt_student).network()
+    assert isinstance(student, Student)
+    two = [draw_people([(6, 40), (60, 10)])]
+    parity = compare(student, Recognizer(exported).metadata.calibration, tmp_path / "m.onnx", two, threshold=0.999)
+    assert parity.flipped == 0
+    with pytest.raises(ProcessingError, match="must agree with PyTorch"):
+        parity.require()
+
+
 def without_a_number(model: Path, to: Path, output: str) -> Path:
     """A copy that gives NaN for `output` wherever a picture is brighter than the grey one that a model is loaded on."""
     changed = onnx.load(model)
@@ -128,8 +147,10 @@ def test_either_of_two_cells_that_tie_may_be_the_peak():
         def student(self, _: torch.Tensor) -> dict[int, PredictedMaps]:
             return {4: PredictedMaps(4, logits, reach)}
 
-    near = _near_peaks(Graph(), np.zeros((1, 16, 24, 3), np.uint8))
+    peaks = _torch_peaks(Graph(), np.zeros((1, 16, 24, 3), np.uint8))
+    near = peaks.near
     assert (near.scores > 0.5).sum() == 3
+    assert peaks.sure.scores == pytest.approx([0.6225], abs=1e-4)
     boxes = decode_boxes(reach, 4)[0, :, 1]  # (4, 6)
     for column in (1, 2):
         pairs = _pair(Predictions(boxes[:, column][None].numpy(), np.array([0.7311], np.float32), 0.7311), near)
