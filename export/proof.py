@@ -1,5 +1,6 @@
 """INT8 against FP32: what it loses, what it gains, and whether that is good enough to be written."""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.contract import ModelMetadata
-from edge.errors import ProcessingError
+from edge.errors import InvalidValueError, ProcessingError
 from edge.machine import this_machine
 from edge.recognizer import Recognizer
 from edge.records import Image
@@ -25,6 +26,12 @@ class Gate:
 
     largest_drop: float = LARGEST_DROP
     largest_time_ratio: float = LARGEST_TIME_RATIO
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.largest_drop <= 1.0:
+            raise InvalidValueError("--allow-drop", "at least 0 and at most 1", self.largest_drop, "0.01 suits")
+        if not 0.0 <= self.largest_time_ratio < math.inf:
+            raise InvalidValueError("--allow-slower", "a number of at least 0", self.largest_time_ratio, "0.75 suits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,8 @@ class Proof:
 
     @property
     def drop(self) -> float:
-        """Of AP50; below 0 where INT8 happens to be better."""
-        return self.fp32.ap50 - self.int8.ap50
+        """Of AP50, to 0.0001 as both are; below 0 where INT8 happens to be better."""
+        return round(self.fp32.ap50 - self.int8.ap50, 4)
 
     def to_json(self) -> dict[str, Any]:
         """For the metadata of the INT8 model."""
@@ -82,7 +89,7 @@ class Proof:
             "dataset": self.dataset,
             "fp32": self.fp32.to_json(),
             "int8": self.int8.to_json(),
-            "AP50_drop": round(self.drop, 4),
+            "AP50_drop": self.drop,
             "time_ratio": round(self.speed.ratio, 3),
             "input": self.speed.input_wh,
             "threads": self.speed.threads,
