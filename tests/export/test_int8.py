@@ -6,7 +6,7 @@ import pytest
 from edge.errors import ProcessingError, UnusableInputError
 from edge.recognizer import Recognizer
 from export.build import export_model
-from export.int8 import Int8Settings, Original, make_int8
+from export.int8 import Int8Settings, Original, best_kept, make_int8
 from export.places import int8_name
 from export.proof import Gate
 from export.quantize import calibrate, choose_ranges, prepare
@@ -80,6 +80,19 @@ def test_unusable_int8_settings_are_refused_before_anything_is_written(learnt_st
     with pytest.raises(UnusableInputError, match=r"must be new files, got .*m-int8\.onnx'"):
         list(export_model(dataclasses.replace(base, validate=people_rgb)))
     assert [p.name for p in tmp_path.iterdir()] == ["m-int8.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("tried", "kept"),
+    [
+        ({(): 0.80}, ()),
+        ({(): 0.70, ("a",): 0.80, ("a", "b"): 0.85}, ("a",)),
+        ({(): 0.796, ("a",): 0.792, ("a", "b"): 0.79}, ()),  # none is good enough: more FP32 for less would be folly
+        ({(): 0.70, ("a",): 0.79, ("a", "b"): 0.79}, ("a",)),
+    ],
+)
+def test_no_more_layers_stay_fp32_than_help(tried, kept):
+    assert best_kept(tried, wanted=0.80) == kept
 
 
 def test_layers_are_ranked_by_what_int8_costs_them(exported, people_rgb):
