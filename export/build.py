@@ -30,7 +30,7 @@ from export.card_chart import draw_card_chart
 from export.card_examples import draw_examples, read_examples
 from export.fitting import fitted_metadata
 from export.graph import calibrate_presence, to_onnx
-from export.int8 import IDENTITY, Int8Settings, Original, make_int8
+from export.int8 import IDENTITY, Int8Settings, Original, frames_for, make_int8
 from export.model_file import write_bytes, write_model
 from export.parity import compare
 from export.parity_frames import parity_frames
@@ -102,6 +102,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         draft = scratch / settings.out.name
         graph = to_onnx(student, IDENTITY)
         write_model(graph, metadata, draft)
+        frames = frames_for(settings.int8, draft, datasets) if settings.int8 else []
         if settings.validate:
             for name in sorted(learnt_on(checkpoint.settings) & {d.name for d in datasets}):
                 yield f"warning: it has learnt on {name}, so what is measured there says nothing of other pictures"
@@ -125,7 +126,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         if settings.int8:
             int8_out = int8_name(settings.out)
             draft = scratch / int8_out.name
-            yield from make_int8(Original(settings.out, metadata), draft, datasets, settings.int8)
+            yield from make_int8(Original(settings.out, metadata), draft, datasets, settings.int8, frames)
             yield from _publish(draft, int8_out, Recognizer(draft).metadata, examples)
 
 

@@ -55,18 +55,27 @@ class _Workbench:
     metadata: ModelMetadata  # identity calibration
 
 
-def make_int8(original: Original, draft: Path, datasets: Sequence[Dataset], settings: Int8Settings) -> Iterator[str]:
-    """Write the INT8 model to `draft`, proof in its metadata; yields lines of progress.
+def frames_for(settings: Int8Settings, fp32_file: Path, datasets: Sequence[Dataset]) -> list[Image]:
+    """Frames to calibrate on, as that model sees them; asked for first, so that bad ones are refused before the work.
+
+    Raises:
+        UnusableInputError: nothing fit to calibrate on.
+    """
+    recognizer = Recognizer(fp32_file, RecognizerSettings(threads=1))
+    return calibration_frames(settings.calibrate, recognizer, datasets, settings.frames)
+
+
+def make_int8(
+    original: Original, draft: Path, datasets: Sequence[Dataset], settings: Int8Settings, frames: list[Image]
+) -> Iterator[str]:
+    """Write the INT8 model to `draft`, proof in its metadata; yields lines of progress. `frames`: see `frames_for`.
 
     The first data set is the one that threshold and presence are fitted to, as for FP32, and the one of the gate.
 
     Raises:
-        UnusableInputError: nothing fit to calibrate on.
         ProcessingError: INT8 costs more than the gate allows.
     """
     validation = datasets[0]
-    recognizer = Recognizer(original.file, RecognizerSettings(threads=1))
-    frames = calibration_frames(settings.calibrate, recognizer, datasets, settings.frames)
     yield f"calibrating INT8 on {len(frames)} frames"
     graph = onnx.load(original.file)
     calibrate_presence(graph, IDENTITY)

@@ -6,7 +6,7 @@ import pytest
 from edge.errors import ProcessingError, UnusableInputError
 from edge.recognizer import Recognizer
 from export.build import export_model
-from export.int8 import Int8Settings, Original, best_kept, make_int8
+from export.int8 import Int8Settings, Original, best_kept, frames_for, make_int8
 from export.places import int8_name
 from export.proof import Gate
 from export.quantize import calibrate, choose_ranges, prepare
@@ -67,8 +67,10 @@ def test_int8_finds_the_people_that_fp32_finds(both, people_rgb):
 def test_int8_that_costs_too_much_is_refused(exported, people_rgb, other_pictures, tmp_path):
     original = Original(exported, Recognizer(exported).metadata)
     settings = Int8Settings(other_pictures, frames=4, gate=Gate(largest_drop=1.0, largest_time_ratio=0.0))
+    datasets = [read_dataset(people_rgb)]
+    frames = frames_for(settings, exported, datasets)
     with pytest.raises(ProcessingError, match=r"INT8 must take at most 0 of FP32's time, got .*no INT8 file was"):
-        list(make_int8(original, tmp_path / "draft.onnx", [read_dataset(people_rgb)], settings))
+        list(make_int8(original, tmp_path / "draft.onnx", datasets, settings, frames))
 
 
 def test_unusable_int8_settings_are_refused_before_anything_is_written(learnt_student, people_rgb, tmp_path):
@@ -76,6 +78,11 @@ def test_unusable_int8_settings_are_refused_before_anything_is_written(learnt_st
     base = export_settings(learnt_student, out, int8=Int8Settings("pictures"))
     with pytest.raises(UnusableInputError, match="--int8 must come with --validate, got none"):
         list(export_model(base))
+    with pytest.raises(UnusableInputError, match=r"--calibrate must hold at least 200 frames .*, got 0 in"):
+        list(
+            export_model(export_settings(learnt_student, out, validate=people_rgb, int8=Int8Settings(str(people_rgb))))
+        )
+    assert not list(tmp_path.iterdir())
     int8_name(out).write_text("mine")
     with pytest.raises(UnusableInputError, match=r"must be new files, got .*m-int8\.onnx'"):
         list(export_model(dataclasses.replace(base, validate=people_rgb)))
