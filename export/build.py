@@ -36,7 +36,7 @@ from export.parity import compare
 from export.parity_frames import parity_frames
 from export.places import example_name, files_of, int8_name, remove_stale
 from export.start import require_told, student_of
-from export.static import OtherForm, other_form
+from export.static import OtherForm, other_form, run_other
 from training.calibration import verdict_rule
 from training.candidates import UNFITTED_THRESHOLD
 from training.checkpoints import Checkpoint
@@ -118,11 +118,15 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
         write_model(graph, metadata, draft)
+        if settings.other:
+            yield from _make_other(settings.other, student, draft, metadata, datasets)
         if settings.overwrite:
-            yield from _clear(settings)
+            yield from _clear(settings.out)
         yield from _publish(draft, settings.out, metadata, examples)
         if settings.other:
-            yield _write_other(settings.other, student, metadata, scratch, settings.out)
+            place = settings.other.name(settings.out)
+            settings.other.name(draft).replace(place)
+            yield f"wrote {place}, for other compilers: kestrel itself runs {settings.out.name}"
         if settings.int8:
             int8_out = int8_name(settings.out)
             draft = scratch / int8_out.name
@@ -130,22 +134,29 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             yield from _publish(draft, int8_out, Recognizer(draft).metadata, examples)
 
 
-def _clear(settings: ExportSettings) -> Iterator[str]:
+def _clear(out: Path) -> Iterator[str]:
     """Other forms of the weights that OUT.onnx had until now."""
-    keep = [settings.other.name(settings.out)] if settings.other else []
-    gone = remove_stale(settings.out, keep)
+    gone = remove_stale(out)
     if gone:
-        yield f"removed {', '.join(gone)}, made of what {settings.out.name} was before"
+        yield f"removed {', '.join(gone)}, made of what {out.name} was before"
 
 
-def _write_other(other: OtherForm, student: Student, metadata: ModelMetadata, scratch: Path, out: Path) -> str:
-    """The form for other compilers, beside OUT.onnx; says what it wrote."""
-    place = other.name(out)
-    draft = scratch / place.name
-    told = dataclasses.replace(metadata, settings={**metadata.settings, OTHER_FORM: str(other)})
-    write_model(other_form(student, metadata, other), told, draft)
-    draft.replace(place)
-    return f"wrote {place}, for other compilers: kestrel itself runs {out.name}"
+def _make_other(
+    other: OtherForm, student: Student, draft: Path, metadata: ModelMetadata, datasets: Sequence[Dataset]
+) -> Iterator[str]:
+    """The form for other compilers, beside the draft of its model, and compared with PyTorch as that one was."""
+    model, place = other_form(student, metadata, other), other.name(draft)
+    frames, ask = parity_frames(datasets), run_other(model, metadata, other)
+    parity = compare(student, metadata.calibration, draft, frames, metadata.score_threshold, other.input_wh, ask)
+    parity.require()
+    yield f"parity of {place.name} with PyTorch: {parity.to_json()}"
+    told = {**metadata.settings, "parity": parity.to_json(), OTHER_FORM: str(other)}
+    write_model(model, dataclasses.replace(metadata, settings=told), place)
+    if metadata.second_look is not None:
+        yield (
+            f"warning: {place.name} looks once, while its threshold and calibration are for two looks; "
+            "ask it twice and join the answers as edge/second_look.py does"
+        )
 
 
 def _publish(draft: Path, out: Path, metadata: ModelMetadata, examples: Sequence[Image]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Does ONNX Runtime say what PyTorch says? Compared on real frames, before a file is kept."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from edge.contract import Calibration
 from edge.errors import ProcessingError
-from edge.network import Predictions
+from edge.network import Predictions, Tensor
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.records import Image
+from edge.records import Image, SizeWH
 from export.graph import RecognitionGraph
 from training.networks.student import Student
 
@@ -60,15 +60,24 @@ class Parity:
 
 
 def compare(
-    student: Student, calibration: Calibration, model_file: Path, images: Iterable[Image], threshold: float
+    student: Student,
+    calibration: Calibration,
+    model_file: Path,
+    images: Iterable[Image],
+    threshold: float,
+    input_wh: SizeWH | None = None,
+    ask: Callable[[Tensor], Predictions] | None = None,
 ) -> Parity:
-    """Run both on the very same network inputs."""
+    """Run both on the very same network inputs, of `input_wh` or of the model's own sizes.
+
+    `ask` answers in the model's place: another form of it, see export/static.py.
+    """
     graph = RecognitionGraph(student, calibration).eval()
-    recognizer = Recognizer(model_file, RecognizerSettings(threshold=threshold))
+    recognizer = Recognizer(model_file, RecognizerSettings(input_wh=input_wh))
     scores, boxes, presences, sizes, flipped, frames = [0.0], [0.0], [0.0], set(), 0, 0
     for image in images:
         network_input = recognizer.preprocess(image)
-        ours = recognizer.run_graph(network_input.tensor)[0]
+        ours = ask(network_input.tensor) if ask else recognizer.run_graph(network_input.tensor)[0]
         theirs = _in_torch(graph, network_input.tensor)
         peaks = _torch_peaks(graph, network_input.tensor)
         for pairs in (_pair(ours, peaks.near), _pair(_due(peaks.sure, ours), ours)):
@@ -96,7 +105,7 @@ def _flipped(ours: Predictions, theirs: Predictions, threshold: float) -> int:
     return max(0, sure[0] - maybe[1]) + max(0, sure[1] - maybe[0])
 
 
-def _in_torch(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> Predictions:
+def _in_torch(graph: RecognitionGraph, tensor: Tensor) -> Predictions:
     with torch.inference_mode():
         boxes_xyxy, scores, presence = (o.numpy() for o in graph(torch.from_numpy(tensor)))
     return Predictions(boxes_xyxy[0], scores[0], float(presence[0]))
@@ -118,7 +127,7 @@ class _TorchPeaks:
     sure: Predictions  # they beat every neighbour by more than that
 
 
-def _torch_peaks(graph: RecognitionGraph, tensor: npt.NDArray[np.uint8]) -> _TorchPeaks:
+def _torch_peaks(graph: RecognitionGraph, tensor: Tensor) -> _TorchPeaks:
     with torch.inference_mode():
         predictions = graph.student(torch.from_numpy(tensor).permute(0, 3, 1, 2).float())[graph.stride]
         chances = predictions.logits.sigmoid()  # (1, h, w)
