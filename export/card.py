@@ -193,8 +193,8 @@ def _failures(name: str, metadata: ModelMetadata) -> tuple[str, ...]:
 
 def _reproduce(metadata: ModelMetadata, file_name: str) -> str:
     parts = [
-        f"Exported at commit `{metadata.commit}`. All settings are in the file's metadata: `kestrel models FILE`. "
-        "What the student learnt from:",
+        f"Exported at commit `{metadata.commit}`. All settings are in the file itself, as JSON: the entry `settings` "
+        "of the ONNX model's `metadata_props`. What the student learnt from:",
         bullets(told(metadata.settings)),
     ]
     commands = [f"kestrel-train evaluate {file_name} {name} --report report/" for name in metadata.metrics]

@@ -78,6 +78,10 @@ def test_a_card_has_the_error_of_count_and_presence_and_says_what_was_cross_fitt
     assert "kestrel-train evaluate m.onnx flights-val" in card
 
 
+def test_the_card_says_where_the_settings_are():
+    assert "the entry `settings` of the ONNX model's `metadata_props`" in model_card(MEASURED, "m.onnx", 1.0)
+
+
 def test_an_auroc_on_a_handful_of_empty_pictures_is_left_out():
     assert "| presence AUROC (20 pictures with, 1 without pedestrians) | - |" in with_presence(negatives=1)
 
