@@ -111,6 +111,8 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             calibrate_presence(graph, metadata.calibration)
             write_model(graph, metadata, draft)
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {text_of(fitted.calibration.error)}"
+            if not (fitted.presence.positives and fitted.presence.negatives):
+                yield f"warning: {datasets[0].name} must show people in some pictures, not in all: presence is a guess"
         else:
             yield "warning: without --validate the threshold and the presence are guesses"
         parity = compare(student, metadata.calibration, draft, parity_frames(datasets), metadata.score_threshold)

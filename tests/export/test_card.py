@@ -78,6 +78,13 @@ def test_a_card_has_the_error_of_count_and_presence_and_says_what_was_cross_fitt
     assert "kestrel-train evaluate m.onnx flights-val" in card
 
 
+def test_a_presence_that_no_data_could_teach_is_called_a_guess():
+    assert "a guess" not in model_card(MEASURED, "m.onnx", 1.0)
+    said = "cross-fitted by scene. It has no picture without pedestrians: presence is the highest score, a guess."
+    assert said in with_presence(negatives=0)
+    assert "It has no picture with pedestrians: presence" in with_presence(positives=0)
+
+
 def test_the_card_says_where_the_settings_are():
     assert "the entry `settings` of the ONNX model's `metadata_props`" in model_card(MEASURED, "m.onnx", 1.0)
 
