@@ -131,6 +131,12 @@ def test_an_example_that_is_no_picture_is_refused(tmp_path):
         read_examples([tmp_path / "a.png"])
 
 
+def test_examples_that_are_too_high_for_a_jpeg_are_refused_before_the_work(tmp_path):
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.zeros((700, 10, 3), np.uint8))
+    with pytest.raises(UnusableInputError, match=r"--show must fit into a JPEG file, got 960x67200 px; name fewer"):
+        read_examples([tmp_path / "a.png"])
+
+
 def test_the_picture_of_a_card_is_drawn_from_the_metadata_alone_and_always_the_same():
     chart = draw_card_chart(MEASURED)
     assert chart is not None
