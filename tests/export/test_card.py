@@ -137,6 +137,11 @@ def test_examples_that_are_too_high_for_a_jpeg_are_refused_before_the_work(tmp_p
         read_examples([tmp_path / "a.png"])
 
 
+@pytest.mark.parametrize("name", ["a$_$b", "_val"])
+def test_the_picture_names_a_data_set_as_it_is_called(name):
+    assert draw_card_chart(dataclasses.replace(MEASURED, metrics={name: FIGURES}))
+
+
 def test_the_picture_of_a_card_is_drawn_from_the_metadata_alone_and_always_the_same():
     chart = draw_card_chart(MEASURED)
     assert chart is not None
