@@ -6,6 +6,7 @@ board whose ONNX Runtime, processor or provider computes otherwise shows it here
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edge.contract import ModelMetadata
 from edge.errors import ModelError, ProcessingError
 from edge.geometry import pairwise_iou
 from edge.recognizer import Recognizer, RecognizerSettings
@@ -90,7 +92,8 @@ def verify_model(model_file: Path, threads: int | None = None, provider: str | N
     for expected in frames:
         frame_file = model_file.parent / expected.frame
         check_sum(frame_file, sums)
-        apart = max(apart, _compare(recognizer, _read_image(frame_file), expected, model_file.name))
+        found = recognizer.recognise(_read_image(frame_file))
+        apart = max(apart, require_same_decisions(recognizer.metadata, found, expected, model_file.name))
     return Verified(model_file, len(frames), recognizer.provider, apart)
 
 
@@ -100,14 +103,12 @@ def _load(model_file: Path, settings: RecognizerSettings) -> Recognizer:
     return recognizer
 
 
-def _compare(recognizer: Recognizer, image: Image, expected: Expected, name: str) -> float:
+def require_same_decisions(model: ModelMetadata, found: Recognition, expected: Expected, name: str) -> float:
     """Largest difference of a matched score.
 
     Raises:
         ProcessingError: a detection or the verdict flipped.
     """
-    found = recognizer.recognise(image)
-    model = recognizer.metadata
     margin = MARGINS[model.precision]
     threshold = model.score_threshold
     theirs = np.asarray(expected.scores, np.float32)
@@ -121,6 +122,7 @@ def _compare(recognizer: Recognizer, image: Image, expected: Expected, name: str
     verdict = (found.presence >= enter) != (expected.presence >= enter) and min(
         abs(found.presence - enter), abs(expected.presence - enter)
     ) > margin
+    verdict |= not math.isfinite(found.presence)  # NaN is below whatever it is compared with
     if lost or new or verdict:
         raise ProcessingError(
             f"{name} must decide as it did when it was shipped, got {lost} detections lost, {new} new and the verdict "
@@ -148,8 +150,8 @@ def _match(theirs: Boxes, ours: Boxes) -> np.ndarray[Any, np.dtype[np.int64]]:
 def write_references(model_file: Path, frames: Iterable[Path]) -> Path:
     """Store what the model finds in these pictures, which lie beside it; returns the file written."""
     recognizer = _load(model_file, RecognizerSettings())
-    stored = [_stored(frame, recognizer.recognise(_read_image(frame))) for frame in frames]
     file = reference_file(model_file)
+    stored = [_stored(frame, recognizer.recognise(_read_image(frame))) for frame in frames]
     file.write_text(json.dumps({"frames": stored}, indent=1) + "\n", encoding="utf-8")
     return file
 
