@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from edge.contract import ModelMetadata
-from edge.errors import ModelError, ProcessingError
+from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.geometry import pairwise_iou
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image, Precision, Recognition
@@ -148,10 +148,22 @@ def _match(theirs: Boxes, ours: Boxes) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def write_references(model_file: Path, frames: Iterable[Path]) -> Path:
-    """Store what the model finds in these pictures, which lie beside it; returns the file written."""
+    """Store what the model finds in these pictures, which lie beside it; returns the file written.
+
+    Raises:
+        UnusableInputError: nothing in them is sure enough to be missed by `verify_model`.
+    """
     recognizer = _load(model_file, RecognizerSettings())
+    found = {frame: recognizer.recognise(_read_image(frame)) for frame in frames}
+    surest = max((float(score) for one in found.values() for score in one.scores), default=0.0)
+    least = recognizer.metadata.score_threshold + MARGINS[recognizer.metadata.precision]
+    if surest < least:
+        raise UnusableInputError(
+            f"reference pictures of {model_file.name} must show somebody with a score of at least {least:.3f}, got "
+            f"{surest:.3f}: a board that finds nobody would pass; add a picture"
+        )
     file = reference_file(model_file)
-    stored = [_stored(frame, recognizer.recognise(_read_image(frame))) for frame in frames]
+    stored = [_stored(frame, one) for frame, one in found.items()]
     file.write_text(json.dumps({"frames": stored}, indent=1) + "\n", encoding="utf-8")
     return file
 

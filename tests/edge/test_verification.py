@@ -50,6 +50,17 @@ def test_what_was_shipped_passes_and_says_where_it_ran(shipped):
     assert "spots.onnx: as shipped; the same decisions on 2 reference frames (CPUExecutionProvider" in str(verified)
 
 
+def test_pictures_in_which_nobody_is_found_prove_nothing(tmp_path):
+    cv2.imwrite(str(tmp_path / "reference-thermal-1.png"), spots())
+    write_spot_model(tmp_path / "spots.onnx")
+    with pytest.raises(
+        UnusableInputError,
+        match=r"reference pictures of spots\.onnx must show somebody with a score of at least 0\.601",
+    ):
+        make_verifiable(tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+
+
 @pytest.mark.parametrize("expected", [0.9, 0.0])
 def test_a_presence_that_is_no_number_is_another_verdict(expected):
     frame = Expected("f.png", expected, np.zeros((0, 4), np.float32), ())
