@@ -20,6 +20,7 @@ from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.geometry import pairwise_iou
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image, Precision, Recognition
+from edge.whole_file import write_whole
 
 MANIFEST = "SHA256SUMS"
 FLOOR = 0.5  # of the threshold: what scores less decides nothing and is not stored
@@ -164,7 +165,7 @@ def write_references(model_file: Path, frames: Iterable[Path]) -> Path:
         )
     file = reference_file(model_file)
     stored = [_stored(frame, one) for frame, one in found.items()]
-    file.write_text(json.dumps({"frames": stored}, indent=1) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps({"frames": stored}, indent=1) + "\n")
     return file
 
 
@@ -223,7 +224,7 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> Path:
     """`SHA256SUMS` of these files; `sha256sum -c` reads it, too."""
     manifest = folder / MANIFEST
     lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(files)]
-    manifest.write_text("".join(lines), encoding="utf-8")
+    write_whole(manifest, "".join(lines))
     return manifest
 
 

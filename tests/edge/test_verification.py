@@ -61,6 +61,18 @@ def test_pictures_in_which_nobody_is_found_prove_nothing(tmp_path):
     assert not list(tmp_path.glob("*.json"))
 
 
+def test_checksums_that_are_cut_off_leave_the_old_ones_whole(shipped, monkeypatch):
+    before = (shipped.parent / MANIFEST).read_bytes()
+
+    def cut(path: Path, target: Path) -> Path:
+        raise OSError(5, "cut off", str(path))
+
+    monkeypatch.setattr(Path, "replace", cut)
+    with pytest.raises(OSError, match="cut off"):
+        write_manifest(shipped.parent, [shipped])
+    assert (shipped.parent / MANIFEST).read_bytes() == before
+
+
 @pytest.mark.parametrize("expected", [0.9, 0.0])
 def test_a_presence_that_is_no_number_is_another_verdict(expected):
     frame = Expected("f.png", expected, np.zeros((0, 4), np.float32), ())
