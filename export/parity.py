@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
+from tqdm import tqdm
 
 from edge.contract import Calibration
 from edge.errors import ProcessingError
@@ -75,7 +76,7 @@ def compare(
     graph = RecognitionGraph(student, calibration).eval()
     recognizer = Recognizer(model_file, RecognizerSettings(input_wh=input_wh))
     scores, boxes, presences, sizes, flipped, frames = [0.0], [0.0], [0.0], set(), 0, 0
-    for image in images:
+    for image in tqdm(images, "parity", unit="frame", disable=None):
         network_input = recognizer.preprocess(image)
         ours = ask(network_input.tensor) if ask else recognizer.run_graph(network_input.tensor)[0]
         theirs = _in_torch(graph, network_input.tensor)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from edge.contract import ModelMetadata
 from edge.errors import InvalidValueError, ProcessingError
 from edge.machine import this_machine
@@ -156,7 +158,7 @@ def race(fp32: Recognizer, int8: Recognizer, images: Sequence[Image], rounds: in
     times: dict[str, list[float]] = {"fp32": [], "int8": []}
     largest = max(images, key=lambda image: int(image.shape[0] * image.shape[1]))
     entries = [("fp32", fp32), ("int8", int8)]
-    for number in range(WARM_UP_ROUNDS + rounds):
+    for number in tqdm(range(WARM_UP_ROUNDS + rounds), "INT8 against FP32", unit="round", disable=None):
         image = images[number % len(images)]
         for name, recognizer in entries if number % 2 else reversed(entries):
             network_input = recognizer.preprocess(image)

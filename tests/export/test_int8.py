@@ -1,4 +1,5 @@
 import dataclasses
+import io
 
 import onnx
 import pytest
@@ -7,13 +8,16 @@ from edge.errors import ProcessingError, UnusableInputError
 from edge.recognizer import Recognizer
 from export.build import export_model
 from export.int8 import Int8Settings, Original, best_kept, frames_for, make_int8
+from export.parity import compare
 from export.places import int8_name
 from export.proof import Gate
 from export.quantize import calibrate, choose_ranges, prepare
 from export.sensitivity import Judge, rank_layers
 from tests.edge.spots import write_pictures
 from tests.export.conftest import export_settings
+from training.checkpoints import load_checkpoint
 from training.datasets import load_image, read_dataset
+from training.networks.student import Student
 
 ANYTHING_GOES = Gate(largest_drop=1.0, largest_time_ratio=1000.0)
 
@@ -100,6 +104,23 @@ def test_unusable_int8_settings_are_refused_before_anything_is_written(learnt_st
 )
 def test_no_more_layers_stay_fp32_than_help(tried, kept):
     assert best_kept(tried, wanted=0.80) == kept
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_long_work_tells_how_far_it_is(exported, learnt_student, people_rgb, other_pictures, monkeypatch):
+    said = Terminal()
+    monkeypatch.setattr("sys.stderr", said)
+    frames = frames_for(Int8Settings(other_pictures, frames=4), exported, [read_dataset(people_rgb)])
+    calibrate(prepare(onnx.load(exported)), frames)
+    student = load_checkpoint(learnt_student).network()
+    assert isinstance(student, Student)
+    compare(student, Recognizer(exported).metadata.calibration, exported, frames[:1], 0.5)
+    for work in ("measured pictures: ", "calibration frames: ", "calibrate: ", "parity: "):
+        assert work in said.getvalue()
 
 
 def test_layers_are_ranked_by_what_int8_costs_them(exported, people_rgb):
