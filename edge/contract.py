@@ -149,6 +149,9 @@ class ModelMetadata:
             raise InvalidValueError("second_look", f"in {LEAST_SECOND:g}..1, below 1", self.second_look)
         if self.closer_look is not None and not 1.0 < self.closer_look <= MOST_CLOSER:
             raise InvalidValueError("closer_look", f"above 1 and at most {MOST_CLOSER:g}", self.closer_look)
+        if self.closer_look is not None and self.closer_look * self.default_long_side > LONG_SIDES[1]:
+            rule = f"at most {LONG_SIDES[1]} px of long side, {LONG_SIDES[1] / self.default_long_side:g} here"
+            raise InvalidValueError("closer_look", rule, self.closer_look)
 
     def _require_types(self) -> None:
         """Before values are compared: a file may hold anything."""

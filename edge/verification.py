@@ -6,6 +6,7 @@ board whose ONNX Runtime, processor or provider computes otherwise shows it here
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.errors import ModelError, ProcessingError
+from edge.contract import ModelMetadata
+from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.geometry import pairwise_iou
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image, Precision, Recognition
+from edge.whole_file import write_whole
 
 MANIFEST = "SHA256SUMS"
 FLOOR = 0.5  # of the threshold: what scores less decides nothing and is not stored
@@ -90,7 +93,8 @@ def verify_model(model_file: Path, threads: int | None = None, provider: str | N
     for expected in frames:
         frame_file = model_file.parent / expected.frame
         check_sum(frame_file, sums)
-        apart = max(apart, _compare(recognizer, _read_image(frame_file), expected, model_file.name))
+        found = recognizer.recognise(_read_image(frame_file))
+        apart = max(apart, require_same_decisions(recognizer.metadata, found, expected, model_file.name))
     return Verified(model_file, len(frames), recognizer.provider, apart)
 
 
@@ -100,14 +104,12 @@ def _load(model_file: Path, settings: RecognizerSettings) -> Recognizer:
     return recognizer
 
 
-def _compare(recognizer: Recognizer, image: Image, expected: Expected, name: str) -> float:
+def require_same_decisions(model: ModelMetadata, found: Recognition, expected: Expected, name: str) -> float:
     """Largest difference of a matched score.
 
     Raises:
         ProcessingError: a detection or the verdict flipped.
     """
-    found = recognizer.recognise(image)
-    model = recognizer.metadata
     margin = MARGINS[model.precision]
     threshold = model.score_threshold
     theirs = np.asarray(expected.scores, np.float32)
@@ -121,6 +123,7 @@ def _compare(recognizer: Recognizer, image: Image, expected: Expected, name: str
     verdict = (found.presence >= enter) != (expected.presence >= enter) and min(
         abs(found.presence - enter), abs(expected.presence - enter)
     ) > margin
+    verdict |= not math.isfinite(found.presence)  # NaN is below whatever it is compared with
     if lost or new or verdict:
         raise ProcessingError(
             f"{name} must decide as it did when it was shipped, got {lost} detections lost, {new} new and the verdict "
@@ -146,11 +149,23 @@ def _match(theirs: Boxes, ours: Boxes) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def write_references(model_file: Path, frames: Iterable[Path]) -> Path:
-    """Store what the model finds in these pictures, which lie beside it; returns the file written."""
+    """Store what the model finds in these pictures, which lie beside it; returns the file written.
+
+    Raises:
+        UnusableInputError: nothing in them is sure enough to be missed by `verify_model`.
+    """
     recognizer = _load(model_file, RecognizerSettings())
-    stored = [_stored(frame, recognizer.recognise(_read_image(frame))) for frame in frames]
+    found = {frame: recognizer.recognise(_read_image(frame)) for frame in frames}
+    surest = max((float(score) for one in found.values() for score in one.scores), default=0.0)
+    least = recognizer.metadata.score_threshold + MARGINS[recognizer.metadata.precision]
+    if surest < least:
+        raise UnusableInputError(
+            f"reference pictures of {model_file.name} must show somebody with a score of at least {least:.3f}, got "
+            f"{surest:.3f}: a board that finds nobody would pass; add a picture"
+        )
     file = reference_file(model_file)
-    file.write_text(json.dumps({"frames": stored}, indent=1) + "\n", encoding="utf-8")
+    stored = [_stored(frame, one) for frame, one in found.items()]
+    write_whole(file, json.dumps({"frames": stored}, indent=1) + "\n")
     return file
 
 
@@ -209,7 +224,7 @@ def write_manifest(folder: Path, files: Iterable[Path]) -> Path:
     """`SHA256SUMS` of these files; `sha256sum -c` reads it, too."""
     manifest = folder / MANIFEST
     lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(files)]
-    manifest.write_text("".join(lines), encoding="utf-8")
+    write_whole(manifest, "".join(lines))
     return manifest
 
 

@@ -30,13 +30,13 @@ from export.card_chart import draw_card_chart
 from export.card_examples import draw_examples, read_examples
 from export.fitting import fitted_metadata
 from export.graph import calibrate_presence, to_onnx
-from export.int8 import IDENTITY, Int8Settings, Original, make_int8
+from export.int8 import IDENTITY, Int8Settings, Original, frames_for, make_int8
 from export.model_file import write_bytes, write_model
 from export.parity import compare
 from export.parity_frames import parity_frames
 from export.places import example_name, files_of, int8_name, remove_stale
 from export.start import require_told, student_of
-from export.static import OtherForm, other_form
+from export.static import OtherForm, other_form, run_other
 from training.calibration import verdict_rule
 from training.candidates import UNFITTED_THRESHOLD
 from training.checkpoints import Checkpoint
@@ -102,6 +102,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         draft = scratch / settings.out.name
         graph = to_onnx(student, IDENTITY)
         write_model(graph, metadata, draft)
+        frames = frames_for(settings.int8, draft, datasets) if settings.int8 else []
         if settings.validate:
             for name in sorted(learnt_on(checkpoint.settings) & {d.name for d in datasets}):
                 yield f"warning: it has learnt on {name}, so what is measured there says nothing of other pictures"
@@ -110,6 +111,8 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             calibrate_presence(graph, metadata.calibration)
             write_model(graph, metadata, draft)
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {text_of(fitted.calibration.error)}"
+            if not (fitted.presence.positives and fitted.presence.negatives):
+                yield f"warning: {datasets[0].name} must show people in some pictures, not in all: presence is a guess"
         else:
             yield "warning: without --validate the threshold and the presence are guesses"
         parity = compare(student, metadata.calibration, draft, parity_frames(datasets), metadata.score_threshold)
@@ -117,34 +120,45 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         yield f"parity with PyTorch: {parity.to_json()}"
         metadata = dataclasses.replace(metadata, settings={**metadata.settings, "parity": parity.to_json()})
         write_model(graph, metadata, draft)
+        if settings.other:
+            yield from _make_other(settings.other, student, draft, metadata, datasets)
         if settings.overwrite:
-            yield from _clear(settings)
+            yield from _clear(settings.out)
         yield from _publish(draft, settings.out, metadata, examples)
         if settings.other:
-            yield _write_other(settings.other, student, metadata, scratch, settings.out)
+            place = settings.other.name(settings.out)
+            settings.other.name(draft).replace(place)
+            yield f"wrote {place}, for other compilers: kestrel itself runs {settings.out.name}"
         if settings.int8:
             int8_out = int8_name(settings.out)
             draft = scratch / int8_out.name
-            yield from make_int8(Original(settings.out, metadata), draft, datasets, settings.int8)
+            yield from make_int8(Original(settings.out, metadata), draft, datasets, settings.int8, frames)
             yield from _publish(draft, int8_out, Recognizer(draft).metadata, examples)
 
 
-def _clear(settings: ExportSettings) -> Iterator[str]:
+def _clear(out: Path) -> Iterator[str]:
     """Other forms of the weights that OUT.onnx had until now."""
-    keep = [settings.other.name(settings.out)] if settings.other else []
-    gone = remove_stale(settings.out, keep)
+    gone = remove_stale(out)
     if gone:
-        yield f"removed {', '.join(gone)}, made of what {settings.out.name} was before"
+        yield f"removed {', '.join(gone)}, made of what {out.name} was before"
 
 
-def _write_other(other: OtherForm, student: Student, metadata: ModelMetadata, scratch: Path, out: Path) -> str:
-    """The form for other compilers, beside OUT.onnx; says what it wrote."""
-    place = other.name(out)
-    draft = scratch / place.name
-    told = dataclasses.replace(metadata, settings={**metadata.settings, OTHER_FORM: str(other)})
-    write_model(other_form(student, metadata, other), told, draft)
-    draft.replace(place)
-    return f"wrote {place}, for other compilers: kestrel itself runs {out.name}"
+def _make_other(
+    other: OtherForm, student: Student, draft: Path, metadata: ModelMetadata, datasets: Sequence[Dataset]
+) -> Iterator[str]:
+    """The form for other compilers, beside the draft of its model, and compared with PyTorch as that one was."""
+    model, place = other_form(student, metadata, other), other.name(draft)
+    frames, ask = parity_frames(datasets), run_other(model, metadata, other)
+    parity = compare(student, metadata.calibration, draft, frames, metadata.score_threshold, other.input_wh, ask)
+    parity.require()
+    yield f"parity of {place.name} with PyTorch: {parity.to_json()}"
+    told = {**metadata.settings, "parity": parity.to_json(), OTHER_FORM: str(other)}
+    write_model(model, dataclasses.replace(metadata, settings=told), place)
+    if metadata.second_look is not None:
+        yield (
+            f"warning: {place.name} looks once, while its threshold and calibration are for two looks; "
+            "ask it twice and join the answers as edge/second_look.py does"
+        )
 
 
 def _publish(draft: Path, out: Path, metadata: ModelMetadata, examples: Sequence[Image]) -> Iterator[str]:

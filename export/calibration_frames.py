@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from edge.errors import SourceError, UnusableInputError
 from edge.modality import appearance_of, contradicts
@@ -44,7 +45,8 @@ def calibration_frames(
     dataset = _labelled(source)
     modality = recognizer.metadata.modality
     decoded = _recorded(source) if dataset is None else _pictures(dataset, modality, rng)
-    fresh = _fresh(decoded, _Known.of(measured))
+    known = _Known.of(measured)
+    fresh = _fresh(tqdm(decoded, "calibration frames", unit="frame", disable=None), known)
     if dataset is not None:  # any part of a random order is a fair sample: the first few suffice
         fresh = itertools.islice(fresh, count)
     images = _pick((_as_seen(image, recognizer, rng) for image in fresh), count, rng)
@@ -65,7 +67,9 @@ class _Known:
 
     @classmethod
     def of(cls, datasets: Sequence[Dataset]) -> "_Known":
-        hashes = [perceptual_hash(load_image(picture)) for dataset in datasets for picture in dataset.pictures]
+        pictures = [picture for dataset in datasets for picture in dataset.pictures]
+        shown = tqdm(pictures, "measured pictures", unit="picture", disable=None)
+        hashes = [perceptual_hash(load_image(picture)) for picture in shown]
         return cls(np.stack(hashes) if hashes else np.zeros((0, BITS), np.float32))
 
     def holds(self, image: Image) -> bool:

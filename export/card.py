@@ -88,7 +88,7 @@ def _about_metrics(metadata: ModelMetadata) -> str:
     fitted_to = metadata.settings.get("fitted_to")
     fit = (
         f" Threshold and calibration are fitted on {fitted_to}; there, every figure that depends on either is "
-        f"cross-fitted by {_cut(metadata)}."
+        f"cross-fitted by {_cut(metadata)}.{_unfitted(metadata.metrics.get(fitted_to, {}))}"
         if fitted_to
         else ""
     )
@@ -102,6 +102,13 @@ def _about_metrics(metadata: ModelMetadata) -> str:
         f"Measured through the edge runtime {kept_out}{fit} The calibration error is that of 15 bins; below it stands "
         "what a perfectly calibrated model would show by chance on so few pictures."
     )
+
+
+def _unfitted(figures: Mapping[str, Any]) -> str:
+    """What a data set cannot teach that shows pedestrians in each of its pictures, or in none."""
+    presence = figures.get("presence", {})
+    lacking = [kind for kind, count in (("with", "positives"), ("without", "negatives")) if presence.get(count) == 0]
+    return f" It has no picture {lacking[0]} pedestrians: presence is the highest score, a guess." if lacking else ""
 
 
 def _cut(metadata: ModelMetadata) -> str:
@@ -193,8 +200,8 @@ def _failures(name: str, metadata: ModelMetadata) -> tuple[str, ...]:
 
 def _reproduce(metadata: ModelMetadata, file_name: str) -> str:
     parts = [
-        f"Exported at commit `{metadata.commit}`. All settings are in the file's metadata: `kestrel models FILE`. "
-        "What the student learnt from:",
+        f"Exported at commit `{metadata.commit}`. All settings are in the file itself, as JSON: the entry `settings` "
+        "of the ONNX model's `metadata_props`. What the student learnt from:",
         bullets(told(metadata.settings)),
     ]
     commands = [f"kestrel-train evaluate {file_name} {name} --report report/" for name in metadata.metrics]

@@ -41,7 +41,9 @@ def _draw_heights(measured: Mapping[str, Any], axes: Axes) -> None:
             x = place + (k - (len(measured) - 1) / 2) * width
             axes.bar(x, entry["AP50"], width * 0.95, color=_COLOURS[k % len(_COLOURS)])
             axes.text(x, entry["AP50"] + 0.01, f"{entry['AP50']:.2f}", ha="center", va="bottom", fontsize=7)
-        axes.bar(0, 0, color=_COLOURS[k % len(_COLOURS)], label=f"{dataset}, all: {figures['AP50'] or 0:.2f}")
+        axes.bar(
+            0, 0, color=_COLOURS[k % len(_COLOURS)], label=f"{_as_it_is(dataset)}, all: {figures['AP50'] or 0:.2f}"
+        )
     axes.set_xticks(range(len(names)), names)
     axes.set(ylim=(0, 1.25), xlabel="height of the pedestrian in pixels", ylabel="AP50", title="AP50 by height")
     axes.legend(loc="upper left", fontsize=8, ncols=2)
@@ -56,12 +58,17 @@ def _draw_reliability(measured: Mapping[str, Any], axes: Axes) -> None:
         sizes = [12 + 2 * one["pictures"] for one in bins]
         said, true = ([one[name] for one in bins] for name in ("said", "true"))
         error = figures["presence"]["ECE"]
-        label = f"{dataset}, error {error:.3f}" if error is not None else dataset
+        label = _as_it_is(dataset) + (f", error {error:.3f}" if error is not None else "")
         axes.scatter(said, true, sizes, color=_COLOURS[k % len(_COLOURS)], alpha=0.7, label=label)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="presence said", ylabel="share with a pedestrian")
     axes.set_title("Presence; area: pictures")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", fontsize=8, markerscale=0.5)
+
+
+def _as_it_is(name: str) -> str:
+    """Dollars would make it a formula, and what begins with an underscore is in no legend of Matplotlib's."""
+    return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")
 
 
 def _pixels(entry: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from edge.drawing import draw
-from edge.errors import ProcessingError, UnusableInputError
+from edge.errors import UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import Frame, Image
 from edge.reports import make_frame_record
@@ -16,13 +16,14 @@ from edge.verdict import Judge
 
 WIDTH_PX = 960
 _JPEG_QUALITY = 85
+_MOST_PX = 65_500  # of a side of a JPEG file, as OpenCV's library has it
 
 
 def read_examples(files: Sequence[Path]) -> tuple[Image, ...]:
     """The pictures, decoded.
 
     Raises:
-        UnusableInputError: one of them cannot be.
+        UnusableInputError: one of them cannot be, or all together are too high for one sheet.
     """
     images = []
     for file in files:
@@ -32,22 +33,21 @@ def read_examples(files: Sequence[Path]) -> tuple[Image, ...]:
                 f"--show must be a picture that OpenCV can decode, got {str(file)!r}; name a JPEG or PNG file"
             )
         images.append(image)
+    height_px = sum(map(_shown_height, images))
+    if height_px > _MOST_PX:
+        raise UnusableInputError(
+            f"--show must fit into a JPEG file, got {WIDTH_PX}x{height_px} px; name fewer, or others"
+        )
     return tuple(images)
 
 
 def draw_examples(model_file: Path, images: Sequence[Image]) -> bytes | None:
-    """A JPEG file: the pictures with their boxes, one below the other; None where there is none.
-
-    Raises:
-        ProcessingError: the pictures are too large for a JPEG file.
-    """
+    """A JPEG file: the pictures with their boxes, one below the other; None where there is none."""
     if not images:
         return None
     recognizer = Recognizer(model_file)
     sheet = np.vstack([_shown(recognizer, image, k) for k, image in enumerate(images)])
-    encoded, content = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not encoded:
-        raise ProcessingError(f"--show must fit into a JPEG file, got {sheet.shape[1]}x{sheet.shape[0]}; name fewer")
+    _, content = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return content.tobytes()
 
 
@@ -56,5 +56,9 @@ def _shown(recognizer: Recognizer, image: Image, seq: int) -> Image:
     recognition = recognizer.recognise(image)
     verdict = Judge(recognizer.metadata.verdict).judge(frame, recognition).verdict
     drawn = draw(image, make_frame_record(frame, recognition, verdict))
-    height = max(1, round(drawn.shape[0] * WIDTH_PX / drawn.shape[1]))
-    return np.asarray(cv2.resize(drawn, (WIDTH_PX, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(drawn, (WIDTH_PX, _shown_height(drawn)), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _shown_height(image: Image) -> int:
+    """In pixels, at the sheet's width."""
+    return max(1, round(image.shape[0] * WIDTH_PX / image.shape[1]))

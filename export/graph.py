@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxslim  # type: ignore[import-untyped]
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from edge.contract import INPUT_NAME, MAX_DETECTIONS, NOWHERE, OUTPUT_NAMES, Calibration
@@ -35,7 +36,7 @@ class RecognitionGraph(nn.Module):
 
     def __init__(self, student: Student, calibration: Calibration) -> None:
         super().__init__()
-        self.student = fold_normalization(student)
+        self.student = student
         self.stride = student.spec.stride
         self.register_buffer(SLOPE, torch.tensor(calibration.slope))
         self.register_buffer(INTERCEPT, torch.tensor(calibration.intercept))
@@ -68,11 +69,13 @@ class _SubtractMean(nn.Module):
 def fold_normalization(student: Student) -> Student:
     """A copy of the student whose first convolution reads BGR and does the scaling; same output, two passes fewer.
 
-    The student must start with a convolution of three channels, as every trunk of ours does.
+    One whose first convolution makes its weights up from those that it stores (NFNet, BiT) keeps its normalisation.
     """
     folded = copy.deepcopy(student).eval()
     normalize = folded.trunk.normalize
     stem = next(m for m in folded.trunk.backbone.modules() if isinstance(m, nn.Conv2d))
+    if type(stem) not in (nn.Conv2d, Conv2dSame):
+        return folded
     with torch.no_grad():
         stem.weight.copy_((stem.weight * normalize.get_buffer("scale")).flip(1))
     folded.trunk.normalize = _SubtractMean(normalize.get_buffer("mean").flip(1))  # type: ignore[assignment]
@@ -111,7 +114,7 @@ def to_onnx(student: Student, calibration: Calibration) -> onnx.ModelProto:
     Raises:
         ProcessingError: the exporter failed; its first line says where.
     """
-    model = export_graph(RecognitionGraph(student, _PLACEHOLDER), Shapes(student.spec.coarsest))
+    model = export_graph(RecognitionGraph(fold_normalization(student), _PLACEHOLDER), Shapes(student.spec.coarsest))
     calibrate_presence(model, calibration)
     return model
 

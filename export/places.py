@@ -5,7 +5,6 @@ compilers OUT-raw-head.onnx, OUT-640x512.onnx, OUT-raw-head-640x512.onnx.
 """
 
 import glob
-from collections.abc import Collection
 from pathlib import Path
 
 from edge.contract import OTHER_FORM, ModelMetadata
@@ -28,8 +27,8 @@ def files_of(out: Path) -> tuple[Path, ...]:
     return (out, out.with_suffix(".md"), out.with_suffix(".png"), example_name(out))
 
 
-def remove_stale(out: Path, keep: Collection[Path] = ()) -> tuple[str, ...]:
-    """Remove what earlier exports to OUT.onnx left, but for OUT.onnx and its card, which are replaced in one step.
+def remove_stale(out: Path) -> tuple[str, ...]:
+    """Remove what earlier exports to OUT.onnx left, but for OUT.onnx and its card, which are replaced.
 
     Only models that carry our metadata, and what lies beside them by our names; returns the names of these models.
     """
@@ -37,7 +36,7 @@ def remove_stale(out: Path, keep: Collection[Path] = ()) -> tuple[str, ...]:
     twin, before = _metadata(int8_name(out)), _metadata(out)
     stale = [*files_of(int8_name(out))] if twin and twin.precision == "int8" else []
     stale += [*files_of(out)[2:]] if before else []
-    gone = sorted(file for file in {*stale, *forms} - {*keep} if file.is_file())
+    gone = sorted(file for file in {*stale, *forms} if file.is_file())
     for file in gone:
         file.unlink()
     return tuple(file.name for file in gone if file.suffix == ".onnx")

@@ -1,5 +1,6 @@
 """INT8 against FP32: what it loses, what it gains, and whether that is good enough to be written."""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -7,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from edge.contract import ModelMetadata
-from edge.errors import ProcessingError
+from edge.errors import InvalidValueError, ProcessingError
 from edge.machine import this_machine
 from edge.recognizer import Recognizer
 from edge.records import Image
@@ -25,6 +28,12 @@ class Gate:
 
     largest_drop: float = LARGEST_DROP
     largest_time_ratio: float = LARGEST_TIME_RATIO
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.largest_drop <= 1.0:
+            raise InvalidValueError("--allow-drop", "at least 0 and at most 1", self.largest_drop, "0.01 suits")
+        if not 0.0 <= self.largest_time_ratio < math.inf:
+            raise InvalidValueError("--allow-slower", "a number of at least 0", self.largest_time_ratio, "0.75 suits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +82,8 @@ class Proof:
 
     @property
     def drop(self) -> float:
-        """Of AP50; below 0 where INT8 happens to be better."""
-        return self.fp32.ap50 - self.int8.ap50
+        """Of AP50, to 0.0001 as both are; below 0 where INT8 happens to be better."""
+        return round(self.fp32.ap50 - self.int8.ap50, 4)
 
     def to_json(self) -> dict[str, Any]:
         """For the metadata of the INT8 model."""
@@ -82,7 +91,7 @@ class Proof:
             "dataset": self.dataset,
             "fp32": self.fp32.to_json(),
             "int8": self.int8.to_json(),
-            "AP50_drop": round(self.drop, 4),
+            "AP50_drop": self.drop,
             "time_ratio": round(self.speed.ratio, 3),
             "input": self.speed.input_wh,
             "threads": self.speed.threads,
@@ -149,7 +158,7 @@ def race(fp32: Recognizer, int8: Recognizer, images: Sequence[Image], rounds: in
     times: dict[str, list[float]] = {"fp32": [], "int8": []}
     largest = max(images, key=lambda image: int(image.shape[0] * image.shape[1]))
     entries = [("fp32", fp32), ("int8", int8)]
-    for number in range(WARM_UP_ROUNDS + rounds):
+    for number in tqdm(range(WARM_UP_ROUNDS + rounds), "INT8 against FP32", unit="round", disable=None):
         image = images[number % len(images)]
         for name, recognizer in entries if number % 2 else reversed(entries):
             network_input = recognizer.preprocess(image)

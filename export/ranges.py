@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from edge.contract import INPUT_NAME
 from edge.errors import InvalidValueError
@@ -127,7 +128,7 @@ def measure(model: onnx.ModelProto, tensors: Sequence[str], inputs: Iterable[Ima
     """Histograms of these float tensors over all `inputs`, each (H, W, 3) uint8 BGR with sides that the model takes."""
     histograms = {name: Histogram() for name in tensors}
     session = session_with_outputs(model, tensors)
-    for image in inputs:
+    for image in tqdm(inputs, "calibrate", unit="frame", disable=None):
         found = session.run(list(tensors), {INPUT_NAME: image[None]})
         for name, values in zip(tensors, found, strict=True):
             histograms[name].add(values)

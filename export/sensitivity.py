@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from tqdm import tqdm
 
 from edge.contract import INPUT_NAME
 from edge.geometry import pairwise_iou
@@ -72,7 +73,7 @@ def _error(said: Answers, other: Answers) -> float:
 def rank_layers(prepared: Prepared, ranges: Mapping[str, Range], judge: Judge) -> list[LayerError]:
     """All layers, the one that INT8 hurts most first. Each is judged with everything else in FP32."""
     errors = []
-    for layer, nodes in prepared.layers().items():
+    for layer, nodes in tqdm(prepared.layers().items(), "layers", unit="layer", disable=None):
         others = [name for name in prepared.body if name not in nodes]
         errors.append(LayerError(layer, judge.error(quantize(prepared, ranges, others))))
     return sorted(errors, key=lambda one: -one.error)

@@ -36,7 +36,7 @@ def make_verifiable(folder: Path) -> Path:
     """Write the reference outputs of every model and `SHA256SUMS`; returns the latter.
 
     Raises:
-        UnusableInputError: no model, or no reference picture of a model's modality.
+        UnusableInputError: no model, or no reference picture of a model's modality in which it finds somebody.
     """
     models = sorted(folder.glob("*.onnx"))
     if not models:

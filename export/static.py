@@ -1,15 +1,21 @@
 """Graphs for other compilers: of one fixed size, or with the bare head maps as output."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from torch import Tensor, nn
 
-from edge.contract import ModelMetadata
+from edge.contract import INPUT_NAME, OUTPUT_NAMES, ModelMetadata
 from edge.errors import InvalidValueError
+from edge.network import Predictions
+from edge.network import Tensor as InputTensor
+from edge.raw_head import decode_raw_head
 from edge.records import SizeWH
 from export.graph import RecognitionGraph, Shapes, export_graph, fold_normalization
+from export.ranges import session_with_outputs
 from training.networks.student import Student
 
 RAW_INPUT = "image_bchw"
@@ -48,7 +54,7 @@ class RawHeadGraph(nn.Module):
 
     def __init__(self, student: Student) -> None:
         super().__init__()
-        self.student = fold_normalization(student)
+        self.student = student
         self.stride = student.spec.stride
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,6 +72,22 @@ def other_form(student: Student, metadata: ModelMetadata, form: OtherForm) -> on
     """
     multiple = student.spec.coarsest
     form.require(multiple)
+    shapes, folded = Shapes(multiple, form.input_wh, form.raw_head), fold_normalization(student)
     if form.raw_head:
-        return export_graph(RawHeadGraph(student), Shapes(multiple, form.input_wh, True), RAW_INPUT, RAW_OUTPUTS)
-    return export_graph(RecognitionGraph(student, metadata.calibration), Shapes(multiple, form.input_wh, False))
+        return export_graph(RawHeadGraph(folded), shapes, RAW_INPUT, RAW_OUTPUTS)
+    return export_graph(RecognitionGraph(folded, metadata.calibration), shapes)
+
+
+def run_other(model: onnx.ModelProto, metadata: ModelMetadata, form: OtherForm) -> Callable[[InputTensor], Predictions]:
+    """Asks that graph for one picture (1, H, W, 3) uint8 BGR, as somebody with another compiler would."""
+    session = session_with_outputs(model, ())
+
+    def ask(tensor: InputTensor) -> Predictions:
+        if form.raw_head:
+            image = tensor.transpose(0, 3, 1, 2).astype(np.float32)
+            logits, log_distances = session.run(list(RAW_OUTPUTS), {RAW_INPUT: image})
+            return decode_raw_head(logits[0, 0], log_distances[0], metadata.strides[0], metadata.calibration)
+        boxes_xyxy, scores, presence = session.run(list(OUTPUT_NAMES), {INPUT_NAME: tensor})
+        return Predictions(boxes_xyxy[0], scores[0], float(presence[0]))
+
+    return ask

@@ -47,6 +47,10 @@ def test_a_file_from_before_the_second_look_has_one_look():
         ({"strides": [5]}, "strides must be one divisor of input_multiple 16"),
         ({"strides": [4, 8]}, "strides must be one divisor of input_multiple 16"),
         ({"score_threshold": 0}, "score_threshold must be above 0 and at most 1"),
+        (
+            {"closer_look": 4, "default_long_side": 4096},
+            "closer_look must be at most 8192 px of long side, 2 here, got 4",
+        ),
         ({"pad_value": 300}, "pad_value must be a whole number in 0..255"),
         ({"calibration": {"slope": -1, "intercept": 0, "error": None}}, "calibration.slope must be positive"),
         ({"calibration": {"slope": 1}}, "unusable metadata"),

@@ -1,15 +1,27 @@
 import json
+from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from edge.__main__ import main
 from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.model_files import shipped_files
-from edge.verification import MANIFEST, read_manifest, reference_file, require_all, verify_model, write_manifest
+from edge.records import Recognition
+from edge.verification import (
+    MANIFEST,
+    Expected,
+    read_manifest,
+    reference_file,
+    require_all,
+    require_same_decisions,
+    verify_model,
+    write_manifest,
+)
 from export.ship import make_verifiable
 from tests.edge.spots import spots
-from tests.models import write_spot_model
+from tests.models import METADATA, write_spot_model
 
 
 @pytest.fixture
@@ -36,6 +48,37 @@ def test_what_was_shipped_passes_and_says_where_it_ran(shipped):
     assert verified.frames == 2
     assert verified.largest_score_difference < 1e-5
     assert "spots.onnx: as shipped; the same decisions on 2 reference frames (CPUExecutionProvider" in str(verified)
+
+
+def test_pictures_in_which_nobody_is_found_prove_nothing(tmp_path):
+    cv2.imwrite(str(tmp_path / "reference-thermal-1.png"), spots())
+    write_spot_model(tmp_path / "spots.onnx")
+    with pytest.raises(
+        UnusableInputError,
+        match=r"reference pictures of spots\.onnx must show somebody with a score of at least 0\.601",
+    ):
+        make_verifiable(tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_checksums_that_are_cut_off_leave_the_old_ones_whole(shipped, monkeypatch):
+    before = (shipped.parent / MANIFEST).read_bytes()
+
+    def cut(path: Path, target: Path) -> Path:
+        raise OSError(5, "cut off", str(path))
+
+    monkeypatch.setattr(Path, "replace", cut)
+    with pytest.raises(OSError, match="cut off"):
+        write_manifest(shipped.parent, [shipped])
+    assert (shipped.parent / MANIFEST).read_bytes() == before
+
+
+@pytest.mark.parametrize("expected", [0.9, 0.0])
+def test_a_presence_that_is_no_number_is_another_verdict(expected):
+    frame = Expected("f.png", expected, np.zeros((0, 4), np.float32), ())
+    found = Recognition(float("nan"), np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.0, 0.0, 0.0)
+    with pytest.raises(ProcessingError, match=r"the verdict another on f\.png"):
+        require_same_decisions(METADATA, found, frame, "spots.onnx")
 
 
 def test_sha256sum_could_check_the_manifest(shipped):

@@ -196,3 +196,11 @@ def test_the_commit_is_unknown_where_the_program_is_not_in_its_own_checkout(monk
     assert _commit() == "unknown"
     monkeypatch.setenv("PATH", str(tmp_path))  # no git either
     assert _commit() == "unknown"
+
+
+def test_a_presence_that_could_not_be_fitted_is_said(learnt_student, tmp_path):
+    everywhere = write_people(tmp_path / "everywhere-rgb", 2)
+    running = export_model(export_settings(learnt_student, tmp_path / "m.onnx", validate=everywhere))
+    said = "warning: everywhere-rgb must show people in some pictures, not in all: presence is a guess"
+    assert any(line == said for line in running)
+    running.close()

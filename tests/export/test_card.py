@@ -78,6 +78,17 @@ def test_a_card_has_the_error_of_count_and_presence_and_says_what_was_cross_fitt
     assert "kestrel-train evaluate m.onnx flights-val" in card
 
 
+def test_a_presence_that_no_data_could_teach_is_called_a_guess():
+    assert "a guess" not in model_card(MEASURED, "m.onnx", 1.0)
+    said = "cross-fitted by scene. It has no picture without pedestrians: presence is the highest score, a guess."
+    assert said in with_presence(negatives=0)
+    assert "It has no picture with pedestrians: presence" in with_presence(positives=0)
+
+
+def test_the_card_says_where_the_settings_are():
+    assert "the entry `settings` of the ONNX model's `metadata_props`" in model_card(MEASURED, "m.onnx", 1.0)
+
+
 def test_an_auroc_on_a_handful_of_empty_pictures_is_left_out():
     assert "| presence AUROC (20 pictures with, 1 without pedestrians) | - |" in with_presence(negatives=1)
 
@@ -118,6 +129,17 @@ def test_an_example_that_is_no_picture_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(UnusableInputError, match=r"--show must be a picture that OpenCV can decode, got .*a\.png"):
         read_examples([tmp_path / "a.png"])
+
+
+def test_examples_that_are_too_high_for_a_jpeg_are_refused_before_the_work(tmp_path):
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.zeros((700, 10, 3), np.uint8))
+    with pytest.raises(UnusableInputError, match=r"--show must fit into a JPEG file, got 960x67200 px; name fewer"):
+        read_examples([tmp_path / "a.png"])
+
+
+@pytest.mark.parametrize("name", ["a$_$b", "_val"])
+def test_the_picture_names_a_data_set_as_it_is_called(name):
+    assert draw_card_chart(dataclasses.replace(MEASURED, metrics={name: FIGURES}))
 
 
 def test_the_picture_of_a_card_is_drawn_from_the_metadata_alone_and_always_the_same():

@@ -51,6 +51,14 @@ def test_the_normalisation_folded_into_the_first_layer_changes_nothing(mean):
     assert all(torch.equal(v, before[k]) for k, v in student.state_dict().items())  # the student itself is untouched
 
 
+def test_a_first_layer_that_standardises_its_weights_keeps_the_normalisation():
+    torch.manual_seed(0)
+    student = Student(dataclasses.replace(STUDENT, backbone="test_nfnet")).eval()
+    images = torch.randint(0, 256, (1, 3, 64, 48)).float()
+    with torch.inference_mode():
+        torch.testing.assert_close(fold_normalization(student)(images)[4].logits, student(images)[4].logits)
+
+
 @pytest.mark.parametrize("shape_hw", [(16, 16), (16, 64), (48, 32), (96, 96), (240, 320)])
 def test_the_onnx_graph_says_what_torch_says_at_any_size(session, graph, shape_hw):
     images = noise(*shape_hw)

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 
 import onnx
 import pytest
@@ -6,14 +7,17 @@ import pytest
 from edge.errors import ProcessingError, UnusableInputError
 from edge.recognizer import Recognizer
 from export.build import export_model
-from export.int8 import Int8Settings, Original, make_int8
+from export.int8 import Int8Settings, Original, best_kept, frames_for, make_int8
+from export.parity import compare
 from export.places import int8_name
 from export.proof import Gate
 from export.quantize import calibrate, choose_ranges, prepare
 from export.sensitivity import Judge, rank_layers
 from tests.edge.spots import write_pictures
 from tests.export.conftest import export_settings
+from training.checkpoints import load_checkpoint
 from training.datasets import load_image, read_dataset
+from training.networks.student import Student
 
 ANYTHING_GOES = Gate(largest_drop=1.0, largest_time_ratio=1000.0)
 
@@ -67,8 +71,10 @@ def test_int8_finds_the_people_that_fp32_finds(both, people_rgb):
 def test_int8_that_costs_too_much_is_refused(exported, people_rgb, other_pictures, tmp_path):
     original = Original(exported, Recognizer(exported).metadata)
     settings = Int8Settings(other_pictures, frames=4, gate=Gate(largest_drop=1.0, largest_time_ratio=0.0))
+    datasets = [read_dataset(people_rgb)]
+    frames = frames_for(settings, exported, datasets)
     with pytest.raises(ProcessingError, match=r"INT8 must take at most 0 of FP32's time, got .*no INT8 file was"):
-        list(make_int8(original, tmp_path / "draft.onnx", [read_dataset(people_rgb)], settings))
+        list(make_int8(original, tmp_path / "draft.onnx", datasets, settings, frames))
 
 
 def test_unusable_int8_settings_are_refused_before_anything_is_written(learnt_student, people_rgb, tmp_path):
@@ -76,10 +82,45 @@ def test_unusable_int8_settings_are_refused_before_anything_is_written(learnt_st
     base = export_settings(learnt_student, out, int8=Int8Settings("pictures"))
     with pytest.raises(UnusableInputError, match="--int8 must come with --validate, got none"):
         list(export_model(base))
+    with pytest.raises(UnusableInputError, match=r"--calibrate must hold at least 200 frames .*, got 0 in"):
+        list(
+            export_model(export_settings(learnt_student, out, validate=people_rgb, int8=Int8Settings(str(people_rgb))))
+        )
+    assert not list(tmp_path.iterdir())
     int8_name(out).write_text("mine")
     with pytest.raises(UnusableInputError, match=r"must be new files, got .*m-int8\.onnx'"):
         list(export_model(dataclasses.replace(base, validate=people_rgb)))
     assert [p.name for p in tmp_path.iterdir()] == ["m-int8.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("tried", "kept"),
+    [
+        ({(): 0.80}, ()),
+        ({(): 0.70, ("a",): 0.80, ("a", "b"): 0.85}, ("a",)),
+        ({(): 0.796, ("a",): 0.792, ("a", "b"): 0.79}, ()),  # none is good enough: more FP32 for less would be folly
+        ({(): 0.70, ("a",): 0.79, ("a", "b"): 0.79}, ("a",)),
+    ],
+)
+def test_no_more_layers_stay_fp32_than_help(tried, kept):
+    assert best_kept(tried, wanted=0.80) == kept
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_long_work_tells_how_far_it_is(exported, learnt_student, people_rgb, other_pictures, monkeypatch):
+    said = Terminal()
+    monkeypatch.setattr("sys.stderr", said)
+    frames = frames_for(Int8Settings(other_pictures, frames=4), exported, [read_dataset(people_rgb)])
+    calibrate(prepare(onnx.load(exported)), frames)
+    student = load_checkpoint(learnt_student).network()
+    assert isinstance(student, Student)
+    compare(student, Recognizer(exported).metadata.calibration, exported, frames[:1], 0.5)
+    for work in ("measured pictures: ", "calibration frames: ", "calibrate: ", "parity: "):
+        assert work in said.getvalue()
 
 
 def test_layers_are_ranked_by_what_int8_costs_them(exported, people_rgb):

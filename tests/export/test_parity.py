@@ -10,7 +10,7 @@ from edge.errors import ProcessingError
 from edge.network import Predictions
 from edge.recognizer import Recognizer
 from edge.records import Image
-from export.parity import Parity, _near_peaks, _pair, compare
+from export.parity import Parity, _pair, _torch_peaks, compare
 from tests.training.people import draw_people
 from training.checkpoints import load_checkpoint
 from training.networks.dense import PredictedMaps, decode_boxes
@@ -71,6 +71,69 @@ def test_a_model_with_another_presence_is_refused(exported, learnt_student):
         parity.require()
 
 
+def test_torch_runs_the_student_as_it_was_trained_and_not_as_it_was_folded_for_the_file(exported, learnt_student):
+    student = load_checkpoint(learnt_student).network()
+    assert isinstance(student, Student)
+    backbone = student.trunk.backbone
+    backbone._modules = {"unused": torch.nn.Conv2d(3, 3, 1), **backbone._modules}  # first: folding would take it
+    metadata = Recognizer(exported).metadata
+    compare(student, metadata.calibration, exported, IMAGES, metadata.score_threshold).require()
+
+
+def test_a_graph_that_loses_peaks_below_the_threshold_is_refused(exported, learnt_student, tmp_path):
+    losing, node = onnx.load(exported), onnx.helper.make_node
+    (maker,) = [n for n in losing.graph.node if "scores" in n.output]
+    highest = np.zeros(500, np.float32)
+    highest[0] = 1
+    losing.graph.initializer.append(numpy_helper.from_array(highest, "highest"))
+    maker.output[:] = ["all" if name == "scores" else name for name in maker.output]
+    place = list(losing.graph.node).index(maker)
+    losing.graph.node.insert(place + 1, node("Mul", ["all", "highest"], ["scores"]))
+    (tmp_path / "m.onnx").write_bytes(losing.SerializeToString())
+    student = load_checkpoint(learnt_student).network()
+    assert isinstance(student, Student)
+    two = [draw_people([(6, 40), (60, 10)])]
+    parity = compare(student, Recognizer(exported).metadata.calibration, tmp_path / "m.onnx", two, threshold=0.999)
+    assert parity.flipped == 0
+    with pytest.raises(ProcessingError, match="must agree with PyTorch"):
+        parity.require()
+
+
+def without_a_number(model: Path, to: Path, output: str) -> Path:
+    """A copy that gives NaN for `output` wherever a picture is brighter than the grey one that a model is loaded on."""
+    changed = onnx.load(model)
+    graph, node = changed.graph, onnx.helper.make_node
+    (maker,) = [n for n in graph.node if output in n.output]
+    maker.output[:] = ["before" if name == output else name for name in maker.output]
+    graph.initializer.append(numpy_helper.from_array(np.array(114.5, np.float32), "grey"))
+    graph.node.extend(
+        [
+            node("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT),
+            node("ReduceMax", ["pixels"], ["brightest"], keepdims=0),
+            node("Sub", ["grey", "brightest"], ["darker"]),
+            node("Sqrt", ["darker"], ["root"]),
+            node("Sub", ["root", "root"], ["zero"]),
+            node("Add", ["before", "zero"], [output]),
+        ]
+    )
+    to.write_bytes(changed.SerializeToString())
+    return to
+
+
+@pytest.mark.parametrize("output", ["presence", "boxes_xyxy"])
+def test_what_is_no_number_is_refused(exported, learnt_student, tmp_path, output):
+    parity = compared(without_a_number(exported, tmp_path / "nan.onnx", output), learnt_student, IMAGES[:1])
+    with pytest.raises(ProcessingError, match=r"must agree with PyTorch, got .*nan"):
+        parity.require()
+
+
+def test_neither_is_a_score_that_is_no_number_near_to_anything():
+    one = Predictions(np.zeros((1, 4), np.float32), np.array([np.nan], np.float32), 0.0)
+    nobody = Predictions(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.0)
+    assert np.isnan(_pair(one, nobody).score_differences).all()
+    assert len(_pair(one, nobody).score_differences) == 1
+
+
 def test_either_of_two_cells_that_tie_may_be_the_peak():
     """The boxes of neighbours differ by pixels, and nearest of all other peaks lies far away."""
     logits = torch.full((1, 4, 6), -9.0)
@@ -84,8 +147,10 @@ def test_either_of_two_cells_that_tie_may_be_the_peak():
         def student(self, _: torch.Tensor) -> dict[int, PredictedMaps]:
             return {4: PredictedMaps(4, logits, reach)}
 
-    near = _near_peaks(Graph(), np.zeros((1, 16, 24, 3), np.uint8))
+    peaks = _torch_peaks(Graph(), np.zeros((1, 16, 24, 3), np.uint8))
+    near = peaks.near
     assert (near.scores > 0.5).sum() == 3
+    assert peaks.sure.scores == pytest.approx([0.6225], abs=1e-4)
     boxes = decode_boxes(reach, 4)[0, :, 1]  # (4, 6)
     for column in (1, 2):
         pairs = _pair(Predictions(boxes[:, column][None].numpy(), np.array([0.7311], np.float32), 0.7311), near)

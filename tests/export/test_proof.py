@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edge.errors import ProcessingError
+from edge.errors import InvalidValueError, ProcessingError
 from edge.recognizer import Recognizer, RecognizerSettings
 from export.proof import Figures, Gate, Proof, Speed, race
 from tests.models import write_spot_model
@@ -36,6 +36,7 @@ def with_figures(ap50: float, ratio: float, gate: Gate | None = None) -> Proof:
     [
         (0.795, 0.45, Gate()),
         (0.85, 0.75, Gate()),
+        (0.79, 0.45, Gate()),  # 0.8 - 0.79 is a little more than 0.01 in binary
         (0.70, 0.45, Gate(largest_drop=0.11)),
         (0.80, 1.30, Gate(largest_time_ratio=1.5)),
     ],
@@ -56,6 +57,19 @@ def test_what_is_good_enough_passes(ap50, ratio, gate):
 def test_what_failed_is_said_with_the_option_that_lets_it(ap50, ratio, said):
     with pytest.raises(ProcessingError, match=said):
         with_figures(ap50, ratio).require()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"largest_drop": float("nan")}, "--allow-drop must be at least 0 and at most 1, got nan; 0.01 suits"),
+        ({"largest_time_ratio": float("nan")}, "--allow-slower must be a number of at least 0, got nan; 0.75 suits"),
+        ({"largest_time_ratio": float("inf")}, "--allow-slower must be a number of at least 0, got inf; 0.75 suits"),
+    ],
+)
+def test_limits_that_are_no_numbers_are_refused_before_the_work(values, said):
+    with pytest.raises(InvalidValueError, match=said):
+        Gate(**values)
 
 
 def test_the_proof_is_stored_with_machine_limits_and_layers():

@@ -6,8 +6,8 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from edge.contract import Calibration, ModelMetadata
-from edge.errors import InvalidValueError, ModelError, UnusableInputError
+from edge.contract import OTHER_FORM, Calibration, ModelMetadata
+from edge.errors import InvalidValueError, ModelError, ProcessingError, UnusableInputError
 from edge.listing import describe_model
 from edge.onnx_wire import read_outline
 from edge.raw_head import decode_raw_head
@@ -15,9 +15,10 @@ from edge.recognizer import Recognizer
 from edge.records import SizeWH
 from export.build import export_model
 from export.graph import RecognitionGraph
-from export.static import RAW_INPUT, RAW_OUTPUTS, OtherForm, other_form
+from export.parity import compare
+from export.static import RAW_INPUT, RAW_OUTPUTS, OtherForm, other_form, run_other
 from tests.export.conftest import export_settings
-from tests.models import METADATA
+from tests.models import METADATA, write_spot_model
 from tests.training.people import STUDENT
 from training.networks.student import Student
 
@@ -68,18 +69,52 @@ def test_a_fixed_size_gives_the_same_answer(student, image, full):
 
 
 def test_other_forms_lie_beside_the_model_and_carry_its_metadata(learnt_student, tmp_path):
-    settings = export_settings(learnt_student, tmp_path / "m.onnx", other=OtherForm(SIZE, raw_head=True))
+    form = OtherForm(SIZE, raw_head=True)
+    settings = export_settings(learnt_student, tmp_path / "m.onnx", other=form, second_look=0.5)
     said = list(export_model(settings))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m-raw-head-96x64.onnx", "m.md", "m.onnx"]
     assert any("m-raw-head-96x64.onnx, for other compilers: kestrel itself runs m.onnx" in line for line in said)
     outline = read_outline((tmp_path / "m-raw-head-96x64.onnx").read_bytes(), "m")
-    assert ModelMetadata.from_props(outline.metadata, "m").name == "people"
+    metadata = ModelMetadata.from_props(outline.metadata, "m")
+    assert metadata.name == "people"
+    assert metadata.settings["parity"]["sizes"] == ["96x64"]  # its own, not that of m.onnx
+    assert any(line.startswith("parity of m-raw-head-96x64.onnx with PyTorch") for line in said)
+    assert any(line.startswith("warning: m-raw-head-96x64.onnx looks once, while its threshold") for line in said)
     said = r"got one for other compilers \(raw-head-96x64\); name the file without -raw-head-96x64"
     for load in (Recognizer, describe_model):
         with pytest.raises(ModelError, match=said):
             load(tmp_path / "m-raw-head-96x64.onnx")
     with pytest.raises(UnusableInputError, match=r"must be new files, got .*m-raw-head-96x64\.onnx"):
         list(export_model(settings))
+
+
+@pytest.mark.parametrize("raw_head", [False, True])
+def test_each_form_is_compared_with_torch(student, exported, image, raw_head):
+    form = OtherForm(SIZE, raw_head)
+    model = other_form(student, CALIBRATED, form)
+    parity = compare(
+        student, CALIBRATED.calibration, exported, [image[0]], 0.5, SIZE, run_other(model, CALIBRATED, form)
+    )
+    parity.require()
+    assert parity.sizes == ("96x64",)
+    wrong = dataclasses.replace(CALIBRATED, calibration=Calibration(1.7, 3.0))
+    with pytest.raises(ProcessingError, match="must agree with PyTorch"):
+        compare(
+            student, wrong.calibration, exported, [image[0]], 0.5, SIZE, run_other(model, CALIBRATED, form)
+        ).require()
+
+
+def test_no_new_model_lies_beside_an_old_form_however_the_new_form_ends(learnt_student, tmp_path):
+    before = ("m.onnx", "m-96x64.onnx")
+    write_spot_model(tmp_path / "m.onnx")
+    write_spot_model(tmp_path / "m-96x64.onnx", settings={OTHER_FORM: "96x64"})
+    contents = [(tmp_path / name).read_bytes() for name in before]
+    settings = export_settings(learnt_student, tmp_path / "m.onnx", overwrite=True, other=OtherForm(SIZE, False))
+    running = export_model(settings)
+    assert any(line.startswith("parity of m-96x64.onnx") for line in running)
+    with pytest.raises(KeyboardInterrupt):
+        running.throw(KeyboardInterrupt)
+    assert [(tmp_path / name).read_bytes() for name in before] == contents
 
 
 @pytest.mark.parametrize(
