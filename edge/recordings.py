@@ -318,10 +318,7 @@ def write_combined(path: Path, outcomes: Sequence[Outcome], recordings: int) -> 
     """
     combined = {
         "recordings": recordings,
-        **{
-            status: sum(outcome.status == status for outcome in outcomes)
-            for status in ("done", "skipped", "failed", "interrupted")
-        },
+        **{status: _count(outcomes, status) for status in ("done", "skipped", "failed", "interrupted")},
         "outcomes": [outcome.to_json() for outcome in outcomes],
     }
     try:
@@ -331,11 +328,16 @@ def write_combined(path: Path, outcomes: Sequence[Outcome], recordings: int) -> 
         raise ProcessingError(f"{path} could not be written: {error.strerror}") from None
 
 
+def _count(outcomes: Sequence[Outcome], status: str) -> int:
+    return sum(outcome.status == status for outcome in outcomes)
+
+
 def _report(outcomes: Sequence[Outcome], recordings: int, folder: Path, request: WatchRequest) -> int:
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    skipped = sum(outcome.status == "skipped" for outcome in outcomes)
-    words = f"{len(outcomes) - len(failed)} of {recordings} recordings watched"
+    done, skipped, interrupted = (_count(outcomes, status) for status in ("done", "skipped", "interrupted"))
+    words = f"{done + skipped} of {recordings} recordings watched"
     words += f" ({skipped} of them earlier)" if skipped else ""
+    words += ", the last one not to its end" if interrupted else ""
     print(f"{words}; all results: {folder}/", file=_words(request.outputs))
     for outcome in failed:
         print(f"failed: {outcome.source}: {outcome.error}", file=sys.stderr)

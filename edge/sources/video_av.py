@@ -69,7 +69,7 @@ def read_facts(path: Path) -> VideoFacts | None:
             raw = _has_decoder(stream) and is_raw(stream.codec_context.pix_fmt)
             aspect = Fraction(stream.sample_aspect_ratio or 1)
             frames, duration_s = _shown_frames(container, stream), _duration_s(container, stream)
-            return VideoFacts(frames, duration_s, fps, timed, raw, aspect, _is_still(container))
+            return VideoFacts(frames, duration_s, fps, timed, raw, aspect, _is_still(container, stream))
     except (av.error.FFmpegError, OSError, ValueError):
         return None
 
@@ -84,9 +84,11 @@ def _video_of(container: InputContainer) -> VideoStream | None:
     return next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
 
 
-def _is_still(container: InputContainer) -> bool:
+def _is_still(container: InputContainer, stream: VideoStream) -> bool:
     """Whether a file is one picture by its container, whatever its name ends in."""
     name = container.format.name
+    if name == "gif":
+        return stream.frames == 1
     return name == "image2" or name.endswith("_pipe") or container.metadata.get("major_brand") in _STILL_BRANDS
 
 

@@ -7,6 +7,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from edge.interruption import Stop
+from edge.outputs import OutputOptions
+from edge.recognizer import Recognizer, RecognizerSettings
+from edge.recordings import WatchRequest, watch_sources
+from edge.watch import Session
 from tests.edge.spots import crossing, spots, write_video
 from tests.models import write_spot_model
 
@@ -31,6 +36,26 @@ def test_a_broken_recording_does_not_stop_the_rest(watch, flights):
     assert combined["outcomes"][0]["summary"]["frames"] == 20
     assert done.stderr.splitlines()[-1].startswith("failed: flights/b.mp4: source must be")
     assert "2 of 3 recordings watched" in done.stdout
+
+
+class StoppedSoon(Stop):
+    """Asked to stop after the second frame."""
+
+    asked = 0
+
+    @property
+    def requested(self) -> bool:
+        self.asked += 1
+        return self.asked > 3  # before the recording, and after each frame
+
+
+def test_an_interrupted_recording_does_not_count_as_watched(flights, capsys):
+    session = Session(Recognizer(Path("spots.onnx"), RecognizerSettings(threads=1)), StoppedSoon())
+    request = WatchRequest(("flights",), OutputOptions(Path("results"), video=False))
+    assert watch_sources(request, session) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "0 of 3 recordings watched, the last one not to its end; all results: results/"
+    )
 
 
 def test_a_recording_that_cannot_be_opened_has_no_summary_of_an_earlier_run(watch, flights):

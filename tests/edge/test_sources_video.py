@@ -339,6 +339,11 @@ def a_png(path: Path) -> None:
     path.write_bytes(cv2.imencode(".png", numbered_image(5))[1].tobytes())
 
 
+def a_gif(path: Path) -> None:
+    make_video(path.with_suffix(".gif"), 1, Recipe("gif", "rgb8"))
+    path.with_suffix(".gif").rename(path)
+
+
 def an_avif(path: Path) -> None:
     if AV1 is None:
         pytest.skip("PyAV has no encoder for AV1 here")
@@ -350,7 +355,7 @@ def an_avif(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["photo", "photo.mp4", "photo.heic"])
-@pytest.mark.parametrize("make", [a_png, an_avif])
+@pytest.mark.parametrize("make", [a_png, a_gif, an_avif])
 def test_a_picture_is_never_taken_for_a_video_that_begins_as_clear(tmp_path: Path, name: str, make: object) -> None:
     assert callable(make)
     make(tmp_path / name)
