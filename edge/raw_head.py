@@ -4,6 +4,8 @@ For compilers that want nothing but convolutions (TensorRT, NCNN, Hailo, OpenVIN
 (B, 3, H, W), BGR, 0..255; nothing is normalised outside. Then, for each picture of the batch:
 
     predictions = decode_raw_head(logits[0, 0], log_distances[0], stride=metadata.strides[0], calibration=...)
+
+That is one look. Where the metadata have a `second_look`, threshold and calibration are for two, see second_look.py.
 """
 
 from typing import Any
@@ -33,6 +35,7 @@ def decode_raw_head(logits: Map, log_distances: Map, stride: int, calibration: C
     x, y = stride * (cells % width + 0.5), stride * (cells // width + 0.5)  # (N,)
     boxes_xyxy = np.zeros((MAX_DETECTIONS, 4), np.float32)
     boxes_xyxy[: len(cells)] = np.stack((x - reach[0], y - reach[1], x + reach[2], y + reach[3]), 1)
+    boxes_xyxy[scores == 0] = 0  # also those of peaks so faint that float32 knows no such score
     top = kept[cells[:1]]
     presence = float(_sigmoid(calibration.slope * top + calibration.intercept)[0]) if len(top) else 0.0
     return Predictions(boxes_xyxy, scores, presence)
@@ -48,4 +51,4 @@ def _is_peak(logits: Map) -> npt.NDArray[np.bool_]:
 
 
 def _sigmoid(logits: npt.NDArray[Any]) -> Map:
-    return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))), np.float32)
+    return np.asarray(np.exp(-np.logaddexp(0, -logits.astype(np.float64))), np.float32)

@@ -98,6 +98,7 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
     require_told(metadata)
     if settings.other:
         settings.other.require(student.spec.coarsest)
+    yield from (f"warning: {dataset.name}: {warning}" for dataset in datasets for warning in dataset.warnings)
     with _scratch(settings.out.parent) as scratch:
         draft = scratch / settings.out.name
         graph = to_onnx(student, IDENTITY)

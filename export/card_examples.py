@@ -61,4 +61,5 @@ def _shown(recognizer: Recognizer, image: Image, seq: int) -> Image:
 
 def _shown_height(image: Image) -> int:
     """In pixels, at the sheet's width."""
-    return max(1, round(image.shape[0] * WIDTH_PX / image.shape[1]))
+    height, width = image.shape[:2]
+    return max(1, round(int(height) * WIDTH_PX / int(width)))

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxslim  # type: ignore[import-untyped]
 import torch
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from edge.contract import INPUT_NAME, MAX_DETECTIONS, NOWHERE, OUTPUT_NAMES, Calibration

@@ -41,6 +41,13 @@ def test_neighbours_compete_and_others_do_not(cells, peaks):
     assert not found.boxes_xyxy[found.scores == 0].any()
 
 
+@pytest.mark.parametrize("logit", [-110.0, -800.0])
+def test_a_peak_without_a_score_has_no_box(logit):
+    found = decode_raw_head(np.full((1, 1), logit, np.float32), np.zeros((4, 1, 1), np.float32), 4, PLAIN)
+    assert not found.scores.any()
+    assert not found.boxes_xyxy.any()
+
+
 def test_sides_are_limited_and_calibration_is_applied():
     found = decode_raw_head(np.ones((1, 1), np.float32), np.full((4, 1, 1), 99, np.float32), 8, Calibration(2.0, -1.0))
     assert found.boxes_xyxy[0, 2] == pytest.approx(4 + 8 * np.exp(6), rel=1e-5)

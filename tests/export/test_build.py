@@ -204,3 +204,13 @@ def test_a_presence_that_could_not_be_fitted_is_said(learnt_student, tmp_path):
     said = "warning: everywhere-rgb must show people in some pictures, not in all: presence is a guess"
     assert any(line == said for line in running)
     running.close()
+
+
+def test_what_is_odd_about_the_pictures_is_said(learnt_student, tmp_path):
+    odd = write_people(tmp_path / "odd-rgb", 2)
+    document = json.loads((odd / "annotations.json").read_text())
+    document["annotations"][0]["bbox"] = [80, 80, 40, 40]
+    (odd / "annotations.json").write_text(json.dumps(document))
+    running = export_model(export_settings(learnt_student, tmp_path / "m.onnx", validate=odd))
+    assert next(running) == "warning: odd-rgb: 1 boxes reached outside their picture and were clipped"
+    running.close()
