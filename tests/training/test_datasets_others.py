@@ -123,6 +123,7 @@ def test_a_broken_yolo_line_is_named_with_file_line_and_rule(line: str, message:
     ("description", "message"),
     [
         ("train: [images/train\n", r"data.yaml:\d: must be YAML"),
+        ("names: [person]\ndate: 2026-02-30\n", "data.yaml must be readable YAML; day"),
         ("just text", "data.yaml:1: must be a YAML mapping"),
         ("train: images/train\n", "names must be a list or a mapping of class names, got None"),
         ("train: images/train\nnames: [car]\n", r"names must contain pedestrian, person or people, got \['car'\]"),

@@ -110,7 +110,7 @@ def size_from_header(path: Path) -> SizeWH:
         with PillowImage.open(path) as picture:
             width, height = picture.size
             rotated = picture.getexif().get(0x0112) in _ROTATED_BY_EXIF
-    except (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise DatasetError(f"{path} must be a picture; {error}") from None
     return SizeWH(height, width) if rotated else SizeWH(width, height)
 
