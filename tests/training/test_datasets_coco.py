@@ -108,13 +108,14 @@ def test_a_file_that_is_no_annotation_file_is_named_with_its_line(text: str, mes
 
 
 def test_boxes_over_the_border_are_clipped_and_empty_ones_left_out_with_a_warning(tmp_path: Path) -> None:
-    boxes = [[-4, -2, 10, 10], [60, 40, 10, 10], [-0.05, 0, 5, 5], [5, 5, 0, 9]]
+    boxes = [[-4, -2, 10, 10], [60, 40, 10, 10], [-0.05, 0, 5, 5], [5, 5, 0, 9], [64 - 1e-7, 5, 5, 9]]
     rows = [_annotation(bbox=box) for box in boxes]
     dataset = read_dataset(write_coco(tmp_path, coco_document(annotations=rows)))
     assert dataset.pictures[0].boxes_xyxy[:2].tolist() == [[0, 0, 6, 8], [60, 40, 64, 48]]
+    assert dataset.pedestrians == 3
     assert dataset.warnings == (
         "2 boxes reached outside their picture and were clipped",
-        "1 boxes without width or height were left out",
+        "2 boxes without width or height were left out",
     )
 
 

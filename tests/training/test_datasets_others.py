@@ -119,6 +119,11 @@ def test_a_broken_yolo_line_is_named_with_file_line_and_rule(line: str, message:
     assert f"labels/train/a_001.txt{message}" in str(caught.value)
 
 
+def test_a_share_that_misses_its_range_by_rounding_is_taken(tmp_path: Path) -> None:
+    write_yolo(tmp_path, "0 0.5 0.5 0.2 1.0000004\n")
+    assert read_dataset(tmp_path).pictures[0].boxes_xyxy[0, 1::2].tolist() == [0, 50]
+
+
 @pytest.mark.parametrize(
     ("description", "message"),
     [

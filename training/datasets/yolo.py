@@ -30,6 +30,7 @@ from training.datasets.textfile import Line, list_pictures, read_lines
 _YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _SPLITS = ("train", "val", "valid", "test")
 _COLUMNS = 5
+ROUNDING = 1e-6  # by which a share may miss 0..1; boxes are clipped anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +187,9 @@ def _kind(line: Line, description: YoloDescription) -> Kind:
 
 def _share(line: Line, position: int, name: str) -> float:
     value = line.number(position, name)
-    if not 0.0 <= value <= 1.0:
+    if not -ROUNDING <= value <= 1 + ROUNDING:
         raise DatasetError(
-            f"{line.place}: {name} must be in 0..1, got {value:g}; YOLO labels are shares of the picture, not pixels"
+            f"{line.place}: {name} must be in 0..1, got {line.fields[position]}; "
+            "YOLO labels are shares of the picture, not pixels"
         )
     return value
