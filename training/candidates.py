@@ -9,6 +9,7 @@ from edge.model_files import resolve
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Image, Modality, Recognition, SizeWH
 from training.evaluation import SCORE_FLOOR
+from training.history import learnt_on
 
 CHECKPOINT_SUFFIXES = (".pt", ".safetensors")
 UNFITTED_THRESHOLD = 0.3  # of a checkpoint, and of an export without validation pictures
@@ -22,7 +23,7 @@ class Candidate:
     name: str
     modality: Modality
     threshold: float  # from which it says pedestrian
-    trained_on: str  # name of its data set; empty where it does not say
+    trained_on: tuple[str, ...]  # names of the data sets that it has learnt on; none where it does not say
     fitted_to: str = ""  # name of the data set that threshold and presence were fitted to
 
 
@@ -48,7 +49,7 @@ def open_candidate(
         name=recognizer.info.name,
         modality=recognizer.metadata.modality,
         threshold=recognizer.metadata.score_threshold,
-        trained_on=str(settings.get("dataset", "")),
+        trained_on=tuple(sorted(learnt_on(settings))),
         fitted_to=str(settings.get("fitted_to", "")),
     )
 
@@ -70,5 +71,5 @@ def _of_checkpoint(file: Path, threads: int | None, tta: bool) -> Candidate:
         name=file.stem + ("+tta" if tta else ""),
         modality=checkpoint.modality,
         threshold=UNFITTED_THRESHOLD,
-        trained_on=str(checkpoint.settings.get("dataset", "")),
+        trained_on=tuple(sorted(learnt_on(checkpoint.settings))),
     )

@@ -97,20 +97,17 @@ def evaluate(
 
 
 def _training_set(told: Path | None, candidate: "Candidate", dataset: Path) -> "Dataset | None":
-    """The data set that is named, or the model's own where it lies beside the one to judge on."""
-    from training.datasets import DatasetError, read_dataset
+    """The data set that is named, or those of the model's own that lie beside the one to judge on."""
+    from training.datasets import DatasetError, join_datasets, read_dataset
 
-    named = told is not None
-    if told is None and candidate.trained_on:
-        beside = dataset.resolve().parent / candidate.trained_on
-        told = beside if beside.is_dir() and beside != dataset.resolve() else None
-    if told is None:
-        return None
-    try:
+    if told is not None:
         return read_dataset(told, usual="train")
+    judged = dataset.resolve()
+    beside = [judged.parent / name for name in candidate.trained_on]
+    found = [folder for folder in beside if folder.is_dir() and folder != judged]
+    try:
+        return join_datasets(read_dataset(folder, usual="train") for folder in found) if found else None
     except DatasetError as error:
-        if named:
-            raise
         typer.echo(f"warning: did not look for pictures that nearly repeat those of training: {error}", err=True)
         return None
 

@@ -18,13 +18,13 @@ def test_a_model_file_knows_what_it_was_trained_on_and_fitted_to(tmp_path: Path)
     model = write_spot_model(tmp_path / "m.onnx", settings={"dataset": "spots-train", "fitted_to": "spots-val"})
     candidate = open_candidate(str(model), threads=1)
     assert (candidate.name, candidate.modality, candidate.threshold) == ("bright-spots", "thermal", 0.6)
-    assert (candidate.trained_on, candidate.fitted_to) == ("spots-train", "spots-val")
+    assert (candidate.trained_on, candidate.fitted_to) == (("spots-train",), "spots-val")
 
 
 @pytest.mark.parametrize("tta", [False, True])
 def test_a_checkpoint_is_judged_like_a_model_file(learnt_student: Path, people_rgb: Path, tta: bool) -> None:
     candidate = open_candidate(str(learnt_student), threads=1, tta=tta)
-    assert (candidate.name, candidate.trained_on) == ("student" + "+tta" * tta, "people-rgb")
+    assert (candidate.name, candidate.trained_on) == ("student" + "+tta" * tta, ("people-rgb",))
     boxes = evaluate(candidate.recognise, read_dataset(people_rgb), threshold=candidate.threshold).boxes
     assert boxes.centre_ap is not None
     assert boxes.centre_ap > 0.5
@@ -77,6 +77,18 @@ def test_the_models_own_training_set_is_looked_at_where_it_lies_beside(
     _, err = run(monkeypatch, model, dataset, "--threads", 1)
     assert "warning: did not look for pictures that nearly repeat those of training: " in err
     assert "threshold and presence of bright-spots were fitted to spots-val" in err
+    spot_folder(tmp_path / "spots-train")
+    _, err = run(monkeypatch, model, dataset, "--threads", 1)
+    assert "4 of 4 pictures nearly repeat one of spots-train" in err
+
+
+def test_of_several_training_sets_those_that_lie_beside_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chapters = [{"from_step": 0, "dataset": "spots-train"}, {"from_step": 9, "dataset": "mine+unlabelled"}]
+    settings = {"dataset": "mine+unlabelled", "history": chapters}
+    model = write_spot_model(tmp_path / "m.onnx", settings=settings)
+    dataset = spot_folder(tmp_path / "spots-val")
     spot_folder(tmp_path / "spots-train")
     _, err = run(monkeypatch, model, dataset, "--threads", 1)
     assert "4 of 4 pictures nearly repeat one of spots-train" in err

@@ -47,6 +47,9 @@ BROKEN = {
     "annotations[0]: bbox must be four numbers x, y, width, height, got ['1', 2, 3, 4]": {
         "annotations": [_annotation(bbox=["1", 2, 3, 4])]
     },
+    "annotations[0]: bbox must be four numbers x, y, width, height, got [1, 2, 3, 1000000": {
+        "annotations": [_annotation(bbox=[1, 2, 3, 10**400])]
+    },
     "annotations[1]: bbox must have a positive width and height, got -3x4": {
         "annotations": [_annotation(), _annotation(bbox=[10, 2, -3, 4])]
     },
@@ -105,13 +108,14 @@ def test_a_file_that_is_no_annotation_file_is_named_with_its_line(text: str, mes
 
 
 def test_boxes_over_the_border_are_clipped_and_empty_ones_left_out_with_a_warning(tmp_path: Path) -> None:
-    boxes = [[-4, -2, 10, 10], [60, 40, 10, 10], [-0.05, 0, 5, 5], [5, 5, 0, 9]]
+    boxes = [[-4, -2, 10, 10], [60, 40, 10, 10], [-0.05, 0, 5, 5], [5, 5, 0, 9], [64 - 1e-7, 5, 5, 9]]
     rows = [_annotation(bbox=box) for box in boxes]
     dataset = read_dataset(write_coco(tmp_path, coco_document(annotations=rows)))
     assert dataset.pictures[0].boxes_xyxy[:2].tolist() == [[0, 0, 6, 8], [60, 40, 64, 48]]
+    assert dataset.pedestrians == 3
     assert dataset.warnings == (
         "2 boxes reached outside their picture and were clipped",
-        "1 boxes without width or height were left out",
+        "2 boxes without width or height were left out",
     )
 
 
@@ -170,7 +174,18 @@ def test_sizes_that_the_file_omits_come_from_the_picture_as_opencv_would_decode_
     assert size_from_header(path) == SizeWH(image.shape[1], image.shape[0]) == SizeWH(20, 40)
 
 
+def test_numbers_of_thousands_of_digits_are_refused(tmp_path: Path) -> None:
+    write_text(write_coco(tmp_path) / "annotations.json", f'{{"images": [{"1" * 5000}]}}')
+    with pytest.raises(DatasetError, match=r"annotations.json must be readable JSON"):
+        read_dataset(tmp_path)
+
+
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    cut_off = bytearray(write_picture(tmp_path / "cut.png").read_bytes())
+    cut_off[11] = 1  # how long its first part says that it is
+    (tmp_path / "cut.png").write_bytes(cut_off)
+    with pytest.raises(DatasetError, match=r"cut.png must be a picture"):
+        size_from_header(tmp_path / "cut.png")
     with pytest.raises(DatasetError, match=r"fake.jpg must be a picture"):
         size_from_header(write_text(tmp_path / "fake.jpg", "text"))
 

@@ -119,10 +119,16 @@ def test_a_broken_yolo_line_is_named_with_file_line_and_rule(line: str, message:
     assert f"labels/train/a_001.txt{message}" in str(caught.value)
 
 
+def test_a_share_that_misses_its_range_by_rounding_is_taken(tmp_path: Path) -> None:
+    write_yolo(tmp_path, "0 0.5 0.5 0.2 1.0000004\n")
+    assert read_dataset(tmp_path).pictures[0].boxes_xyxy[0, 1::2].tolist() == [0, 50]
+
+
 @pytest.mark.parametrize(
     ("description", "message"),
     [
         ("train: [images/train\n", r"data.yaml:\d: must be YAML"),
+        ("names: [person]\ndate: 2026-02-30\n", "data.yaml must be readable YAML; day"),
         ("just text", "data.yaml:1: must be a YAML mapping"),
         ("train: images/train\n", "names must be a list or a mapping of class names, got None"),
         ("train: images/train\nnames: [car]\n", r"names must contain pedestrian, person or people, got \['car'\]"),

@@ -232,7 +232,7 @@ class Entry:
     def box(self) -> tuple[float, float, float, float]:
         """`bbox`: top-left x, y, width, height in pixels, as four numbers."""
         value = self._get(("bbox",))
-        if not isinstance(value, list) or len(value) != 4 or not all(type(v) in (int, float) for v in value):
+        if not isinstance(value, list) or len(value) != 4 or not all(map(_fits_a_float, value)):
             raise DatasetError(f"{self.place}: bbox must be four numbers x, y, width, height, got {value!r}")
         x, y, width, height = map(float, value)
         return x, y, width, height
@@ -284,13 +284,17 @@ def load_document(file: Path) -> Document:
         values = json.loads(file.read_bytes())
     except json.JSONDecodeError as error:
         raise DatasetError(f"{file}:{error.lineno}: must be JSON; {error.msg} at column {error.colno}") from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or thousands of digits
         raise DatasetError(f"{file} must be readable JSON; {error}") from None
     if not isinstance(values, dict):
         raise DatasetError(
             f"{file}:1: must be a JSON object with images and annotations, got a {type(values).__name__}"
         )
     return Document(file, values)
+
+
+def _fits_a_float(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 1 << 63)
 
 
 def _first_folder(*candidates: Path) -> Path:

@@ -110,7 +110,7 @@ def size_from_header(path: Path) -> SizeWH:
         with PillowImage.open(path) as picture:
             width, height = picture.size
             rotated = picture.getexif().get(0x0112) in _ROTATED_BY_EXIF
-    except (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise DatasetError(f"{path} must be a picture; {error}") from None
     return SizeWH(height, width) if rotated else SizeWH(width, height)
 
@@ -129,6 +129,9 @@ def check_picture(entry: PictureEntry, labels: Iterable[Label]) -> CheckedPictur
             empty += 1
             continue
         box, outside_px = _clip(label, entry.size_wh)
+        if _vanishes(box):
+            empty += 1
+            continue
         clipped += outside_px > CLIP_TOLERANCE_PX
         by_kind[label.kind].append(box)
     picture = LabelledPicture(
@@ -158,6 +161,12 @@ def _clip(label: Label, size_wh: SizeWH) -> tuple[tuple[float, float, float, flo
             f"{label.place} must lie in its {size_wh} picture, got x0, y0, x1, y1 = {corners}; correct or delete it"
         )
     return inside, max(abs(a - b) for a, b in zip(inside, label.box_xyxy, strict=True))
+
+
+def _vanishes(box_xyxy: tuple[float, float, float, float]) -> bool:
+    """Whether nothing is left of it in float32, as we keep it: nobody could find that."""
+    x0, y0, x1, y1 = np.array(box_xyxy, np.float32)
+    return bool(x0 == x1 or y0 == y1)
 
 
 def _as_boxes(rows: list[tuple[float, float, float, float]]) -> Boxes:

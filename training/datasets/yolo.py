@@ -30,6 +30,7 @@ from training.datasets.textfile import Line, list_pictures, read_lines
 _YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _SPLITS = ("train", "val", "valid", "test")
 _COLUMNS = 5
+ROUNDING = 1e-6  # by which a share may miss 0..1; boxes are clipped anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _describe(file: Path) -> YoloDescription:
         raise DatasetError(
             f"{place}: must be YAML; {getattr(error, 'problem', None) or 'it cannot be parsed'}"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a date that there is not
         raise DatasetError(f"{file} must be readable YAML; {error}") from None
     if not isinstance(values, dict):
         raise DatasetError(f"{file}:1: must be a YAML mapping with names and train or val, got {type(values).__name__}")
@@ -186,8 +187,9 @@ def _kind(line: Line, description: YoloDescription) -> Kind:
 
 def _share(line: Line, position: int, name: str) -> float:
     value = line.number(position, name)
-    if not 0.0 <= value <= 1.0:
+    if not -ROUNDING <= value <= 1 + ROUNDING:
         raise DatasetError(
-            f"{line.place}: {name} must be in 0..1, got {value:g}; YOLO labels are shares of the picture, not pixels"
+            f"{line.place}: {name} must be in 0..1, got {line.fields[position]}; "
+            "YOLO labels are shares of the picture, not pixels"
         )
     return value
