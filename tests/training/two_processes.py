@@ -21,7 +21,8 @@ from training.targets import Batch
 
 
 def joined_batch(dataset: Path) -> Batch:
-    return TrainingBatches(read_dataset(dataset), AugmentSettings(crop_px=64), batch_size=6, seed=3).batch(0)
+    """Of a seed at which no unit stands so near the kink of its activation that rounding decides its gradient."""
+    return TrainingBatches(read_dataset(dataset), AugmentSettings(crop_px=64), batch_size=6, seed=6).batch(0)
 
 
 def new_student() -> Student:
