@@ -200,7 +200,7 @@ def test_tls_trusts_the_given_authority_and_no_other(tmp_path: Path) -> None:
         with MqttConnection(MqttOptions(address, "board-1", tls=True)) as suspicious:
             wait_until(lambda: bool(suspicious.warnings))
             assert not suspicious.connected
-    del trusted, suspicious  # they may still hold that socket, and later tests do not bear its warning
+    trusted = suspicious = None  # they may still hold that socket, and later tests do not bear its warning
     gc.collect()
 
 
