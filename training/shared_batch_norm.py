@@ -58,8 +58,9 @@ class _Sum(torch.autograd.Function):
 
 def _normalised(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     processes = dist.get_world_size()
-    variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), unbiased=False)  # (C,)
-    moments = torch.stack((mean, variance + mean.square())).double()  # double: the difference below cancels
+    # In double from here on: the difference below cancels, and most where a mean is far from 0.
+    variance, mean = (v.double() for v in torch.var_mean(x.float(), dim=(0, 2, 3), unbiased=False))  # (C,) each
+    moments = torch.stack((mean, variance + mean.square()))
     mean, square = _Sum.apply(moments) / processes
     variance = square - mean.square()
     _remember(norm, mean.detach(), variance.detach(), processes * x.numel() // x.shape[1])

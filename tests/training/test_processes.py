@@ -15,6 +15,7 @@ from tests.training.people import run_settings
 from training.checkpoints import load_checkpoint
 from training.processes import Processes, join_processes
 from training.run import train
+from training.shared_batch_norm import share_batch_norms
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,3 +85,12 @@ def test_one_process_alone_is_left_as_it_is():
     processes.average_gradients([parameter])
     assert parameter.grad is None
     assert processes.mean(3.0) == 3.0
+
+
+def test_shared_statistics_are_exact_far_from_0_as_well(monkeypatch):
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: None)
+    features = 100 + 0.1 * torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    alone, shared = (nn.Sequential(nn.BatchNorm2d(2)).train() for _ in range(2))
+    share_batch_norms(shared)
+    torch.testing.assert_close(shared(features), alone(features), atol=2e-3, rtol=0)
