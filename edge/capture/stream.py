@@ -20,13 +20,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from edge.capture.messages import CaptureError, CaptureOptions, Opened, Taken
+from edge.jpeg import is_cut_short
 from edge.records import Image
 
 _PROBE = {"analyzeduration": "1500000", "probesize": "2000000"}  # microseconds, bytes: enough for 10 frames a second
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of <libavformat/avformat.h>
 _MOST_AHEAD_S = 30.0  # a time stamp further ahead is a jump, not a picture that came early
 _DOUBT_MOST_S = 10.0  # streams without keyframes (intra refresh) heal within this time
-_JPEG_END, _JPEG_PADDING = b"\xff\xd9", 256
 _ONE_CORE_PX = 2560 * 1440
 _WAIT_S, _BEHIND_AFTER_S = 0.002, 3.0
 _NEAR_PACKETS = 2  # FFmpeg's parser puts the mark of a damage on the packet before it
@@ -106,7 +106,7 @@ def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Take
         doubt = after_packet(doubt, damaged=packet.is_corrupt, now_s=received_s)
         frames, broken = decode(packet)
         decode_ms = 1e3 * (time.monotonic() - received_s)
-        doubt = Doubt(received_s) if broken or (is_jpeg and is_cut_short(packet)) else doubt
+        doubt = Doubt(received_s) if broken or (is_jpeg and is_cut_short(bytes(packet))) else doubt
         for frame in frames:
             if pace is not None and frame.time is not None:
                 time.sleep(pace.wait_s(frame.time, time.monotonic()))
@@ -129,11 +129,6 @@ def decode(packet: "Packet[VideoStream]") -> tuple[list[VideoFrame], bool]:
         return packet.decode(), False
     except av.error.FFmpegError:
         return [], True
-
-
-def is_cut_short(packet: "Packet[VideoStream]") -> bool:
-    """Whether a JPEG lacks its end: FFmpeg paints what is missing grey and says nothing. Some cameras pad."""
-    return packet.size > 0 and _JPEG_END not in bytes(memoryview(packet)[-_JPEG_PADDING:])
 
 
 @dataclass(frozen=True, slots=True)

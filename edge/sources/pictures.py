@@ -5,7 +5,6 @@ viewer: boxes are in pixels of the upright picture. Whatever the file holds beco
 alpha is left out, 16 bit and float (thermal) are stretched by percentiles, which roll where pictures follow each other.
 """
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.jpeg import is_cut_short
 from edge.records import Frame, Image, SizeWH, SourceInfo
 from edge.sources.quiet import silence
 from edge.sources.source import Source, unusable
@@ -22,8 +22,6 @@ from edge.thermal import STRETCH_PERCENTILES, RollingStretch
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _TINY_PX = 16
 _PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)  # of those within a scan, none
-_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +122,6 @@ def decode_picture(content: bytes, stretch: RollingStretch | None = None) -> Dec
     if min(array.shape[:2]) < _TINY_PX:
         oddities.append(f"pictures with a side below {_TINY_PX} pixels can hardly show a pedestrian")
     return DecodedPicture(np.asarray(array, np.uint8), tuple(oddities))
-
-
-def is_cut_short(content: bytes) -> bool:
-    """Whether a JPEG ends before its end: OpenCV 4 shows what is missing as plain grey, where nobody would be found."""
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    at = 2
-    while (marker := _JPEG_MARKER.search(content, at)) is not None:
-        if marker[0] == _JPEG_END:
-            return False
-        at = marker.end()
-        if marker[0] != _JPEG_SCAN:  # a segment that says its length; what follows the head of a scan is searched
-            at += int.from_bytes(content[at : at + 2], "big")
-    return True
 
 
 def has_alpha(content: bytes) -> bool:

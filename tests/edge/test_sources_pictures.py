@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from edge.errors import SourceError
+from edge.jpeg import is_cut_short
 from edge.records import Frame
 from edge.sources import Source, open_source
 from edge.sources.files import natural_key
-from edge.sources.pictures import decode_picture, has_alpha, holds_several, is_cut_short
+from edge.sources.pictures import decode_picture, has_alpha, holds_several
 from edge.thermal import RollingStretch
 
 COLOUR = np.zeros((20, 30, 3), np.uint8)
