@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM as a polite request: finish the frame, the files and the summary, then go."""
+"""SIGINT, SIGTERM and SIGHUP as a polite request: finish the frame, the files and the summary, then go.
+
+A terminal that is closed, or a connection to a board that breaks, sends SIGHUP; under `nohup` it stays ignored.
+"""
 
 import os
 import select
@@ -8,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
@@ -26,11 +29,13 @@ def stop_on_signals() -> Iterator[Stop]:
     """A `Stop` that a signal requests; further ones change nothing, not even on the way out. Main thread only."""
     stop = Stop()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature is Python's
         stop.request()
 
-    for number in _SIGNALS:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield stop

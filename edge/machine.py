@@ -1,5 +1,6 @@
 """What a figure of speed is worth nothing without: the machine, its memory, its temperature, the versions, the date."""
 
+import os
 import platform
 import sys
 from contextlib import suppress
@@ -52,6 +53,14 @@ def this_machine() -> Machine:
         packages=tuple(f"{name} {number}" for name in _PACKAGES if (number := _version(name)) is not None),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def memory_bytes() -> int | None:
+    """All memory of the machine; None where the system cannot tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def peak_rss_mb(status: Path = _OWN_STATUS) -> float | None:

@@ -15,7 +15,6 @@ All networks of a process share one arena that is limited, so that a model file 
 """
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ import onnxruntime as ort  # type: ignore[import-untyped]  # ships no types
 
 from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, ModelMetadata
 from edge.errors import ModelError, ProcessingError, UnusableInputError
+from edge.machine import memory_bytes
 from edge.onnx_wire import ModelOutline
 from edge.records import PROCESSOR, Boxes, Scores
 
@@ -143,16 +143,9 @@ def _limit_memory() -> None:
     """ONNX Runtime's own arena, with a limit; it takes one for the whole process."""
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     usual = dict.fromkeys(("arena_extend_strategy", "initial_chunk_size_bytes", "max_dead_bytes_per_chunk"), -1)
-    most = min(_MOST_MEMORY_BYTES, _machine_memory_bytes() // 2)
+    machine = memory_bytes()
+    most = _MOST_MEMORY_BYTES if machine is None else min(_MOST_MEMORY_BYTES, machine // 2)
     ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": most, **usual}))
-
-
-def _machine_memory_bytes() -> int:
-    """Of the whole machine; where it cannot be told, as much as the limit allows for."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on every system
-        return 2 * _MOST_MEMORY_BYTES
 
 
 def _load(content: bytes, model_file: Path, options: ort.SessionOptions, provider: str) -> ort.InferenceSession:

@@ -8,10 +8,13 @@ import numpy as np
 import torch
 
 from edge.errors import InvalidValueError
+from edge.machine import memory_bytes
 from edge.records import Image, Modality
 from training.augment import AugmentSettings, View, collate, random_view
 from training.datasets import Dataset, LabelledPicture, load_as_learnt
 from training.targets import Batch
+
+_MOST_CACHED_BYTES = 6 << 30  # by each process, and at most a quarter of what the machine has
 
 
 class DecodedPictures:
@@ -55,7 +58,7 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         balance: float = 0.7,
-        cache_bytes: int = 6 << 30,
+        cache_bytes: int | None = None,
     ) -> None:
         if not dataset.pictures:
             raise InvalidValueError("dataset", "one with pictures", dataset.name)
@@ -71,7 +74,7 @@ class TrainingBatches:
         weights = np.array([wanted[p.source] for p in dataset.pictures]) * empty
         self._shares = weights / weights.sum()
         self._empty = [p for p in dataset.pictures if p.shows_pedestrian is False]
-        self._decoded = DecodedPictures(dataset.modality, cache_bytes)
+        self._decoded = DecodedPictures(dataset.modality, _room_bytes() if cache_bytes is None else cache_bytes)
 
     def batch(self, number: int) -> Batch:
         """Batch `number`.
@@ -97,3 +100,8 @@ class TrainingBatches:
         while True:
             yield self.batch(number)
             number += 1
+
+
+def _room_bytes() -> int:
+    machine = memory_bytes()
+    return _MOST_CACHED_BYTES if machine is None else min(_MOST_CACHED_BYTES, machine // 4)

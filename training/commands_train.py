@@ -1,6 +1,7 @@
 """`kestrel-train teacher` and `distil`: what they are told, turned into settings."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,9 +22,13 @@ from training.train_options import (
 )
 
 if TYPE_CHECKING:
+    from edge.records import Modality
+    from training.checkpoints import Checkpoint
     from training.datasets import Dataset
+    from training.learner import Change
     from training.loss_settings import AskedLosses
     from training.networks.student import StudentSpec
+    from training.networks.teacher import TeacherSpec
     from training.run import RunSettings
     from training.start_point import StartPoint
 
@@ -71,33 +76,52 @@ def teacher(
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip",
     head: HeadOption = None,
     frozen_stages: FrozenOption = None,
+    learn_on: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Learn on from a teacher's checkpoint or .safetensors. Its layers, weights and size of input stand in "
+            "for --backbone, --head, --weights, --long-side.",
+            metavar="FILE",
+        ),
+    ] = None,
+    network: Annotated[
+        int | None,
+        typer.Option(help="Which of --from's networks, where several teach together: 1, 2, ...", metavar="N"),
+    ] = None,
     resume: ResumeOption = False,
 ) -> None:
     """Train a teacher on labels. Example: kestrel-train teacher data/train --minutes 60 --out runs/teacher"""
+    from training.datasets import read_dataset
+    from training.history import taken_over
+    from training.networks.inherit import inherit_all
     from training.networks.teacher import TeacherSpec
-    from training.networks.trunks import recipe_of
     from training.run import RunSettings
 
-    recipe = recipe_of(backbone, weights)
+    pictures = read_dataset(dataset, usual="train", require_pedestrians=True)
+    start = None if learn_on is None else _teacher_to_learn_on(learn_on, network, pictures)
+    if start is None:
+        if network is not None:
+            raise InvalidValueError("network", "left out without --from", network)
+        spec, seen_at = _fresh_teacher(backbone, weights, head, frozen_stages), views.asked()
+    else:
+        spec = replace(TeacherSpec.from_json(start.spec), frozen_stages=frozen_stages or 0)
+        seen_at = views.asked().learning_on(start.input_rule)
     settings = RunSettings(
         kind="teacher",
         dataset=dataset,
         out=out,
-        spec=TeacherSpec(
-            backbone=backbone,
-            frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
-            mean=recipe.mean,
-            std=recipe.std,
-            head=head or recipe.head,
-        ).to_json(),
-        train=options.train_settings(weights),
-        weights=weights,
+        spec=spec.to_json(),
+        train=options.train_settings(weights if learn_on is None else str(learn_on)),
+        learns_on=None if start is None else taken_over(start.settings),
+        weights=weights if learn_on is None else str(learn_on),
         resume=resume,
         crop_px=options.crop,
-        views=views.asked(),
+        views=seen_at,
         tensorboard=options.tensorboard,
     )
-    _start(settings, options.threads)
+    first_weights = None if start is None else partial(inherit_all, teacher=start.network(), pictures=list)
+    _start(settings, options.threads, pictures, first_weights)
 
 
 @with_options
@@ -173,10 +197,12 @@ def distil(
 ) -> None:
     """Distil a student. Example: kestrel-train distil data/train --teacher runs/teacher/teacher.pt --minutes 120"""
     from training.datasets import read_dataset
+    from training.finetune import hold_norms
     from training.history import taken_over
     from training.loss_settings import settle
+    from training.networks.inherit import inherit_all
     from training.networks.recipes import student_spec
-    from training.run import RunSettings
+    from training.run import RunSettings, refit_pictures
 
     train_settings = options.train_settings(learn_on or weights)
     asked = replace(losses.asked(), extra=extra_losses.extra, extra_box=extra_losses.extra_box)
@@ -217,7 +243,12 @@ def distil(
         mistakes_of=mistakes_of,
         tensorboard=options.tensorboard,
     )
-    _start(settings, options.threads, pictures, start)
+    first_weights = prepare = None
+    if start is not None:
+        pictures_to_refit = partial(refit_pictures, settings, pictures)
+        first_weights = partial(inherit_all, teacher=start.student, pictures=pictures_to_refit)
+        prepare = None if start.norms_known else hold_norms
+    _start(settings, options.threads, pictures, first_weights, prepare)
 
 
 def _find_teacher(asked: str | None, dataset: "Dataset") -> Path | None:
@@ -234,8 +265,7 @@ def _start_point(model: str, dataset: "Dataset") -> "StartPoint":
     from training.start_point import PROOF_PICTURES, read_start_point
 
     start = read_start_point(model, [load_image(picture) for picture in dataset.pictures[:PROOF_PICTURES]])
-    if dataset.modality not in (None, start.modality):
-        raise InvalidValueError("from", f"a {dataset.modality} model, as the data is", start.modality, "name another")
+    _require_modality(start.modality, dataset)
     return start
 
 
@@ -252,27 +282,52 @@ def _spec_to_learn_on(
     return replace(spec, frozen_stages=frozen_stages, activation=activation or spec.activation, width_multiplier=width)
 
 
+def _fresh_teacher(backbone: str, weights: str, head: str | None, frozen_stages: int | None) -> "TeacherSpec":
+    from training.networks.teacher import TeacherSpec
+    from training.networks.trunks import recipe_of
+
+    recipe = recipe_of(backbone, weights)
+    return TeacherSpec(
+        backbone=backbone,
+        frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
+        mean=recipe.mean,
+        std=recipe.std,
+        head=head or recipe.head,
+    )
+
+
+def _teacher_to_learn_on(file: Path, number: int | None, dataset: "Dataset") -> "Checkpoint":
+    from training.ensembles import one_of
+    from training.teacher_files import load_network_file
+
+    chosen = one_of(load_network_file(file), number)
+    if chosen.kind != "teacher":
+        raise InvalidValueError(
+            "from", "a teacher", f"a {chosen.kind}", "kestrel-train distil --from learns on from it"
+        )
+    _require_modality(chosen.modality, dataset)
+    return chosen.finished() if chosen.progress else chosen  # how far an unfinished run came joins its settings
+
+
+def _require_modality(modality: "Modality", dataset: "Dataset") -> None:
+    if dataset.modality not in (None, modality):
+        raise InvalidValueError("from", f"a {dataset.modality} model, as the data is", modality, "name another")
+
+
 def _start(
-    settings: "RunSettings", threads: int | None, dataset: "Dataset | None" = None, start: "StartPoint | None" = None
+    settings: "RunSettings",
+    threads: int | None,
+    dataset: "Dataset",
+    first_weights: "Change | None" = None,
+    prepare: "Change | None" = None,
 ) -> None:
     import torch
 
-    from training.finetune import hold_norms
-    from training.networks.inherit import inherit_all
     from training.processes import join_processes
-    from training.run import refit_pictures, train
+    from training.run import train
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if start is None:
-        finished = train(settings, dataset)
-    else:
-        assert dataset is not None
-        finished = train(
-            settings,
-            dataset,
-            lambda network: inherit_all(network, start.student, lambda: refit_pictures(settings, dataset)),
-            None if start.norms_known else hold_norms,
-        )
+    finished = train(settings, dataset, first_weights, prepare)
     if join_processes().first:
         typer.echo(f"wrote {finished}")

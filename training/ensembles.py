@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge.errors import UnusableInputError
+from edge.errors import InvalidValueError, UnusableInputError
 from training.checkpoints import Checkpoint
 from training.networks.ensemble import EnsembleSpec, MemberSpec
 
@@ -27,7 +27,7 @@ def join(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
             raise UnusableInputError(
                 f"--with must name networks of modality {first.modality}, got {other.modality}; leave that one out"
             )
-    members = [member for checkpoint in checkpoints for member in _members(checkpoint)]
+    members = [member for checkpoint in checkpoints for member in apart(checkpoint)]
     joined = Checkpoint(
         kind=KIND,
         spec=EnsembleSpec(tuple(MemberSpec(m.kind, m.spec) for m in members)).to_json(),
@@ -51,7 +51,21 @@ def member_settings(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...
     return tuple(settings.get("members", (settings,)))
 
 
-def _members(checkpoint: Checkpoint) -> list[Checkpoint]:
+def one_of(checkpoint: Checkpoint, number: int | None) -> Checkpoint:
+    """The network of that number, from 1 on, as its card counts them; None: the only one.
+
+    Raises:
+        InvalidValueError: there is no such one, or several and no number.
+    """
+    networks = apart(checkpoint)
+    if number is None and len(networks) == 1:
+        return networks[0]
+    if number is None or not 1 <= number <= len(networks):
+        raise InvalidValueError("network", f"in 1..{len(networks)}, one of those that teach together", number)
+    return networks[number - 1]
+
+
+def apart(checkpoint: Checkpoint) -> list[Checkpoint]:
     """Its networks, each as a checkpoint of its own."""
     if checkpoint.kind != KIND:
         return [checkpoint]

@@ -10,7 +10,7 @@ import pytest
 import edge
 
 ROOT = Path(edge.__file__).parents[1]
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # Minutes in C, without Python's lock, as a model is loaded; Python's own handlers do not run meanwhile.
 BUSY_IN_FOREIGN_CODE = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 2 * 10**9)"
 
@@ -72,3 +72,16 @@ def test_afterwards_it_is_a_request_again():
     )
     process.send_signal(signal.SIGTERM)
     assert end(process) == (0, "finished\n")
+
+
+def test_under_nohup_a_closed_terminal_changes_nothing():
+    process = start(
+        "import signal, time",
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)",
+        "with stop_on_signals() as stop:",
+        "    print('ready', flush=True)",
+        "    time.sleep(0.5)",
+        "    print('asked' if stop.requested else 'undisturbed', flush=True)",
+    )
+    process.send_signal(signal.SIGHUP)
+    assert end(process) == (0, "undisturbed\n")

@@ -97,6 +97,12 @@ def test_pictures_are_decoded_once_as_long_as_there_is_room(tmp_path):
     assert decoded[pictures[1]] is not decoded[pictures[1]]
 
 
+def test_the_room_for_pictures_fits_the_machine(monkeypatch, people):
+    for machine, room in ((None, 6 << 30), (4 << 30, 1 << 30), (256 << 30, 6 << 30)):
+        monkeypatch.setattr("training.batches.memory_bytes", lambda machine=machine: machine)
+        assert TrainingBatches(people, SETTINGS, 2, seed=0)._decoded._room == room
+
+
 def test_thermal_pictures_in_false_colours_are_learnt_as_the_model_sees_them(tmp_path):
     (picture,) = read_dataset(write_people(tmp_path / "people-thermal", 1)).pictures
     grey = cv2.imread(str(picture.path), cv2.IMREAD_GRAYSCALE)

@@ -103,6 +103,40 @@ def test_a_resumed_run_keeps_to_teachers_of_as_many_channels(monkeypatch, capsys
     assert "--resume must go on with a teacher whose maps have 16 channels, got 32" in capsys.readouterr().err
 
 
+def test_one_network_of_a_teacher_learns_on_and_keeps_its_history(monkeypatch, capsys, people_rgb, tmp_path):
+    few = ("--steps", "1", "--crop", "64", "--batch-size", "2")
+    command, first = ("teacher", people_rgb), tmp_path / "first" / "teacher.pt"
+    assert run(monkeypatch, kestrel_train, *command, *SHORT, "--long-side", "96", "--out", first.parent) == 0
+    file = tmp_path / "t.safetensors"
+    assert run(monkeypatch, kestrel_train, "export-teacher", first, file, "--with", first) == 0
+    start = (*few, "--from", file, "--out", tmp_path / "again")
+    for network in ((), ("--network", "3")):
+        assert run(monkeypatch, kestrel_train, *command, *start, *network) == 2
+        assert "network must be in 1..2, one of those that teach together" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
+    assert run(monkeypatch, kestrel_train, *command, *start, "--network", "2", "--learning-rate", "1e-9") == 0
+    before, after = load_checkpoint(first), load_checkpoint(tmp_path / "again" / "teacher.pt")
+    assert after.spec == {**before.spec, "frozen_stages": 0}
+    assert after.input_rule.default_long_side == 96
+    assert after.settings["step"] == 3
+    assert [chapter["from_step"] for chapter in after.settings["history"]] == [0, 2]
+    moved = [
+        n for n, t in before.averaged.items() if t.ndim > 1 and not torch.allclose(t, after.averaged[n], atol=1e-3)
+    ]
+    assert moved == []  # FP16 in between, and a rate at which nothing is learnt
+    unlike = ("teacher", write_people(tmp_path / "people-thermal", 2), *start, "--network", "1")
+    assert run(monkeypatch, kestrel_train, *unlike) == 2
+    assert "from must be a thermal model, as the data is, got 'rgb'" in capsys.readouterr().err
+
+
+def test_what_is_no_teacher_does_not_learn_on_as_one(monkeypatch, capsys, people_rgb, learnt_student, tmp_path):
+    out = ("--out", tmp_path / "out", *SHORT)
+    assert run(monkeypatch, kestrel_train, "teacher", people_rgb, *out, "--from", learnt_student) == 2
+    assert "from must be a teacher, got 'a student'; kestrel-train distil --from learns" in capsys.readouterr().err
+    assert run(monkeypatch, kestrel_train, "teacher", people_rgb, *out, "--network", "1") == 2
+    assert "network must be left out without --from, got 1" in capsys.readouterr().err
+
+
 def test_figures_of_one_name_are_not_lost_in_a_card(monkeypatch, capsys, learnt_student, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
