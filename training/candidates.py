@@ -59,13 +59,14 @@ def _of_checkpoint(file: Path, threads: int | None, tta: bool) -> Candidate:
 
     from training.teacher_files import load_network_file
     from training.torch_recognizer import TorchRecognizer, as_flown
-    from training.tta import AveragedRecognizer
+    from training.tta import SCALES, AveragedRecognizer
 
     torch.set_num_threads(threads or torch.get_num_threads())
     checkpoint = load_network_file(file)
     network = checkpoint.network()
     recognizer = TorchRecognizer(network, network.strides[0], checkpoint.input_rule)
-    recognise = AveragedRecognizer(recognizer).recognise if tta else recognizer.recognise
+    averaged = AveragedRecognizer(recognizer, SCALES[checkpoint.modality])
+    recognise = averaged.recognise if tta else recognizer.recognise
     return Candidate(
         recognise=as_flown(recognise, checkpoint.modality),
         name=file.stem + ("+tta" if tta else ""),

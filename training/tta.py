@@ -6,19 +6,22 @@ al., arXiv 1910.13302).
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.errors import InvalidValueError
-from edge.records import Boxes, Image, Recognition, Scores
+from edge.records import Boxes, Image, Modality, Recognition, Scores
 from training.augment import InputRule
 from training.networks.ensemble import Ensemble
 from training.torch_recognizer import TorchRecognizer
 
-SCALES = (0.55, 0.75, 1.0)  # a look at much less costs little and contradicts most false alarms
+SCALES: Mapping[Modality, tuple[float, ...]] = {  # a look at less costs little and contradicts most false alarms
+    "rgb": (0.55, 0.75, 1.0),
+    "thermal": (0.625, 0.833, 1.0),  # people are small there: at much less they are gone
+}
 FUSE_IOU = 0.5
 Vector = npt.NDArray[np.float64]
 
@@ -31,7 +34,7 @@ class AveragedRecognizer:
     """
 
     recognizer: TorchRecognizer
-    scales: tuple[float, ...] = SCALES  # of the network's input, relative to the recognizer's own
+    scales: tuple[float, ...]  # of the network's input, relative to the recognizer's own
     flip: bool = True
 
     def __post_init__(self) -> None:
