@@ -16,7 +16,8 @@ BUSY_IN_FOREIGN_CODE = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 
 
 
 def start(*lines: str) -> subprocess.Popen[str]:
-    program = "\n".join(["from edge.interruption import leave_at_once, stop_on_signals", *lines])
+    usual = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # whether or not the tests run under nohup
+    program = "\n".join([usual, "from edge.interruption import leave_at_once, stop_on_signals", *lines])
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     return process
@@ -76,7 +77,7 @@ def test_afterwards_it_is_a_request_again():
 
 def test_under_nohup_a_closed_terminal_changes_nothing():
     process = start(
-        "import signal, time",
+        "import time",
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)",
         "with stop_on_signals() as stop:",
         "    print('ready', flush=True)",
