@@ -40,7 +40,9 @@ class TrainSettings:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.minutes) or (self.steps <= 0 and self.minutes <= 0):
+        if not math.isfinite(self.minutes):
+            raise InvalidValueError("minutes", "finite", self.minutes, "say how long to train")
+        if self.steps <= 0 and self.minutes <= 0:
             raise InvalidValueError("steps or minutes", "positive", (self.steps, self.minutes), "say how long to train")
         if self.batch_size < 1:
             raise InvalidValueError("batch_size", "at least 1", self.batch_size)
