@@ -231,9 +231,15 @@ def refuse_existing(folder: Path, options: OutputOptions) -> None:
 
 
 def make_sinks(
-    folder: Path, options: OutputOptions, source: Source, enter: float, shared: SharedOutputs | None = None
+    folder: Path,
+    options: OutputOptions,
+    source: Source,
+    enter: float,
+    shared: SharedOutputs | None = None,
+    every: int = 1,
 ) -> list[Sink]:
-    """Create the outputs of one run; `enter` is the presence that the chart marks, `shared` what all sources share.
+    """Create the outputs of one run; `enter` is the presence that the chart marks, `shared` what all sources share,
+    and `every` n-th frame is looked at.
 
     Those of a live run have threads of their own: none can stall the loop or another, and none ends the run.
 
@@ -243,9 +249,9 @@ def make_sinks(
     sinks: list[Sink] = []
     try:
         if source.info.live:
-            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).sources)
+            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).sources, every)
         else:
-            _add_recorded(sinks, folder, options, source, enter)
+            _add_recorded(sinks, folder, options, source, enter, every)
     except KestrelError:
         for sink in sinks:
             sink.close()
@@ -265,7 +271,7 @@ def states(sinks: Sequence[Sink]) -> list[SinkState]:
 
 
 def _add_live(
-    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, sources: int
+    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, sources: int, every: int
 ) -> None:
     fsync_s = LIVE_FSYNC_S if options.fsync_s is None else options.fsync_s
     segment_s, fps = options.segment_s or LIVE_SEGMENT_S, source.info.fps
@@ -274,7 +280,7 @@ def _add_live(
     def add(name: str, make: Callable[[], Sink], rule: QueueRule = _LIVE_LINES) -> None:
         sinks.append(QueuedSink(name, make, rule, deadline))
 
-    add("summary", partial(SummarySink, folder / SUMMARY))
+    add("summary", partial(SummarySink, folder / SUMMARY, every=every))
     add("records", _records(folder, options, append=True, fsync_s=fsync_s))
     if options.csv is not None:
         csv = None if options.csv == STDOUT else options.csv
@@ -291,14 +297,16 @@ def _add_live(
     add("chart", partial(ChartSink, folder / CHART, enter, quick=True))
 
 
-def _add_recorded(sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float) -> None:
+def _add_recorded(
+    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, every: int
+) -> None:
     def add_queued(name: str, make: Callable[[], Sink]) -> None:
         """Drawn and encoded while the next frames are recognised."""
         sinks.append(QueuedSink(name, make, _VIDEO_QUEUE, Deadline(None)))
 
     size_wh, fps = source.info.size_wh, source.info.fps
     clips = None if options.clips is None else _resolved(options.clips.folder)
-    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri), clips))
+    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri), clips, every))
     sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
     if options.csv is not None:
         sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))

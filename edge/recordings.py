@@ -106,7 +106,7 @@ def watch_sources(request: WatchRequest, session: Session) -> int:
     if several:
         return watch_several(recordings, folder, request, session)
     if request.resume and is_finished(recordings[0], folder, request):
-        _say_finished(folder, session.recognizer, _words(request.outputs))
+        _say_finished(folder, session.recognizer, request)
         return 0
     watch_one(recordings[0], folder, request, session)
     return 0
@@ -188,7 +188,9 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             clear(folder, request.outputs.jsonl)
-        sinks += outputs.make_sinks(folder, request.outputs, source, rule.enter, request.shared)
+        sinks += outputs.make_sinks(
+            folder, request.outputs, source, rule.enter, request.shared, request.selection.every
+        )
         frames = expected_frames(source.info, request.selection)
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
         if request.supervisor.listens:
@@ -241,7 +243,7 @@ def refuse_shared_files(options: OutputOptions) -> None:
 def _attempt(recording: str, folder: Path, request: WatchRequest, session: Session) -> Outcome:
     try:
         if request.resume and is_finished(recording, folder, request):
-            _say_finished(folder, session.recognizer, _words(request.outputs))
+            _say_finished(folder, session.recognizer, request)
             return Outcome(recording, folder, "skipped", read_summary(folder))
         summary = watch_one(recording, folder, request, session)
     except OutputClosedError:
@@ -297,11 +299,19 @@ def _refuse_live_options(live: LiveOptions) -> None:
             raise InvalidValueError(name, "left out for recordings, it is for live sources", value, advice)
 
 
-def _say_finished(folder: Path, recognizer: Recognizer, words: TextIO) -> None:
-    earlier = (read_summary(folder) or {}).get("model", {})
-    other = earlier.get("sha256") not in (None, recognizer.info.sha256)
-    model = f" with another model ({earlier.get('name')} {earlier.get('version')})" if other else ""
-    print(f"{folder}/ is finished already{model}", file=words)
+def _say_finished(folder: Path, recognizer: Recognizer, request: WatchRequest) -> None:
+    """It stands as the earlier run left it: in what that was asked otherwise is said."""
+    earlier = read_summary(folder) or {}
+    model, threshold, every = (earlier.get(name) for name in ("model", "threshold", "every"))
+    other = []
+    if model is not None and model.get("sha256") != recognizer.info.sha256:
+        other.append(f"another model ({model.get('name')} {model.get('version')})")
+    elif threshold not in (None, recognizer.threshold):
+        other.append(f"--threshold {threshold:g}")
+    if every not in (None, request.selection.every):
+        other.append(f"--every {every}")
+    words = f" with {' and '.join(other)}; leave out --resume and add --overwrite to do it again" if other else ""
+    print(f"{folder}/ is finished already{words}", file=_words(request.outputs))
 
 
 def expected_frames(info: SourceInfo, selection: Selection) -> int | None:

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator, Mapping
 
 from edge.records import Frame, FrameRecord, Header, Record, Summary
+from edge.sinks.board import STARTS_WITHIN_S
 from edge.sinks.sink import Sink
 
 _START_EVERY_S = 5.0
-_START_AT_MOST_S = 3600.0  # building an engine for a GPU takes minutes; an hour is a hang
 _EXTEND = "EXTEND_TIMEOUT_USEC=60000000"
 
 
@@ -86,13 +86,13 @@ class Supervisor:
         self.tell("STOPPING=1")
 
     def _report_starts(self) -> None:
-        """While something is awaited, but not for ever: what takes longer than an hour hangs."""
+        """While something is awaited, but not for ever: what takes too long hangs."""
         while True:
             now = time.monotonic()
             with self._lock:
                 awaited = [(what, now - since) for what, since in self._awaited.items()]
             for what, waited_s in awaited[:1]:
-                if waited_s < _START_AT_MOST_S:
+                if waited_s < STARTS_WITHIN_S:
                     self.tell(f"STATUS=starting: {what}, {waited_s:.0f} s", "WATCHDOG=1", _EXTEND)
             if self._over.wait(_START_EVERY_S):
                 return

@@ -17,6 +17,7 @@ Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "lost", "e
 _LOST = ("signal_lost", "failed")  # how a run ends that nobody ended
 _BLIND = ("stuck", "lost", "ended")  # nobody looks any more: what was seen last is not what is there now
 
+STARTS_WITHIN_S = 3600.0  # building an engine for a GPU takes minutes; an hour without a first answer is a hang
 STUCK_AFTER_S = 10.0  # a live source gives a frame a second; before a stall is one, it may be quiet
 TIMELINE_S = 600
 _RATE_OVER_S = 10
@@ -257,7 +258,7 @@ class Board:
         if self._ended:
             return "lost" if self._lost else "ended"
         if self._latest is None or self._alive_at is None:
-            return "starting"
+            return "starting" if now - self._began <= STARTS_WITHIN_S else "stuck"
         if now - self._alive_at > STUCK_AFTER_S + self._quiet_s:
             return "stuck"
         return self._latest.signal

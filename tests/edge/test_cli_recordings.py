@@ -107,6 +107,15 @@ def test_skipping_says_when_the_earlier_run_used_another_model(kestrel, watch):
     assert "finished already with another model (bright-spots 1.0)" in done.stdout
 
 
+def test_skipping_says_when_the_earlier_run_was_asked_otherwise(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    watch("flight.mp4", "--no-video", "--threshold", 0.25, "--every", 2)
+    done = watch("flight.mp4", "--no-video", "--threshold", 0.5, "--resume")
+    assert "finished already with --threshold 0.25 and --every 2; leave out --resume and add --over" in done.stdout
+    done = watch("flight.mp4", "--no-video", "--threshold", 0.25, "--every", 2, "--resume")
+    assert done.stdout == "flight/ is finished already\n"
+
+
 def test_resume_never_replaces_a_summary_that_no_run_wrote(watch, flights):
     Path("results").mkdir()
     Path("results/summary.json").write_text('{"mine": 1}')

@@ -6,7 +6,7 @@ import pytest
 
 from edge.records import Event, ExitReason, Frame, FrameRecord, Pedestrian
 from edge.sinks.address import Address
-from edge.sinks.board import STUCK_AFTER_S, TIMELINE_S, Board, Second, SinkState
+from edge.sinks.board import STARTS_WITHIN_S, STUCK_AFTER_S, TIMELINE_S, Board, Second, SinkState
 from edge.sinks.http import HttpSink
 from edge.sinks.http_server import HttpServer
 from edge.sinks.metrics import ProcessState, exposition, process_state, sample
@@ -71,6 +71,17 @@ def test_health_follows_the_source(board: Board, clock: Clock) -> None:
         ("ended", "unknown"),
     ]
     assert board.snapshot().reconnects == 1
+
+
+def test_a_first_recognition_that_never_ends_is_stuck(board: Board, clock: Clock) -> None:
+    board.observe(HEADER, None)
+    clock.now += STARTS_WITHIN_S - 1
+    assert board.snapshot().health == "starting"
+    clock.now += 2
+    assert board.snapshot().health == "stuck"
+    assert board.picture() is not None  # a notice
+    board.observe(seen(0), frame(0))
+    assert board.snapshot().health == "ok"
 
 
 @pytest.mark.parametrize(
