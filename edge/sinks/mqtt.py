@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import Event, Frame, FrameRecord, Header, Record, Signal, Verdict
 from edge.sinks.address import Address, read_secret
+from edge.sinks.board import STUCK_AFTER_S
 from edge.sinks.sink import Sink, reason, say_at_once
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 USER_VARIABLE, PASSWORD_VARIABLE = "KESTREL_MQTT_USER", "KESTREL_MQTT_PASSWORD"
 STATE_EVERY_S = 1.0
 GOODBYE_WITHIN_S = 0.8
+_LOOK_EVERY_S = 1.0
 _KEEPALIVE_S = 10
 _RECONNECT_MOST_S = 30
 _MOST_EVENTS = 256  # that wait for a broker that is away
@@ -182,7 +184,10 @@ class MqttConnection:
 
 
 class MqttSink(Sink):
-    """One source's state and events on a shared connection."""
+    """One source's state and events on a shared connection.
+
+    The broker keeps the latest state for whoever asks later, so a thread takes it back where nobody looks any more.
+    """
 
     def __init__(
         self,
@@ -190,8 +195,9 @@ class MqttSink(Sink):
         source: str | None = None,
         every_s: float = STATE_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
+        quiet_s: float = 0.0,
     ) -> None:
-        """`source` is a level of the topic where several sources share the connection."""
+        """`source` is a level of the topic where several sources share the connection; it may be quiet for so long."""
         self._connection = connection
         self._topic = connection.root if source is None else f"{connection.root}/{topic_word(source)}"
         self._every_s = every_s
@@ -199,7 +205,10 @@ class MqttSink(Sink):
         self._header: Header | None = None
         self._said: tuple[Signal, Verdict] | None = None
         self._said_at = 0.0
-        self._closed = False
+        self._alive_at = clock()
+        self._stuck_after_s = STUCK_AFTER_S + quiet_s
+        self._lock = threading.Lock()
+        self._over = threading.Event()
 
     @property
     def warnings(self) -> list[str]:  # type: ignore[override]
@@ -210,24 +219,44 @@ class MqttSink(Sink):
         """A new verdict or signal is said at once, everything else once a second."""
         if isinstance(record, Header):
             self._header = record
+            self._take_back()  # what a run before this one left behind
+            threading.Thread(target=self._watch, name="mqtt state", daemon=True).start()
         elif isinstance(record, Event):
             self._connection.event(f"{self._topic}/events", json.dumps(record.to_json()))
         elif isinstance(record, FrameRecord):
-            now = self._clock()
-            if (record.signal, record.verdict) != self._said or now - self._said_at >= self._every_s:
-                self._said, self._said_at = (record.signal, record.verdict), now
-                self._connection.state(f"{self._topic}/state", json.dumps(state_json(record, self._header)))
+            with self._lock:
+                self._alive_at = now = self._clock()
+                if (record.signal, record.verdict) != self._said or now - self._said_at >= self._every_s:
+                    self._said, self._said_at = (record.signal, record.verdict), now
+                    self._say(record)
 
-    def skip(self, frame: Frame) -> None:
-        """Skipped frames have no state."""
+    def skip(self, frame: Frame) -> None:  # noqa: ARG002
+        """A skipped frame has no state, but is a sign of life."""
+        with self._lock:
+            self._alive_at = self._clock()
 
     def close(self) -> None:
-        """Nobody looks any more: what is retained must not go on saying clear. The connection stays for the others."""
-        if self._closed:
-            return
-        self._closed = True
-        gone = FrameRecord(0, "no_signal", "unknown", None, (), None, None)
-        self._connection.state(f"{self._topic}/state", json.dumps(state_json(gone, self._header)))
+        """Nobody looks any more. The connection stays for the others."""
+        if not self._over.is_set():
+            self._over.set()
+            self._take_back()
+
+    def _watch(self) -> None:
+        """In a thread of its own: a loop that is stuck cannot say so."""
+        while not self._over.wait(_LOOK_EVERY_S):
+            with self._lock:
+                stuck = self._said is not None and self._clock() - self._alive_at > self._stuck_after_s
+            if stuck:
+                self._take_back()
+
+    def _take_back(self) -> None:
+        """What is retained must not go on saying clear."""
+        with self._lock:
+            self._said = None
+            self._say(FrameRecord(0, "no_signal", "unknown", None, (), None, None))
+
+    def _say(self, record: FrameRecord) -> None:
+        self._connection.state(f"{self._topic}/state", json.dumps(state_json(record, self._header)))
 
 
 def state_json(record: FrameRecord, header: Header | None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class SharedOutputs:
         if self.mqtt is not None:
             from edge.sinks.mqtt import MqttSink
 
-            sinks.append(MqttSink(self.mqtt, source if self.sources > 1 else None))
+            sinks.append(MqttSink(self.mqtt, source if self.sources > 1 else None, quiet_s=self.quiet_s))
         return sinks
 
     def tell_lost(self, source: str, failure: Summary) -> None:
@@ -55,6 +55,10 @@ class SharedOutputs:
 
             with HttpSink(self.http, source) as sink:
                 sink.write(failure, None)
+        if self.mqtt is not None:
+            from edge.sinks.mqtt import MqttSink
+
+            MqttSink(self.mqtt, source).close()  # a state of an earlier run does not stand any longer
 
 
 @contextmanager

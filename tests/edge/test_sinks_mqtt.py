@@ -5,14 +5,16 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from edge.errors import InvalidValueError, UnusableInputError
-from edge.records import Event, Pedestrian
+from edge.records import Event, Frame, Pedestrian
 from edge.sinks import mqtt
 from edge.sinks.address import Address
 from edge.sinks.mqtt import Login, MqttConnection, MqttOptions, MqttSink, find_login, topic_word
@@ -64,9 +66,9 @@ def test_the_broker_hears_who_is_there_what_is_seen_and_what_changes(broker: Bro
         connection.close()
         listener.wait_for("available offline")
         states = [payload(line) for line in listener.heard if "/state" in line]
-        assert [state["verdict"] for state in states] == ["clear", "pedestrian", "unknown", "unknown"]
-        assert (states[1]["count"], states[1]["presence"], states[1]["source"]) == (1, 0.9, HEADER.source)
-        assert states[2]["count"] is None
+        assert [state["verdict"] for state in states] == ["unknown", "clear", "pedestrian", "unknown", "unknown"]
+        assert (states[2]["count"], states[2]["presence"], states[2]["source"]) == (1, 0.9, HEADER.source)
+        assert states[3]["count"] is None
     with listening(broker) as late:
         wait_until(lambda: len(late.retained) == 2)
         assert late.retained["kestrel/board-1/available"] == "offline"
@@ -137,6 +139,37 @@ def test_a_state_that_comes_while_a_broker_returns_is_the_last_one_that_it_hears
     assert told == ["online", "clear", "unknown"]
 
 
+class Retained:
+    """Stands in for the connection: what a broker would keep."""
+
+    root = "kestrel/board-1"
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+
+    def state(self, _topic: str, payload: str) -> None:
+        self.states.append(json.loads(payload)["verdict"])
+
+
+def test_a_state_that_nobody_looks_after_any_more_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "_LOOK_EVERY_S", 0.01)
+    now, retained = [0.0], Retained()
+    with MqttSink(cast("MqttConnection", retained), every_s=1000.0, clock=lambda: now[0], quiet_s=5.0) as sink:
+        sink.write(HEADER, None)
+        assert retained.states == ["unknown"]  # whatever an earlier run had left there
+        sink.write(seen(0), None)
+        now[0] += 14.0
+        sink.skip(Frame(1, None, signal="no_signal"))  # `--every`: it lives
+        now[0] += 14.0
+        time.sleep(0.2)
+        assert retained.states == ["unknown", "clear"]
+        now[0] += 2.0
+        wait_until(lambda: retained.states == ["unknown", "clear", "unknown"])
+        sink.write(seen(2), None)
+        assert retained.states[-1] == "clear"
+    assert retained.states == ["unknown", "clear", "unknown", "clear", "unknown"]
+
+
 @needs_broker
 def test_a_frozen_broker_never_stalls_the_loop(broker: Broker) -> None:
     with MqttConnection(options(broker)) as connection, MqttSink(connection, every_s=0.0) as sink:
@@ -200,6 +233,7 @@ def test_tls_trusts_the_given_authority_and_no_other(tmp_path: Path) -> None:
         with MqttConnection(MqttOptions(address, "board-1", tls=True)) as suspicious:
             wait_until(lambda: bool(suspicious.warnings))
             assert not suspicious.connected
+    wait_until(lambda: not any("paho" in thread.name for thread in threading.enumerate()))
     trusted = suspicious = None  # they may still hold that socket, and later tests do not bear its warning
     gc.collect()
 
