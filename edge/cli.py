@@ -153,7 +153,8 @@ def models(
         for file in chosen:
             print(verify_model(file, provider=provider))
         return
-    print("\n\n".join(describe_model(file) for file in chosen))
+    for number, file in enumerate(chosen):
+        print(f"\n{describe_model(file)}" if number else describe_model(file), flush=True)
 
 
 @app.command(short_help="Print or write what starts it at boot: systemd, Docker.")

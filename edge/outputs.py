@@ -307,9 +307,9 @@ def _add_recorded(
     size_wh, fps = source.info.size_wh, source.info.fps
     clips = None if options.clips is None else _resolved(options.clips.folder)
     sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri), clips, every))
-    sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
-    if options.csv is not None:
+    if options.csv is not None:  # where it cannot be begun, nothing else is
         sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))
+    sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
     if options.video and isinstance(source, PicturesSource):
         add_queued("annotated pictures", partial(AnnotatedPicturesSink, folder / PICTURES))
     elif options.video and options.segment_s is not None:

@@ -92,6 +92,8 @@ def in_words(title: str, summary: Summary, results: Path | None) -> str:
     lines = [f"{title}: {frames} in {summary.seconds:.1f} s{speed}, {_ENDS[summary.exit_reason]}"]
     if summary.pedestrian_share is None:
         lines.append("  no frame could be judged")
+    elif summary.pedestrian_share == 0 and summary.max_count:  # many tiles, or a sighting too short for a verdict
+        lines.append(f"  no frame was judged to show a pedestrian, though up to {summary.max_count} boxes were found")
     elif summary.pedestrian_share == 0:
         lines.append("  no pedestrian was recognised")
     else:
@@ -99,7 +101,7 @@ def in_words(title: str, summary: Summary, results: Path | None) -> str:
             f"  pedestrians in {_percent(summary.pedestrian_share)} of them, at most {summary.max_count} at once"
         )
     if summary.dropped:
-        lines.append(f"  {summary.dropped} frames were dropped to keep up")
+        lines.append(f"  {summary.dropped} {'frame was' if summary.dropped == 1 else 'frames were'} dropped to keep up")
     if results is not None:
         lines.append(f"  results: {results}/")
     return "\n".join(lines)

@@ -35,8 +35,8 @@ class Selection:
             raise InvalidValueError("limit", "at least 1", self.limit)
 
     def takes(self, frame: Frame) -> bool:
-        """Whether the frame is recognised. A lost signal is always reported."""
-        return frame.signal != "ok" or frame.seq % self.every == 0
+        """Whether there is a record of the frame. A live source always tells that its signal is lost."""
+        return frame.seq % self.every == 0 or (frame.signal != "ok" and frame.captured_at is not None)
 
 
 _EVERY_FRAME = Selection()

@@ -44,7 +44,9 @@ SourceArgument = Annotated[
 ]
 SourceFileOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="File of NAME=value lines for ${NAME} in a SOURCE; any other line is a SOURCE."),
+    typer.Option(
+        metavar="FILE", help="File of NAME=value lines for ${NAME} in a URL or pipeline; any other line is a SOURCE."
+    ),
 ]
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Print the options in force as a --config file, and exit.")

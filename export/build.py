@@ -37,12 +37,12 @@ from export.parity_frames import parity_frames
 from export.places import example_name, files_of, int8_name, remove_stale
 from export.start import require_told, student_of
 from export.static import OtherForm, other_form, run_other
-from training.calibration import verdict_rule
+from training.calibration import FEWEST_TO_FIT, verdict_rule
 from training.candidates import UNFITTED_THRESHOLD
 from training.checkpoints import Checkpoint
 from training.data_card import DataCard, read_data_card
 from training.datasets import Dataset, read_dataset
-from training.history import learnt_on
+from training.history import learnt_on, learnt_warning
 from training.networks.student import Student
 from training.rounding import text_of
 from training.teacher_files import load_network_file
@@ -105,15 +105,19 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
         write_model(graph, metadata, draft)
         frames = frames_for(settings.int8, draft, datasets) if settings.int8 else []
         if settings.validate:
-            for name in sorted(learnt_on(checkpoint.settings) & {d.name for d in datasets}):
-                yield f"warning: it has learnt on {name}, so what is measured there says nothing of other pictures"
+            learnt = learnt_warning(learnt_on(checkpoint.settings), (d.name for d in datasets))
+            yield from (f"warning: {said}" for said in learnt)
             yield f"measuring on {', '.join(d.name for d in datasets)}"
             metadata, fitted = fitted_metadata(metadata, draft, datasets)
             calibrate_presence(graph, metadata.calibration)
             write_model(graph, metadata, draft)
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {text_of(fitted.calibration.error)}"
-            if not (fitted.presence.positives and fitted.presence.negatives):
+            if not fitted.anew:
+                yield f"both stay as fine-tuning left them: {datasets[0].name} has fewer than {FEWEST_TO_FIT} pictures"
+            elif not (fitted.presence.positives and fitted.presence.negatives):
                 yield f"warning: {datasets[0].name} must show people in some pictures, not in all: presence is a guess"
+            if metadata.metrics[datasets[0].name]["AP50"] == 0:
+                yield f"warning: it finds nobody on {datasets[0].name}; let it learn for longer"
         else:
             yield "warning: without --validate the threshold and the presence are guesses"
         parity = compare(student, metadata.calibration, draft, parity_frames(datasets), metadata.score_threshold)

@@ -1,16 +1,17 @@
 """Threshold, calibration and figures of a model file, from labelled pictures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edge.contract import ModelMetadata
-from training.calibration import Fit, fit, presence_of
+from edge.contract import Calibration, ModelMetadata
+from training.calibration import FEWEST_TO_FIT, Fit, fit, presence_of, verdict_rule
 from training.datasets import Dataset
 from training.evaluation import Evaluation, evaluate_model, operating_point, score_known_presence, score_sources
+from training.presence_scoring import PresenceScore
 
 FITTED_TO = "fitted_to"  # in the settings: name of the data set that threshold and presence were fitted to
 FITTED_BY = "fitted_by"  # in the settings: by what their figures are cross-fitted, scene or picture
@@ -19,20 +20,50 @@ FITTED_BY = "fitted_by"  # in the settings: by what their figures are cross-fitt
 def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dataset]) -> tuple[ModelMetadata, Fit]:
     """Metadata with threshold, calibration and figures; the first data set is the one that they are fitted to.
 
-    `draft` is a model whose presence is its highest score.
+    `draft` is a model whose presence is its highest score. Where fine-tuning held out too few pictures to fit anything
+    to, both stay as it left them.
     """
     first, *others = (evaluate_model(draft, dataset) for dataset in datasets)
-    fitted = fit(first.judged, [one.detected.presence for one in first.judged])
-    metrics = {first.dataset: _cross_fitted(first, fitted), **{e.dataset: _as_shipped(e, fitted) for e in others}}
+    few = len(first.judged) < FEWEST_TO_FIT
+    fitted = (_kept_by_finetuning(metadata.settings, first) if few else None) or fit(first.judged, _tops(first))
+    figures = _cross_fitted(first, fitted) if fitted.anew else _as_shipped(first, fitted)
+    metrics = {first.dataset: figures, **{e.dataset: _as_shipped(e, fitted) for e in others}}
+    by = {FITTED_TO: first.dataset, FITTED_BY: "scene" if fitted.by_scene else "picture"} if fitted.anew else {}
     changed = dataclasses.replace(
         metadata,
         score_threshold=fitted.threshold,
         calibration=fitted.calibration,
         verdict=fitted.verdict,
         metrics=metrics,
-        settings={**metadata.settings, FITTED_TO: first.dataset, FITTED_BY: "scene" if fitted.by_scene else "picture"},
+        settings={**metadata.settings, **by},
     )
     return changed, fitted
+
+
+def _kept_by_finetuning(settings: Mapping[str, Any], first: Evaluation) -> Fit | None:
+    """What fine-tuning left as it was, as it does on these pictures; None where it kept nothing."""
+    told = settings.get("finetune") or {}
+    if not told.get("calibration"):
+        return None
+    threshold, calibration = float(told["threshold"]), Calibration(**told["calibration"])
+    return Fit(
+        calibration=calibration,
+        threshold=threshold,
+        verdict=verdict_rule(threshold, calibration),
+        presence=_presence(first, calibration),
+        at_threshold=operating_point(first.judged, threshold),
+        sources=score_sources(first.judged, threshold),
+        anew=False,
+    )
+
+
+def _tops(evaluation: Evaluation) -> list[float]:
+    """The highest score of each picture."""
+    return [one.detected.presence for one in evaluation.judged]
+
+
+def _presence(evaluation: Evaluation, calibration: Calibration) -> PresenceScore:
+    return score_known_presence(evaluation.judged, presence_of(np.array(_tops(evaluation)), calibration))
 
 
 def _cross_fitted(evaluation: Evaluation, fitted: Fit) -> dict[str, Any]:
@@ -47,9 +78,7 @@ def _cross_fitted(evaluation: Evaluation, fitted: Fit) -> dict[str, Any]:
 
 def _as_shipped(evaluation: Evaluation, fitted: Fit) -> dict[str, Any]:
     """On further data: with the very threshold and calibration that are shipped."""
-    judged = evaluation.judged
-    tops = np.array([one.detected.presence for one in judged], np.float64)
-    presence = score_known_presence(judged, presence_of(tops, fitted.calibration))
+    judged, presence = evaluation.judged, _presence(evaluation, fitted.calibration)
     return {
         **_of_scores_alone(evaluation),
         "at_threshold": operating_point(judged, fitted.threshold).to_json(),

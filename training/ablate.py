@@ -24,14 +24,14 @@ import torch
 from edge.errors import InvalidValueError, KestrelError, ProcessingError, UnusableInputError
 from training.ablation_report import Score, draw, table
 from training.checkpoints import Checkpoint
-from training.datasets import read_dataset, require_decodable
+from training.datasets import Dataset, read_dataset, require_decodable
 from training.evaluation import evaluate
 from training.loss_settings import LossSettings
 from training.noise import NoiseSettings, add_noise
 from training.processes import refuse_processes
 from training.pseudo_labels import LabelRule
 from training.rounding import text_of
-from training.run import RunSettings, train
+from training.run import RunSettings, modality_of, train
 from training.self_train import (
     NOISE,
     collect_frames,
@@ -158,12 +158,15 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
     out = settings.run.out
     labelled = read_dataset(settings.run.dataset, usual="train", require_pedestrians=True)
     teacher = load_network_file(settings.run.teacher or Path())
+    modality_of(labelled)
     require_modality(teacher, labelled)
-    require_modality(teacher, read_dataset(settings.validate, usual="val", require_pedestrians=True))
+    judged = read_dataset(settings.validate, usual="val", require_pedestrians=True)
+    require_modality(teacher, judged)
     noisy = any(arm.noisy for arm in settings.arms)
     require_start(settings.run, settings.noise if noisy else NoiseSettings())
     _claim(out, settings)
     require_decodable(labelled.pictures)
+    yield from _known_pictures(labelled, judged)
     taught = out / "taught.json" if noisy else None
     if taught is not None:
         yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
@@ -176,6 +179,14 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
     yield from _run_all(due, settings.jobs)
     scores = tuple(_read_score(path) for path in (*(job.result for job in jobs), out / f"{TEACHER}.json"))
     yield from _report(settings, scores)
+
+
+def _known_pictures(labelled: Dataset, judged: Dataset) -> Iterator[str]:
+    """A warning where pictures that are learnt judge as well."""
+    known = {picture.path.resolve() for picture in labelled.pictures}
+    shared = sum(picture.path.resolve() in known for picture in judged.pictures)
+    if shared:
+        yield f"warning: {shared} of {len(judged.pictures)} pictures of {judged.name} are learnt, too: by heart is best"
 
 
 def jobs_of(settings: AblateSettings, taught: Path | None) -> tuple[Job, ...]:

@@ -27,6 +27,7 @@ from training.evaluation import (
 from training.presence_scoring import PresenceScore, auroc, score_presence
 
 FOLDS = 5
+FEWEST_TO_FIT = 20  # held-out pictures by which what a model knows of itself is fitted anew
 LEAST_PROBABILITY = 1e-6  # a picture without any peak has a top score of 0
 LEAST_SLOPE = 1e-3
 MOST_STEPS, STEP_ENOUGH = 100, 1e-9  # of Newton's method
@@ -46,6 +47,7 @@ class Fit:
     presence: PresenceScore  # calibration cross-fitted, AUROC of the highest scores
     at_threshold: OperatingPoint  # cross-fitted; its threshold is the mean over the pictures
     sources: tuple[SourceScore, ...]  # cross-fitted
+    anew: bool = True  # False: known before, so nothing is cross-fitted
     by_scene: bool = True  # False: all pictures are of one scene, and each was judged by a fit to others of it
 
 

@@ -62,6 +62,7 @@ def evaluate(
     from training.datasets import read_dataset
     from training.evaluation import evaluate as judge_all
     from training.evaluation import modality_warning
+    from training.history import learnt_warning
     from training.report import table, variants_table, write_report, write_variants
     from training.robustness import measure_variants
 
@@ -70,8 +71,13 @@ def evaluate(
         pictures = dataclasses.replace(pictures, pictures=pictures.pictures[:limit])
     _check_outputs(report, json_file)
     candidate = open_candidate(model, threads=threads, tta=tta)
-    training_set = _training_set(train_set, candidate, dataset)
-    warnings = (*pictures.warnings, *modality_warning(pictures, candidate.modality), *_fit_warning(candidate, pictures))
+    training_set = _training_set(train_set, candidate, dataset, pictures.name)
+    warnings = (
+        *pictures.warnings,
+        *modality_warning(pictures, candidate.modality),
+        *learnt_warning(candidate.trained_on, (pictures.name,)),
+        *_fit_warning(candidate, pictures),
+    )
     pictures = dataclasses.replace(pictures, warnings=warnings)
     evaluation = judge_all(candidate.recognise, pictures, threshold=candidate.threshold, model=candidate.name)
     quiet = json_file == Path("-")
@@ -96,17 +102,17 @@ def evaluate(
         _write_json(figures, json_file)
 
 
-def _training_set(told: Path | None, candidate: "Candidate", dataset: Path) -> "Dataset | None":
-    """The data set that is named, or those of the model's own that lie beside the one to judge on."""
-    from training.datasets import DatasetError, join_datasets, read_dataset
+def _training_set(told: Path | None, candidate: "Candidate", dataset: Path, judged: str) -> "Dataset | None":
+    """The data set that is named, or those of the model's own that lie beside the one to judge on, or with it."""
+    from training.datasets import DatasetError, find_by_name, join_datasets, read_dataset
 
     if told is not None:
         return read_dataset(told, usual="train")
-    judged = dataset.resolve()
-    beside = [judged.parent / name for name in candidate.trained_on]
-    found = [folder for folder in beside if folder.is_dir() and folder != judged]
+    folder = (dataset if dataset.is_dir() else dataset.parent).resolve()
     try:
-        return join_datasets(read_dataset(folder, usual="train") for folder in found) if found else None
+        learnt = (find_by_name(folder.parent, name) for name in candidate.trained_on if name != judged)
+        found = [one for one in learnt if one is not None]
+        return join_datasets(found) if found else None
     except DatasetError as error:
         typer.echo(f"warning: did not look for pictures that nearly repeat those of training: {error}", err=True)
         return None

@@ -80,8 +80,8 @@ def teacher(
         Path | None,
         typer.Option(
             "--from",
-            help="Learn on from a teacher's checkpoint or .safetensors. Its layers, weights and size of input stand in "
-            "for --backbone, --head, --weights, --long-side.",
+            help="Learn on from a teacher's checkpoint or .safetensors. Its layers and weights stand in for "
+            "--backbone, --head, --weights; its size of input, unless --long-side tells another.",
             metavar="FILE",
         ),
     ] = None,
@@ -181,7 +181,8 @@ def distil(
         typer.Option(
             "--from",
             help="Learn on from a shipped model (rgb, thermal, ...), an FP32 model file or a student's checkpoint. "
-            "Its layers, weights and size of input stand in for --backbone, --stride, --head, --weights, --long-side.",
+            "Its layers and weights stand in for --backbone, --stride, --head, --weights; its size of input, unless "
+            "--long-side tells another.",
             metavar="MODEL",
         ),
     ] = None,

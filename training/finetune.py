@@ -30,7 +30,7 @@ from edge.errors import InvalidValueError, ProcessingError, UnusableInputError
 from training.adapt_report import Comparison, doubts, draw, figures_of, regressions, table
 from training.augment import AugmentSettings
 from training.batches import TrainingBatches
-from training.calibration import fit
+from training.calibration import FEWEST_TO_FIT, fit
 from training.checkpoints import Checkpoint, save_checkpoint, strip
 from training.coco_scoring import DetectedPicture
 from training.data_card import UNSTATED
@@ -41,6 +41,7 @@ from training.engine import Learner, MovingAverage, Progress, TrainSettings, mak
 from training.evaluation import SCORE_FLOOR, detect, judge
 from training.history import learnt_on, taken_over, with_start
 from training.metrics import append_metrics
+from training.near_duplicates import near_pairs
 from training.networks.ensemble import AnyNetwork
 from training.networks.student import Student
 from training.processes import Processes, refuse_processes
@@ -53,7 +54,6 @@ from training.teacher_files import load_network_file
 from training.torch_recognizer import TorchRecognizer, as_flown
 
 FEW_PICTURES = 20
-FEWEST_TO_FIT = 20  # held-out pictures by which threshold and calibration are fitted anew
 REPLAY_SHARE = 4  # every fourth picture of a batch is an old one
 TRAIN = TrainSettings(steps=400, learning_rate=4e-4, warmup_steps=20, flat_share=0.2, epoch_steps=25)
 
@@ -99,11 +99,16 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     dataset = _of_modality(start, dataset, "dataset")
     split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     yield from _described(split)
-    teacher, stream = _load_teacher(settings, start), _stream(settings, start, split)
+    old = _old_pictures(settings, start, split.held_out)
+    yield from (f"warning: {said}" for said in (old.warnings if old else ()))
+    teacher, stream = _load_teacher(settings, start), _stream(settings, start, split.learn, old)
     before = _ask(start.student, start, split.held_out)
     snapshots = _learn(settings, start, split.held_out, teacher, stream)
     comparison = _compare(start, before, snapshots)
     worse = regressions(comparison.before, comparison.after)
+    finished = settings.out / "student.pt"
+    if not worse or settings.allow_worse:  # first of all: no picture of it is worth as much
+        save_checkpoint(_checkpoint(settings, start, dataset, best(snapshots), comparison), finished)
     _write_report(settings, start, split, comparison)
     yield table(comparison)
     if start.threshold is not None and len(split.held_out.pictures) < FEWEST_TO_FIT:
@@ -116,8 +121,6 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
             f"{start.name} got worse on the held-out pictures, {' and '.join(worse)}: student.pt was not written "
             f"(see {settings.out / 'before-after.png'}); label more pictures, or add --allow-worse"
         )
-    finished = settings.out / "student.pt"
-    save_checkpoint(_checkpoint(settings, start, dataset, best(snapshots), comparison), finished)
     yield f"wrote {finished}; make a model of it: {_export_command(settings.out)}"
 
 
@@ -207,15 +210,35 @@ def _load_teacher(settings: FinetuneSettings, start: StartPoint) -> AnyNetwork |
     return network.requires_grad_(False)
 
 
-def _stream(settings: FinetuneSettings, start: StartPoint, split: Split) -> Iterator[Batch]:
-    augment = _augment(settings, start)
-    count, seed = settings.train.batch_size, settings.train.seed
+def _old_pictures(settings: FinetuneSettings, start: StartPoint, held_out: Dataset) -> Dataset | None:
+    """The older pictures to mix in, None for none; what nearly repeats a held-out one would give that away.
+
+    Raises:
+        UnusableInputError: all of them do.
+    """
     if settings.replay is None:
-        return TrainingBatches(split.learn, augment, count, seed).starting_at(0)
+        return None
     old = _of_modality(start, read_dataset(settings.replay, usual="train"), "replay")
     require_decodable(old.pictures)
+    known = {id(pair.test) for pair in near_pairs(old.pictures, held_out.pictures)}
+    if not known:
+        return old
+    kept = tuple(picture for picture in old.pictures if id(picture) not in known)
+    if not kept:
+        raise UnusableInputError(
+            f"replay must hold other pictures than those held out, got {old.name}; name older ones"
+        )
+    said = f"{len(known)} of {len(old.pictures)} pictures of {old.name} nearly repeat held-out ones and are left out"
+    return dataclasses.replace(old, pictures=kept, warnings=(*old.warnings, said))
+
+
+def _stream(settings: FinetuneSettings, start: StartPoint, learn: Dataset, old: Dataset | None) -> Iterator[Batch]:
+    augment = _augment(settings, start)
+    count, seed = settings.train.batch_size, settings.train.seed
+    if old is None:
+        return TrainingBatches(learn, augment, count, seed).starting_at(0)
     replayed = max(1, count // REPLAY_SHARE)
-    ours = TrainingBatches(split.learn, augment, max(1, count - replayed), seed).starting_at(0)
+    ours = TrainingBatches(learn, augment, max(1, count - replayed), seed).starting_at(0)
     return map(_joined, ours, TrainingBatches(old, augment, replayed, seed + 1).starting_at(0))
 
 

@@ -4,7 +4,7 @@ A checkpoint's settings are those of the last start, plus `history`: one entry a
 that learns on from a model takes over its history; `before` tells how many steps and seconds that one had learnt.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -36,8 +36,15 @@ def taken_over(model: Settings) -> dict[str, Any]:
 
 
 def learnt_on(settings: Settings) -> set[str]:
-    """Names of the data sets that a model has learnt on."""
-    return {name for chapter in entries(settings) for name in str(chapter.get("dataset", "")).split("+")} - {""}
+    """Names of the data sets that a model, or any network of a teacher, has learnt on."""
+    chapters = [chapter for one in settings.get("members", (settings,)) for chapter in entries(one)]
+    return {name for chapter in chapters for name in str(chapter.get("dataset", "")).split("+")} - {""}
+
+
+def learnt_warning(names: Iterable[str], judged: Iterable[str]) -> tuple[str, ...]:
+    """What to say of figures on data sets that a model has learnt on, by their names."""
+    both = sorted({*names} & {*judged})
+    return tuple(f"it has learnt on {name}, so what is measured there says nothing of other pictures" for name in both)
 
 
 def told(settings: Settings) -> tuple[str, ...]:

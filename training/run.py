@@ -104,7 +104,7 @@ def train(
     dataset = _data(settings, dataset)
     _seed(settings.train.seed)
     device = _device(processes)
-    modality = _modality_of(dataset)
+    modality = modality_of(dataset)
     teacher = _load_teacher(settings, modality)
     plan = Plan(settings.kind, _spec(settings, teacher), modality, device)
     previous = find_again(settings.out / "last.pt", plan) if settings.resume else None
@@ -236,7 +236,8 @@ def _with_hard_ground(dataset: Dataset, settings: RunSettings, modality: Modalit
     return dataset if processes.first else with_hard_ground(dataset, settings.mistakes_of, long_side, settings.out)
 
 
-def _modality_of(dataset: Dataset) -> Modality:
+def modality_of(dataset: Dataset) -> Modality:
+    """Of its pictures; raises UnusableInputError where neither they nor its name say so."""
     if dataset.modality is None:
         raise UnusableInputError(
             f"dataset must say whether it is rgb or thermal, got neither in {dataset.name}; "
@@ -312,7 +313,7 @@ def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, te
 def refit_pictures(settings: RunSettings, dataset: Dataset) -> list[Tensor]:
     """Batches (B, 3, H, W) on which layers are refitted to another activation or width."""
     schedule = settings.train
-    batches = TrainingBatches(dataset, settings.augment(_modality_of(dataset)), schedule.batch_size, schedule.seed)
+    batches = TrainingBatches(dataset, settings.augment(modality_of(dataset)), schedule.batch_size, schedule.seed)
     return [batches.batch(number).images for number in range(REFIT_PICTURES // schedule.batch_size + 1)]
 
 

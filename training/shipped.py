@@ -59,7 +59,7 @@ def read_shipped(file: Path) -> ShippedStudent:
         )
     if "spec" not in metadata.settings:
         raise ModelError(f"{file.name} must say which architecture it has, got none; export it again")
-    student = Student(StudentSpec.from_json(metadata.settings["spec"])).eval()
+    student = Student(StudentSpec.from_json({**metadata.settings["spec"], "size": metadata.size})).eval()
     _fill(student, file)
     return ShippedStudent(student, metadata)
 

@@ -47,9 +47,14 @@ class TeacherFile:
     schema: int = SCHEMA
 
 
+def shipped_name(modality: Modality) -> str:
+    """What this checkout's teacher for a modality is called."""
+    return f"kestrel-{modality}-teacher{SUFFIX}"
+
+
 def shipped_teacher(modality: Modality) -> Path | None:
     """The teacher of this checkout for a modality; None where there is none, as away from any checkout."""
-    name = f"kestrel-{modality}-teacher{SUFFIX}"
+    name = shipped_name(modality)
     return next((folder / name for folder in (FOLDER, HERE) if (folder / name).is_file()), None)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.contract import LONG_SIDES
 from edge.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class ViewOptions:
         int | None,
         typer.Option(
             help="Long side in pixels at which pictures will be recognised.  [default: 960, or --from's]",
-            min=1,
+            min=LONG_SIDES[0],
+            max=LONG_SIDES[1],
         ),
     ] = None
     scale: Annotated[

@@ -6,8 +6,10 @@ they become BGR, which takes a quarter of the time of converting and then scalin
 swscale's own scaling. What that does to accuracy is measured by `python -m tests.bench_shrink`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from edge.scaling import resize_into
 Fit = Callable[[SizeWH], SizeWH]  # the size at which pictures of a source of some size are wanted
 
 _PLANAR = ("yuv420p", "yuvj420p")
+_MATRIX = "DISPLAYMATRIX"
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 
 
@@ -51,24 +54,45 @@ class ToBgr:
         return np.asarray(converted.to_ndarray(), np.uint8)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a display matrix makes of a picture: its sides exchanged or not, then mirrored; 90 degrees are both."""
+
+    transposed: bool = False
+    mirrored: bool = False  # left and right
+    upside_down: bool = False
+
+    def applied_to(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The picture (H, W) or (H, W, C) as it is to be shown, contiguous."""
+        if self == Turn():
+            return image
+        shown = np.swapaxes(image, 0, 1) if self.transposed else image
+        shown = shown[:: -1 if self.upside_down else 1, :: -1 if self.mirrored else 1]
+        return np.ascontiguousarray(shown)
+
+
+def turn_of(frame: VideoFrame) -> Turn:
+    """What the file asks for, by the matrix a b u c d v x y w, under which (x, y) is shown at (ax + cy, bx + dy)."""
+    told: Mapping[Any, Any] = frame.side_data  # PyAV's stubs know one kind alone
+    if _MATRIX not in told:
+        return Turn()
+    a, b, _, c, d = np.frombuffer(bytes(told[_MATRIX]), np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Turn(transposed=True, mirrored=c < 0, upside_down=b < 0)
+    return Turn(mirrored=a < 0, upside_down=d < 0)
+
+
 def upright_image(frame: VideoFrame, to_bgr: ToBgr, fit: Fit | None = None) -> Image:
     """The picture as BGR, turned as the file asks; with `fit` at that size, if it is smaller than the frame."""
-    turns = quarter_turns(frame)
-    image = None if fit is None else _shrunk_image(frame, to_bgr, fit, turned=turns % 2 == 1)
-    if image is None:
-        image = to_bgr.image(frame)
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    turn = turn_of(frame)
+    image = None if fit is None else _shrunk_image(frame, to_bgr, fit, turned=turn.transposed)
+    return turn.applied_to(to_bgr.image(frame) if image is None else image)
 
 
 def upright_wh(frame: VideoFrame) -> SizeWH:
     """The size of the whole picture, upright."""
     size_wh = SizeWH(frame.width, frame.height)
-    return _turned(size_wh) if quarter_turns(frame) % 2 else size_wh
-
-
-def quarter_turns(frame: VideoFrame) -> int:
-    """How often the file's display matrix turns the picture by 90 degrees, counter-clockwise as np.rot90."""
-    return round(frame.rotation / 90) % 4
+    return _turned(size_wh) if turn_of(frame).transposed else size_wh
 
 
 def _shrunk_image(frame: VideoFrame, to_bgr: ToBgr, fit: Fit, *, turned: bool) -> Image | None:

@@ -5,8 +5,8 @@ and raw H.264 have none: OpenCV's CAP_PROP_POS_MSEC after a read is used there, 
 """
 
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.records import Frame, SizeWH, SourceInfo
+from edge.records import Frame, Signal, SizeWH, SourceInfo
 from edge.sources.quiet import silence
 from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
@@ -24,20 +24,53 @@ _RAW_NOTE = "frames of more than 8 bit are stretched to 8 bit by percentiles of 
 _STILL_ADVICE = "it is a picture of another kind or name; save it as PNG or JPEG"
 _LEAST_SQUEEZE = 0.02  # less comes from rounding a size, and nobody sees it
 _LEAST_HOLE_S, _HOLE_STEPS = 1.0, 10.0  # less is a slow frame, or a video of variable rate
+_FEW_MISSING, _FEW_MISSING_SHARE = 2, 0.01  # cameras leave out a frame now and then
+_ODD_STEPS = 0.02  # share of steps; more, and the rate is not constant
 _SLACK_FRAMES = 3.0  # containers round the length of a video by a frame or two
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """Seconds of a video without a frame: Matroska and MPEG-TS do not tell how many there were."""
+class Gaps:
+    """Where frames are missing, by the times of those that came: Matroska and MPEG-TS tell no number."""
 
-    from_s: float = 0.0
-    to_s: float = 0.0
+    def __init__(self) -> None:
+        self._last_s = 0.0
+        self._longest_s = (0.0, 0.0)  # from the frame before it to the one after it
+        self._steps_ms: Counter[int] = Counter()
 
-    @property
-    def length_s(self) -> float:
-        """From the frame before it to the one after it."""
-        return self.to_s - self.from_s
+    def see(self, time_s: float) -> None:
+        """The next frame came."""
+        before_s, self._last_s = self._last_s, time_s
+        self._steps_ms[round((time_s - before_s) * 1e3)] += 1
+        self._longest_s = max(self._longest_s, (before_s, time_s), key=lambda gap: gap[1] - gap[0])
+
+    def longest(self, usual_step_s: float) -> str | None:
+        """What to say of the longest one; None where it is short."""
+        from_s, to_s = self._longest_s
+        if to_s - from_s <= max(_LEAST_HOLE_S, _HOLE_STEPS * usual_step_s):
+            return None
+        return f"no frame from {from_s:.1f} s to {to_s:.1f} s: damaged there, or recorded so"
+
+    def several(self) -> str | None:
+        """What to say of all of them; None where there are none, or hardly any."""
+        missing = missing_between(self._steps_ms)
+        if missing <= max(_FEW_MISSING, _FEW_MISSING_SHARE * self._steps_ms.total()):
+            return None
+        return f"about {missing} frames are missing between others: damaged there, or recorded so"
+
+
+def missing_between(steps_ms: Mapping[int, int]) -> int:
+    """How many frames of a constant rate did not come, by how often each step from one to the next came.
+
+    0 where the steps are no multiples of the commonest one: the rate varies, and nobody knows.
+    """
+    usual = max(steps_ms, key=lambda step: steps_ms[step], default=0)
+    if usual <= 0:
+        return 0
+    multiples = {step: round(step / usual) for step in steps_ms}
+    odd = sum(count for step, count in steps_ms.items() if abs(step - multiples[step] * usual) > multiples[step])
+    if odd > _ODD_STEPS * sum(steps_ms.values()):
+        return 0
+    return sum(count * max(0, multiples[step] - 1) for step, count in steps_ms.items())
 
 
 class VideoSource(Source):
@@ -64,12 +97,12 @@ class VideoSource(Source):
             raise unusable(shown, "a video, or a picture that ends in .jpg, .png or the like", _STILL_ADVICE)
         self._by_opencv = facts is None or not (facts.timed or facts.raw)
         self._reader = self._read()
-        first = next(self._reader, None)
+        first = _first_whole(self._reader)
         if first is None:
             self._by_opencv = not self._by_opencv
             self._reader = self._read()
-            first = next(self._reader, None)
-        if first is None:
+            first = _first_whole(self._reader)
+        if first is None or first.image is None:
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
         self._first_ms = (time.perf_counter() - started) * 1e3  # with the opening
         self._frames = chain(iter([first]), self._reader)  # chain would hold on to a list
@@ -86,22 +119,26 @@ class VideoSource(Source):
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        seq, time_s, started, hole = -1, 0.0, 0.0, Hole()
+        seq, time_s, started, gaps, damaged = -1, 0.0, 0.0, Gaps(), 0
         for seq, decoded in enumerate(self._every_frame()):
-            if decoded.time_s - time_s > hole.length_s:
-                hole = Hole(time_s, decoded.time_s)
             time_s = decoded.time_s
+            gaps.see(time_s)
             decode_ms = self._first_ms if seq == 0 else (time.perf_counter() - started) * 1e3
-            yield Frame(seq=seq, image=decoded.image, time_s=time_s, decode_ms=decode_ms, full_wh=decoded.full_wh)
+            damaged += decoded.image is None
+            signal: Signal = "bad_frame" if decoded.image is None else "ok"
+            yield Frame(seq, decoded.image, time_s=time_s, signal=signal, decode_ms=decode_ms, full_wh=decoded.full_wh)
             started = time.perf_counter()
-        if hole.length_s > max(_LEAST_HOLE_S, _HOLE_STEPS * usual_step_s(self._facts, seq + 1, time_s)):
-            self.warnings.append(
-                f"no frame from {hole.from_s:.1f} s to {hole.to_s:.1f} s: damaged there, or recorded so"
-            )
-        note = early_end(self._facts, seq + 1, time_s)
-        if note:
-            self.warnings.append(note)
-            self.ended_early = True
+        early = early_end(self._facts, seq + 1, time_s, damaged)
+        self.ended_early = early is not None
+        plural = "s" if damaged > 1 else ""
+        longest = gaps.longest(usual_step_s(self._facts, seq + 1, time_s))
+        counted = self._facts.frame_count is not None
+        notes = (
+            f"{damaged} damaged frame{plural}: bad_frame, verdict unknown" if damaged else None,
+            longest,
+            early if early or longest or counted else gaps.several(),
+        )
+        self.warnings += [note for note in notes if note]
 
     def _read(self) -> Generator[DecodedFrame, None, None]:
         return read_with_opencv(self._path) if self._by_opencv else read_with_pyav(self._path, fit=self._fit)
@@ -118,6 +155,11 @@ class VideoSource(Source):
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
+
+
+def _first_whole(frames: Iterator[DecodedFrame]) -> DecodedFrame | None:
+    """The first one with a picture: a recording that begins within a stream has damaged ones before it."""
+    return next((frame for frame in frames if frame.image is not None), None)
 
 
 def read_with_opencv(path: Path) -> Generator[DecodedFrame, None, None]:
@@ -152,10 +194,11 @@ def usual_step_s(facts: VideoFacts, decoded: int, last_time_s: float) -> float:
     return max(1.0 / (facts.fps or ASSUMED_FPS), last_time_s / decoded)
 
 
-def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None:
-    """What to say of a file that gave fewer frames than it promised; None where it gave all.
+def early_end(facts: VideoFacts, decoded: int, last_time_s: float, damaged: int = 0) -> str | None:
+    """What to say of a file that gave fewer frames than it promised, `damaged` ones told apart; None where it gave all.
 
-    Without a count of frames the length decides, with some slack, since containers round it.
+    Without a count of frames the length decides, with some slack, since containers round it. Where frames carry no
+    times, a hole looks like an early end, and what lies behind it comes too early.
     """
     expected = estimated_frames(facts)
     if facts.frame_count is not None:
@@ -170,7 +213,9 @@ def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None
     promised = "" if expected is None else f" of {about}{expected}"
     ended_at = facts.duration_s is None or last_time_s < 0.98 * facts.duration_s
     what = "the file ends early" if ended_at else "the file is damaged"
-    return f"{what}: {decoded}{promised} frames could be decoded"
+    if ended_at and facts.frame_count is None and not facts.timed:
+        what = "the file ends early, or is damaged, and times behind that are too early"
+    return f"{what}: {decoded - damaged}{promised} frames could be decoded"
 
 
 def _squeezed(aspect: Fraction) -> str:

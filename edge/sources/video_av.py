@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from edge.cpu import usable_cores
 from edge.records import Image, SizeWH
-from edge.sources.shrink import Fit, ToBgr, quarter_turns, upright_image, upright_wh
+from edge.sources.shrink import Fit, ToBgr, turn_of, upright_image, upright_wh
 from edge.thermal import RollingStretch
 
 _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list, never shown
@@ -38,7 +38,7 @@ ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame r
 class DecodedFrame:
     """A decoded frame and its presentation time in seconds from the start of the file."""
 
-    image: Image
+    image: Image | None  # None: FFmpeg itself calls it corrupt
     time_s: float
     full_wh: SizeWH | None = None  # where `image` is smaller than the frame
 
@@ -113,8 +113,8 @@ def read_with_pyav(
     """Every frame that decodes, in order of presentation, rotated as the file asks; with `after_s` only later ones.
 
     All are decoded again for those: a seek in a damaged file goes by other times than its frames have.
-    With `fit` the pictures come at that size where it is smaller. Frames that FFmpeg itself calls corrupt are left out,
-    and the one that the end of the file cuts short. Ends quietly where nothing more can be read: whether that was the
+    With `fit` the pictures come at that size where it is smaller. The frame that the end of the file cuts short is left
+    out. Ends quietly where nothing more can be read: whether that was the
     end of the file is judged by the caller, from `VideoFacts`.
     """
     try:
@@ -127,13 +127,20 @@ def read_with_pyav(
             start = (stream.start_time or 0) if stream.time_base else 0
             clock, stretch, to_bgr = _Clock(start, stream), RollingStretch(), ToBgr()
             for frame in _decode(container, stream):
-                if frame.is_corrupt:
-                    continue
                 time_s = clock.time_s(frame)
-                if after_s is None or time_s > after_s + _SAME_TIME_S:
+                if after_s is not None and time_s <= after_s + _SAME_TIME_S:
+                    continue
+                if is_damaged(frame):
+                    yield DecodedFrame(None, time_s, upright_wh(frame))
+                else:
                     yield _decoded(frame, time_s, fit, stretch, to_bgr)
     except (av.error.FFmpegError, OSError):
         return
+
+
+def is_damaged(frame: VideoFrame) -> bool:
+    """Whether FFmpeg says that a part of it was lost."""
+    return bool(frame.is_corrupt)
 
 
 class _Clock:
@@ -160,8 +167,8 @@ def is_raw(pixel_format: str | None) -> bool:
 
 def _decoded(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch, to_bgr: ToBgr) -> DecodedFrame:
     if is_raw(frame.format.name):
-        grey = np.rot90(stretch.to_8_bit(frame.to_ndarray(format="gray16le")), quarter_turns(frame))
-        return DecodedFrame(np.ascontiguousarray(np.stack([grey] * 3, -1)), time_s)
+        grey = turn_of(frame).applied_to(stretch.to_8_bit(frame.to_ndarray(format="gray16le")))
+        return DecodedFrame(np.stack([grey] * 3, -1), time_s)
     image, full_wh = upright_image(frame, to_bgr, fit), upright_wh(frame)
     return DecodedFrame(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
 

@@ -7,7 +7,7 @@ import pytest
 
 from edge.records import Image, SizeWH
 from edge.sources.quiet import silence
-from edge.sources.shrink import ToBgr, upright_image
+from edge.sources.shrink import ToBgr, Turn, upright_image
 from edge.sources.video import VideoSource, read_with_opencv
 from edge.sources.video_av import read_with_pyav
 
@@ -115,10 +115,10 @@ def test_odd_sizes_are_shrunk_to_the_last_column(tmp_path: Path) -> None:
     assert np.abs(first.image.astype(int) - shrunk)[-3:, -3:].max() < 12
 
 
-@pytest.mark.parametrize("turns", [0, 1, 2, 3])
-def test_a_turned_video_is_shrunk_upright(tmp_path: Path, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("turn", [Turn(), Turn(True, True), Turn(False, True, True), Turn(True, False, True)])
+def test_a_turned_video_is_shrunk_upright(tmp_path: Path, turn: Turn, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_painted(tmp_path / "a.mp4")
-    monkeypatch.setattr("edge.sources.shrink.quarter_turns", lambda frame: turns)
+    monkeypatch.setattr("edge.sources.shrink.turn_of", lambda frame: turn)
     asked: list[SizeWH] = []
 
     def fit(size_wh: SizeWH) -> SizeWH:

@@ -1,5 +1,6 @@
 import struct
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -143,9 +144,14 @@ def test_pyav_goes_on_after_any_frame(tmp_path: Path) -> None:
 def turn(path: Path, degrees: int) -> None:
     """Write a rotation into the file's display matrix, as telephones and drones do."""
     a, b = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    show_as(path, a, b, -b, a)
+
+
+def show_as(path: Path, a: int, b: int, c: int, d: int) -> None:
+    """Write a display matrix, under which (x, y) is shown at (ax + cy, bx + dy), into the file."""
     content = bytearray(path.read_bytes())
     matrix_at = content.index(b"tkhd") + 4 + 40
-    fixed = [value << 16 for value in (a, b, 0, -b, a, 0, 0, 0)]
+    fixed = [value << 16 for value in (a, b, 0, c, d, 0, 0, 0)]
     content[matrix_at : matrix_at + 36] = struct.pack(">9i", *fixed, 1 << 30)
     path.write_bytes(content)
 
@@ -165,6 +171,26 @@ def test_a_rotation_flag_is_obeyed_alike_by_both_readers(tmp_path: Path, degrees
         assert np.abs(one.image.astype(int) - other.image).max() <= 2
     upright = np.rot90(opencv[3].image, degrees // 90)  # the flag turns clockwise, rot90 back
     assert number_of(np.ascontiguousarray(upright)) == 3
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda image: image[:, ::-1]),  # as the front camera of a telephone mirrors
+        ((1, 0, 0, -1), lambda image: image[::-1]),
+        ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda image: image.swapaxes(0, 1)[::-1, ::-1]),
+    ],
+)
+def test_a_mirrored_video_is_mirrored_and_not_turned(
+    tmp_path: Path, matrix: tuple[int, int, int, int], shown: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    path = tmp_path / "mirrored.mp4"
+    make_video(path, 3)
+    (plain, *_) = read_with_pyav(path)
+    show_as(path, *matrix)
+    (first, *_) = read_with_pyav(path)
+    assert np.array_equal(first.image, shown(plain.image))
 
 
 def test_frames_cut_away_by_an_edit_list_are_not_missed(tmp_path: Path) -> None:
@@ -255,6 +281,9 @@ def test_a_broken_frame_at_the_end_costs_nothing_but_itself(
     assert source.ended_early
 
 
+TIMED = VideoFacts(None, 10.0, 30.0, timed=True)
+
+
 @pytest.mark.parametrize(
     ("facts", "decoded", "last_time_s", "said"),
     [
@@ -262,10 +291,22 @@ def test_a_broken_frame_at_the_end_costs_nothing_but_itself(
         (VideoFacts(300, 10.0, 30.0), 300, 9.97, None),
         (VideoFacts(300, 10.0, 30.0), 120, 3.97, "the file ends early: 120 of 300 frames could be decoded"),
         (VideoFacts(300, 10.0, 30.0), 290, 9.97, "the file is damaged: 290 of 300 frames could be decoded"),
-        (VideoFacts(None, 10.0, 30.0), 299, 9.93, None),
-        (VideoFacts(None, 10.0, 30.0), 120, 3.97, "the file ends early: 120 of about 300 frames could be decoded"),
-        (VideoFacts(None, 10.0, None), 120, 3.97, "the file ends early: 120 frames could be decoded"),
-        (VideoFacts(None, 10.0, 30.0), 20, 9.5, None),  # of variable rate: 20 frames fill the ten seconds
+        (TIMED, 299, 9.93, None),
+        (
+            VideoFacts(None, 10.0, 30.0, timed=True),
+            120,
+            3.97,
+            "the file ends early: 120 of about 300 frames could be decoded",
+        ),
+        (VideoFacts(None, 10.0, None, timed=True), 120, 3.97, "the file ends early: 120 frames could be decoded"),
+        (TIMED, 20, 9.5, None),  # of variable rate: 20 frames fill the ten seconds
+        (
+            VideoFacts(None, 10.0, 30.0),
+            120,
+            3.97,
+            "the file ends early, or is damaged, and times behind that are too early: 120 of about 300 frames could be "
+            "decoded",
+        ),
     ],
 )
 def test_an_early_end_is_told_from_a_true_one(

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import export.build
-from edge.contract import ModelMetadata
+from edge.contract import Calibration, ModelMetadata
 from edge.errors import ProcessingError, UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import SizeWH
@@ -21,7 +21,7 @@ from tests.export.conftest import export_settings
 from tests.models import METADATA, spot_model
 from tests.training.people import run_settings, write_people
 from tests.training.test_checkpoints import student_checkpoint
-from training.checkpoints import save_checkpoint
+from training.checkpoints import load_checkpoint, save_checkpoint
 from training.datasets import load_image, read_dataset
 from training.run import train
 
@@ -214,3 +214,23 @@ def test_what_is_odd_about_the_pictures_is_said(learnt_student, tmp_path):
     running = export_model(export_settings(learnt_student, tmp_path / "m.onnx", validate=odd))
     assert next(running) == "warning: odd-rgb: 1 boxes reached outside their picture and were clipped"
     running.close()
+
+
+def test_few_held_out_pictures_leave_what_fine_tuning_left(learnt_student, people_rgb, tmp_path):
+    checkpoint = load_checkpoint(learnt_student)
+    kept = {"threshold": 0.25, "calibration": {"slope": 2.0, "intercept": 0.5, "error": 0.04}}
+    figures = {"before": {"ap50": 0.7}, "after": {"ap50": 0.74}}
+    student = tmp_path / "student.pt"
+    save_checkpoint(
+        dataclasses.replace(checkpoint, settings={**checkpoint.settings, "finetune": kept | figures}), student
+    )
+    out = tmp_path / "m.onnx"
+    said = list(export_model(export_settings(student, out, validate=people_rgb)))
+    assert "both stay as fine-tuning left them: people-rgb has fewer than 20 pictures" in said
+    metadata = Recognizer(out).metadata
+    assert metadata.score_threshold == 0.25
+    assert metadata.calibration == Calibration(2.0, 0.5, 0.04)
+    assert "fitted_to" not in metadata.settings
+    assert metadata.metrics["people-rgb"]["at_threshold"]["threshold"] == 0.25
+    card = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert "cross-fitted over them, AP50 was 0.700 before and 0.740 after" in card

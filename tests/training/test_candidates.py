@@ -92,3 +92,20 @@ def test_of_several_training_sets_those_that_lie_beside_are_looked_at(
     spot_folder(tmp_path / "spots-train")
     _, err = run(monkeypatch, model, dataset, "--threads", 1)
     assert "4 of 4 pictures nearly repeat one of spots-train" in err
+
+
+def test_judging_by_what_was_learnt_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_spot_model(tmp_path / "m.onnx", settings={"dataset": "spots"})
+    _, err = run(monkeypatch, model, spot_folder(tmp_path / "spots"), "--threads", 1)
+    assert "warning: it has learnt on spots, so what is measured there says nothing of other pictures" in err
+    assert "nearly repeat" not in err  # all of them do
+
+
+def test_a_split_of_the_judged_folder_that_was_learnt_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_spot_model(tmp_path / "m.onnx", settings={"dataset": "spots-train"})
+    for split in ("train", "val"):
+        spot_folder(tmp_path / "spots" / split)
+    _, err = run(monkeypatch, model, tmp_path / "spots", "--split", "val", "--threads", 1)
+    assert "4 of 4 pictures nearly repeat one of spots-train" in err

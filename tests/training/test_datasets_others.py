@@ -78,7 +78,7 @@ def test_yolo_shares_become_pixels(tmp_path: Path) -> None:
     first, empty = dataset.pictures
     np.testing.assert_allclose(first.boxes_xyxy, [[40, 15, 60, 35]], atol=1e-4)
     np.testing.assert_allclose(first.others_xyxy, [[5, 7.5, 15, 12.5]], atol=1e-4)
-    assert (first.scene, first.size_wh) == ("images/train/a", SizeWH(100, 50))
+    assert (first.scene, first.size_wh) == ("a", SizeWH(100, 50))
     assert len(empty.boxes_xyxy) == 0
 
 

@@ -12,6 +12,7 @@ from training.checkpoints import Checkpoint, build_network, strip
 from training.data_card import DataCard
 from training.distill import make_adaptor
 from training.ensembles import join
+from training.history import learnt_on
 from training.networks.dense import PredictedMaps
 from training.networks.ensemble import Ensemble, EnsembleSpec, first_of
 from training.networks.student import Student
@@ -97,6 +98,12 @@ def test_checkpoints_join_and_an_ensemble_among_them_brings_its_networks(network
     for stride, said in ask(Ensemble(networks)).items():
         torch.testing.assert_close(ask(all_three.network())[stride].logits, said.logits)
     assert [settings["step"] for settings in all_three.settings["members"]] == [7, 8, 9]
+
+
+def test_a_teacher_has_learnt_on_what_each_of_its_networks_has(networks):
+    first, second = (checkpoint(network) for network in networks[:2])
+    pair = join([first, dataclasses.replace(second, settings={**second.settings, "dataset": "mine+more"})])
+    assert learnt_on(pair.settings) == {*learnt_on(first.settings), "mine", "more"}
 
 
 def test_its_file_comes_back_and_its_card_tells_of_each_network(networks, tmp_path: Path):

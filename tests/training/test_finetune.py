@@ -22,6 +22,7 @@ from training.finetune import (
     FinetuneSettings,
     _compare,
     _described,
+    _old_pictures,
     finetune,
     freeze_front,
     hold_norms,
@@ -101,6 +102,25 @@ def test_the_held_out_pictures_and_the_data_card_are_what_export_reads(adapted, 
     assert len(held.pictures) == 4
     assert {p.path.parent for p in held.pictures} == {(place_rgb / "images").resolve()}
     assert read_data_card(adapted / "data-card.toml").data[-1].name == "place-rgb"
+
+
+def test_the_held_out_pictures_have_a_name_of_their_own(adapted):
+    """Else they would pass for what was learnt, where OUT is called like the data."""
+    assert read_dataset(adapted / "held-out.json").name == "out/held-out.json"
+
+
+def test_older_pictures_that_repeat_held_out_ones_are_left_out(learnt_student, place_rgb, people_rgb, tmp_path):
+    start = read_start_point(str(learnt_student), [])
+    held_out = split_by_scene(read_dataset(place_rgb), 0.3, 0).held_out
+    asked = settings(learnt_student, place_rgb, tmp_path / "out", replay=place_rgb)
+    old = _old_pictures(asked, start, held_out)
+    assert old is not None
+    names = {picture.path.name for picture in held_out.pictures}
+    assert not names & {picture.path.name for picture in old.pictures}
+    assert "nearly repeat held-out ones and are left out" in old.warnings[-1]
+    only = dataclasses.replace(asked, replay=people_rgb)
+    with pytest.raises(UnusableInputError, match="replay must hold other pictures than those held out, got people-rgb"):
+        _old_pictures(only, start, read_dataset(people_rgb))
 
 
 def test_a_shipped_model_file_is_adapted_and_its_sources_are_kept(shipped_model, place_rgb, tmp_path):

@@ -20,6 +20,7 @@ __all__ = [
     "DatasetError",
     "LabelledPicture",
     "ScoredBoxes",
+    "find_by_name",
     "join_datasets",
     "load_as_learnt",
     "load_image",
@@ -57,6 +58,18 @@ def read_dataset(
     return dataset
 
 
+def find_by_name(folder: Path, name: str) -> Dataset | None:
+    """The data set of that name, as `read_dataset` gave it, in `folder`; None where it is not there.
+
+    Raises:
+        DatasetError: it is there, and broken.
+    """
+    if (folder / name).exists():
+        return read_dataset(folder / name, usual="train")
+    place, _, split = name.rpartition("-")
+    return read_dataset(folder / place, split) if place and (folder / place).is_dir() else None
+
+
 def join_datasets(datasets: Iterable[Dataset]) -> Dataset:
     """Several data sets as one.
 
@@ -82,7 +95,8 @@ def _read(path: Path, split: str | None, usual: str | None = None) -> Dataset:
     name = (path.parent if path.is_file() else path).resolve().name
     coco = find_coco(path)
     if coco is not None:
-        return read_coco(coco, name)
+        folders_own = path.is_dir() or find_coco(path.parent) == coco
+        return read_coco(coco, name if folders_own else f"{name}/{path.name}")
     splits = find_coco_splits(path)
     if splits:
         chosen = choose_split(path, tuple(splits), split, usual)

@@ -196,7 +196,7 @@ def _label(entry: "Entry", kinds: Mapping[int, Kind]) -> Label:
     if category_id not in kinds:
         raise DatasetError(f"{entry.place}: category_id must be the id of a category, got {category_id}")
     kind = kinds[category_id]
-    if kind == "pedestrian" and entry.values.get("iscrowd", 0) == 1:
+    if kind == "pedestrian" and "iscrowd" in entry.values and entry.integer("iscrowd") == 1:
         kind = "ignore"
     x, y, width, height = entry.box()
     return Label(kind, (x, y, x + width, y + height), f"{entry.place}: bbox")

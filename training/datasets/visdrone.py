@@ -8,12 +8,22 @@ Classes 1 and 2 become pedestrians. Class 0 and a score of 0 become ignore regio
 hidden becomes one too: such a box holds more background than person, and whether it should be found is a matter of
 taste. The official benchmark counts them, so figures are comparable with published ones only with
 `keep_heavily_occluded`. Truncated people stay pedestrians: their box ends at the border and is what can be seen.
+
+VisDrone is colour. A folder in its layout is thermal where its name says so.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.datasets.labels import Kind, Label, PictureEntry, as_dataset, check_picture, size_from_header
+from training.datasets.labels import (
+    Kind,
+    Label,
+    PictureEntry,
+    as_dataset,
+    check_picture,
+    modality_of_words,
+    size_from_header,
+)
 from training.datasets.records import Dataset, DatasetError
 from training.datasets.textfile import Line, list_pictures, read_lines
 
@@ -51,7 +61,8 @@ def read_visdrone(folder: Path, *, keep_heavily_occluded: bool = False) -> Datas
         labels = _labels(folder / "annotations" / f"{path.stem}.txt", keep_heavily_occluded)
         sequence = path.stem.split("_")[0]  # 0000086_00000_d_0000001 is a frame of sequence 86
         checked.append(check_picture(PictureEntry(path, size_from_header(path), sequence, "visdrone"), labels))
-    return as_dataset(folder.resolve().name, "rgb", checked)
+    name = folder.resolve().name
+    return as_dataset(name, modality_of_words(name) or "rgb", checked)
 
 
 def _labels(file: Path, keep_heavily_occluded: bool) -> Iterator[Label]:

@@ -60,12 +60,12 @@ def read_yolo(file: Path, split: str | None, usual: str | None = None) -> Datase
     chosen = choose_split(file, tuple(description.folders), split, usual)
     checked = []
     labels_seen = 0
-    for path in _pictures(description, chosen):
+    for path, below in _pictures(description, chosen):
         label_file = _label_file(path)
         size_wh = size_from_header(path)
         labels = list(_labels(label_file, description, size_wh)) if label_file.is_file() else []
         labels_seen += label_file.is_file()
-        scene = scene_of_name(_below(path, description.root))
+        scene = scene_of_name(_below(path, below))
         checked.append(check_picture(PictureEntry(path, size_wh, scene, file.resolve().parent.name), labels))
     if checked and not labels_seen:
         expected = _label_file(checked[0].picture.path)
@@ -123,19 +123,20 @@ def _folders(file: Path, name: str, value: Any) -> tuple[str, ...]:
 
 
 def _below(path: Path, root: Path) -> str:
-    """The picture's path as it is below the data set's folder."""
+    """The picture's path as it is below `root`."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def _pictures(description: YoloDescription, split: str) -> Iterator[Path]:
+def _pictures(description: YoloDescription, split: str) -> Iterator[tuple[Path, Path]]:
+    """Each with the folder that its scene is named in: a split's own, since a scene may reach into another split."""
     for folder in description.folders[split]:
         place = description.root / folder
         if not place.exists() and folder.startswith("../"):
             place = description.root / folder.removeprefix("../")  # Roboflow's files are relative to a folder below
         if place.suffix == ".txt":
-            yield from _listed_pictures(place)
+            yield from ((path, description.root) for path in _listed_pictures(place))
         else:
-            yield from list_pictures(place)
+            yield from ((path, place) for path in list_pictures(place))
 
 
 def _listed_pictures(file: Path) -> Iterator[Path]:
