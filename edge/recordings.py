@@ -95,6 +95,9 @@ def watch_sources(request: WatchRequest, session: Session) -> int:
     if any(live):
         return watch_live(request, session)
     _refuse_live_options(request.live)
+    if request.outputs.segment_s is None and request.outputs.video_budget.max_mb is not None:
+        limit = request.outputs.video_budget.max_mb
+        raise InvalidValueError("video_max_mb", "used together with --segment-s for recordings", limit)
     recordings = [recording for uri in request.sources for recording in expand_recordings(uri)]
     several = recordings != [request.sources[0]]
     out = request.outputs.out

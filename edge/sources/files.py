@@ -52,7 +52,8 @@ def find_recordings(uri: str) -> Found:
         matches = glob.glob(pattern, root_dir=base, recursive=True)  # noqa: PTH207 - Path.glob refuses '**.jpg'
         files = [base / match for match in matches if (base / match).is_file()]
         return _sort_out(left_out(files), base, uri)
-    raise unusable(uri, "an existing file, a folder, a glob, a camera index or a URL", "there is no such file")
+    advice = "variables are filled in URLs and pipelines alone" if "${" in uri else "there is no such file"
+    raise unusable(uri, "an existing file, a folder, a glob, a camera index or a URL", advice)
 
 
 def natural_key(name: str) -> list[tuple[float, str]]:

@@ -11,6 +11,11 @@ IDLE = [
     ("recording", ["--tile-max-age", "9"], "tile_max_age must be used together with --tiles, got 9.0"),
     ("recording", ["--no-video", "--segment-s", "9"], "segment_s must be left out with --no-video, got 9.0"),
     ("live", ["--no-video", "--video-max-mb", "9"], "video_max_mb must be left out with --no-video, got 9.0"),
+    (
+        "recording",
+        ["--video-max-mb", "9"],
+        "video_max_mb must be used together with --segment-s for recordings, got 9.0",
+    ),
     ("recording", ["--clip-before-s", "9"], "clip_before_s must be used together with --clips, got 9.0"),
     ("recording", ["--clip-after-s", "9"], "clip_after_s must be used together with --clips, got 9.0"),
     ("live", ["--clips-max-mb", "9"], "clips_max_mb must be used together with --clips, got 9.0"),

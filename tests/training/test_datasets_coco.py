@@ -31,8 +31,9 @@ def test_riders_and_ignore_regions_are_ignored_and_cars_are_others(tmp_path: Pat
     assert first.others_xyxy.tolist() == [[30, 20, 50, 30]]
 
 
-def test_a_crowd_of_pedestrians_is_an_ignore_region(tmp_path: Path) -> None:
-    crowd = [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 9, 9], "iscrowd": 1}]
+@pytest.mark.parametrize("said", [1, "1", 1.0])
+def test_a_crowd_of_pedestrians_is_an_ignore_region(tmp_path: Path, said: object) -> None:
+    crowd = [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 9, 9], "iscrowd": said}]
     dataset = read_dataset(write_coco(tmp_path, coco_document(annotations=crowd)))
     assert dataset.pedestrians == 0
     assert len(dataset.pictures[0].ignore_xyxy) == 1

@@ -31,6 +31,11 @@ def test_heavily_occluded_people_can_be_kept_as_the_benchmark_does(tmp_path: Pat
     assert read_visdrone(write_visdrone(tmp_path, VISDRONE), keep_heavily_occluded=True).pedestrians == 3
 
 
+def test_a_folder_in_visdrones_layout_is_thermal_where_its_name_says_so(tmp_path: Path) -> None:
+    assert read_dataset(write_visdrone(tmp_path / "flights", VISDRONE)).modality == "rgb"
+    assert read_dataset(write_visdrone(tmp_path / "flights-thermal", VISDRONE)).modality == "thermal"
+
+
 def test_an_empty_visdrone_file_says_that_nobody_is_there(tmp_path: Path) -> None:
     assert read_dataset(write_visdrone(tmp_path, "")).pedestrians == 0
 
@@ -197,3 +202,11 @@ def test_one_of_several_hit_uav_splits_must_be_named(tmp_path: Path) -> None:
     assert len(read_dataset(tmp_path, "val").pictures) == 1
     with pytest.raises(DatasetError, match="split must be one of train, val, got None"):
         read_dataset(tmp_path)
+
+
+def test_a_scene_may_reach_from_one_yolo_split_into_another(tmp_path: Path) -> None:
+    folder = write_yolo(tmp_path, "0 0.5 0.5 0.2 0.4\n", "train: images/train\nval: images/val\nnames: [person]\n")
+    write_picture(folder / "images" / "val" / "a_002.png", 100, 50)
+    write_text(folder / "labels" / "val" / "a_002.txt", "")
+    scenes = [{p.scene for p in read_dataset(folder, split).pictures} for split in ("train", "val")]
+    assert scenes == [{"a", "b"}, {"a"}]
