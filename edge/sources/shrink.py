@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from av.filter import Graph
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation
@@ -73,7 +74,8 @@ class Turn:
 
 def turn_of(frame: VideoFrame) -> Turn:
     """What the file asks for, by the matrix a b u c d v x y w, under which (x, y) is shown at (ax + cy, bx + dy)."""
-    told: Mapping[Any, Any] = frame.side_data  # PyAV's stubs know one kind alone
+    # Not frame.side_data, which holds on to the frame that holds it: some hundred MB, until they are looked for.
+    told: Mapping[Any, Any] = SideDataContainer(frame)  # type: ignore[call-arg]  # the stubs leave it out
     if _MATRIX not in told:
         return Turn()
     a, b, _, c, d = np.frombuffer(bytes(told[_MATRIX]), np.int32)[:5].tolist()

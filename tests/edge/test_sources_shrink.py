@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import av
@@ -7,7 +8,7 @@ import pytest
 
 from edge.records import Image, SizeWH
 from edge.sources.quiet import silence
-from edge.sources.shrink import ToBgr, Turn, upright_image
+from edge.sources.shrink import ToBgr, Turn, turn_of, upright_image
 from edge.sources.video import VideoSource, read_with_opencv
 from edge.sources.video_av import read_with_pyav
 
@@ -104,6 +105,14 @@ def test_what_is_not_smaller_stays_as_it_is(tmp_path: Path, wanted: SizeWH) -> N
     for kept, full in zip(read_with_pyav(path, fit=lambda _: wanted), read_with_pyav(path), strict=True):
         assert np.array_equal(kept.image, full.image)
         assert kept.full_wh is None
+
+
+def test_a_frame_is_let_go_of_once_its_turn_is_known(tmp_path: Path) -> None:
+    with av.open(str(write_painted(tmp_path / "a.mp4"))) as container:
+        frame = next(container.decode(video=0))
+        holders = sys.getrefcount(frame)
+        assert turn_of(frame) == Turn()
+        assert sys.getrefcount(frame) == holders
 
 
 def test_odd_sizes_are_shrunk_to_the_last_column(tmp_path: Path) -> None:
