@@ -8,7 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from edge.records import Image
+from edge.records import Frame, Image
+from edge.sources import Source, open_source
 
 BITS = 8
 BAR_PX = 16
@@ -64,3 +65,9 @@ def make_video(path: Path, frames: int, recipe: Recipe | None = None) -> list[fl
             pts += recipe.steps[number % len(recipe.steps)]
         container.mux(stream.encode(None))
     return times_s
+
+
+def read(path: Path) -> tuple[Source, list[Frame]]:
+    """A video's source, after all of its frames."""
+    with open_source(str(path)) as source:
+        return source, list(source)
