@@ -84,17 +84,16 @@ def turn_of(frame: VideoFrame) -> Turn:
     return Turn(mirrored=a < 0, upside_down=d < 0)
 
 
-def upright_image(frame: VideoFrame, to_bgr: ToBgr, fit: Fit | None = None) -> Image:
-    """The picture as BGR, turned as the file asks; with `fit` at that size, if it is smaller than the frame."""
-    turn = turn_of(frame)
+def upright_image(frame: VideoFrame, turn: Turn, to_bgr: ToBgr, fit: Fit | None = None) -> Image:
+    """The picture as BGR, turned; with `fit` at that size, if it is smaller than the frame."""
     image = None if fit is None else _shrunk_image(frame, to_bgr, fit, turned=turn.transposed)
     return turn.applied_to(to_bgr.image(frame) if image is None else image)
 
 
-def upright_wh(frame: VideoFrame) -> SizeWH:
+def upright_wh(frame: VideoFrame, turn: Turn) -> SizeWH:
     """The size of the whole picture, upright."""
     size_wh = SizeWH(frame.width, frame.height)
-    return _turned(size_wh) if turn_of(frame).transposed else size_wh
+    return _turned(size_wh) if turn.transposed else size_wh
 
 
 def _shrunk_image(frame: VideoFrame, to_bgr: ToBgr, fit: Fit, *, turned: bool) -> Image | None:

@@ -131,7 +131,7 @@ def read_with_pyav(
                 if after_s is not None and time_s <= after_s + _SAME_TIME_S:
                     continue
                 if is_damaged(frame):
-                    yield DecodedFrame(None, time_s, upright_wh(frame))
+                    yield DecodedFrame(None, time_s, upright_wh(frame, turn_of(frame)))
                 else:
                     yield _decoded(frame, time_s, fit, stretch, to_bgr)
     except (av.error.FFmpegError, OSError):
@@ -166,10 +166,11 @@ def is_raw(pixel_format: str | None) -> bool:
 
 
 def _decoded(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch, to_bgr: ToBgr) -> DecodedFrame:
+    turn = turn_of(frame)
     if is_raw(frame.format.name):
-        grey = turn_of(frame).applied_to(stretch.to_8_bit(frame.to_ndarray(format="gray16le")))
+        grey = turn.applied_to(stretch.to_8_bit(frame.to_ndarray(format="gray16le")))
         return DecodedFrame(np.stack([grey] * 3, -1), time_s)
-    image, full_wh = upright_image(frame, to_bgr, fit), upright_wh(frame)
+    image, full_wh = upright_image(frame, turn, to_bgr, fit), upright_wh(frame, turn)
     return DecodedFrame(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
 
 

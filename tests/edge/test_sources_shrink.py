@@ -125,9 +125,8 @@ def test_odd_sizes_are_shrunk_to_the_last_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("turn", [Turn(), Turn(True, True), Turn(False, True, True), Turn(True, False, True)])
-def test_a_turned_video_is_shrunk_upright(tmp_path: Path, turn: Turn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turned_video_is_shrunk_upright(tmp_path: Path, turn: Turn) -> None:
     path = write_painted(tmp_path / "a.mp4")
-    monkeypatch.setattr("edge.sources.shrink.turn_of", lambda frame: turn)
     asked: list[SizeWH] = []
 
     def fit(size_wh: SizeWH) -> SizeWH:
@@ -136,7 +135,7 @@ def test_a_turned_video_is_shrunk_upright(tmp_path: Path, turn: Turn, monkeypatc
 
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        small, full = upright_image(frame, ToBgr(), fit), upright_image(frame, ToBgr())
+        small, full = upright_image(frame, turn, ToBgr(), fit), upright_image(frame, turn, ToBgr())
     upright_wh = SizeWH(full.shape[1], full.shape[0])
     assert asked == [upright_wh]
     assert small.shape == (full.shape[0] // 2, full.shape[1] // 2, 3)
