@@ -30,10 +30,12 @@ LEAST_SECOND, MOST_CLOSER = 0.1, 4.0  # of a second and of a closer look, times 
 MOST_MULTIPLE = 64  # of the input's sides; every trunk of ours has 16 or 32
 LONG_SIDES = (32, 8192)  # px, least and most
 MOST_ENLARGE = 100.0
+MOST_PICTURES = 10**9  # of a data set, as the figures count them
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")
 PEDESTRIAN = "pedestrian"
 OTHER_FORM = "other_form"  # in the settings of a file that is for other compilers: what kind it is
+FITTED_TO = "fitted_to"  # in the settings: name of the data set that threshold and presence were fitted to
 _LONGEST_QUOTE = 200  # letters of what a file says, in an error
 _LEAST_SCORE = 1e-6  # for its logarithm: a picture without any peak has a top score of 0
 _MOST_LOG_ODDS = 700.0  # beyond, exp overflows
@@ -173,6 +175,19 @@ class ModelMetadata:
         for name in ("metrics", "settings"):
             if not isinstance(getattr(self, name), Mapping):
                 raise InvalidValueError(name, "an object", getattr(self, name))
+
+    @property
+    def share_with_people(self) -> float:
+        """Of the pictures that presence was calibrated on, above 0 and below 1; a half where the figures do not say."""
+        try:
+            presence = self.metrics[self.settings[FITTED_TO]]["presence"]
+            ups, downs = presence["positives"], presence["negatives"]
+            require_whole("positives", ups, 1, MOST_PICTURES)
+            require_whole("negatives", downs, 1, MOST_PICTURES)
+        except (KeyError, TypeError, InvalidValueError):
+            return 0.5
+        share: float = ups / (ups + downs)
+        return share
 
     def to_props(self) -> dict[str, str]:
         """The `metadata_props` of the graph: field name -> JSON text."""

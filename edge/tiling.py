@@ -147,7 +147,7 @@ class Batches:
         presences = tuple(part.presence for part in parts)
         finished = time.perf_counter()
         recognition = Recognition(
-            presence=frame_presence((overview.presence, *presences)),
+            presence=self.presence(overview.presence, presences),
             boxes_xyxy=found.boxes_xyxy,
             scores=found.scores,
             preprocess_ms=1000 * (prepared_s + answers.copied_s),
@@ -155,6 +155,10 @@ class Batches:
             postprocess_ms=1000 * (finished - asked),
         )
         return TiledRecognition(recognition, chosen, overview.presence, presences)
+
+    def presence(self, overview: float, tiles_say: Sequence[float]) -> float:
+        """That of the frame, from those of its pictures."""
+        return frame_presence((overview, *tiles_say), self._recognizer.metadata.share_with_people)
 
     def _ask(self, image: Image, chosen: Sequence[int]) -> _Answers:
         room = len(self._buffer) - 1
@@ -220,7 +224,7 @@ class Spread:
         said = [m.presence for m in self._memories if tile_schedule.fresh(m, now_s, max_age_s)]
         return replace(
             recognition,
-            presence=frame_presence((tiled.overview, *said)),
+            presence=self._batches.presence(tiled.overview, said),
             coverage=tile_schedule.coverage(plan.tiles, self._memories, now_s, max_age_s),
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge.contract import ModelMetadata
+from edge.contract import FITTED_TO, ModelMetadata
 from training.history import learnt_on, told
 from training.markdown import bullets, table
 from training.rounding import text_of
@@ -85,7 +85,7 @@ def _more_looks(metadata: ModelMetadata) -> str:
 def _about_metrics(metadata: ModelMetadata) -> str:
     if not metadata.metrics:
         return "Not measured: threshold and presence are guesses."
-    fitted_to = metadata.settings.get("fitted_to")
+    fitted_to = metadata.settings.get(FITTED_TO)
     fit = (
         f" Threshold and calibration are fitted on {fitted_to}; there, every figure that depends on either is "
         f"cross-fitted by {_cut(metadata)}.{_unfitted(metadata.metrics.get(fitted_to, {}))}"

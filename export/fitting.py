@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from edge.contract import Calibration, ModelMetadata
+from edge.contract import FITTED_TO, Calibration, ModelMetadata
 from training.calibration import FEWEST_TO_FIT, Fit, fit, presence_of, verdict_rule
 from training.datasets import Dataset
 from training.evaluation import Evaluation, evaluate_model, operating_point, score_known_presence, score_sources
 from training.presence_scoring import PresenceScore
 
-FITTED_TO = "fitted_to"  # in the settings: name of the data set that threshold and presence were fitted to
 FITTED_BY = "fitted_by"  # in the settings: by what their figures are cross-fitted, scene or picture
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.contract import FITTED_TO
 from edge.errors import UnusableInputError
 from edge.model_files import resolve
 from edge.recognizer import Recognizer, RecognizerSettings
@@ -50,7 +51,7 @@ def open_candidate(
         modality=recognizer.metadata.modality,
         threshold=recognizer.metadata.score_threshold,
         trained_on=tuple(sorted(learnt_on(settings))),
-        fitted_to=str(settings.get("fitted_to", "")),
+        fitted_to=str(settings.get(FITTED_TO, "")),
     )
 
 

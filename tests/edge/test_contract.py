@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -14,6 +15,22 @@ PROPS = METADATA.to_props()
 
 def test_metadata_come_back_as_they_were_written():
     assert ModelMetadata.from_props(PROPS, "m.onnx") == METADATA
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "share"),
+    [(30, 10, 0.75), (30, 0, 0.5), (0, 10, 0.5), ("30", 10, 0.5), (True, 10, 0.5), (None, None, 0.5)],
+)
+def test_the_share_of_people_in_what_presence_was_calibrated_on_is_that_of_the_figures(positives, negatives, share):
+    metrics = {"flights": {"presence": {"positives": positives, "negatives": negatives}}, "others": {}}
+    fitted = dataclasses.replace(METADATA, metrics=metrics, settings={"fitted_to": "flights"})
+    assert fitted.share_with_people == share
+
+
+@pytest.mark.parametrize("settings", [{}, {"fitted_to": "elsewhere"}, {"fitted_to": "others"}, {"fitted_to": ["a"]}])
+def test_without_figures_half_of_the_pictures_show_people(settings):
+    fitted = dataclasses.replace(METADATA, metrics={"flights": {}, "others": {"presence": 3}}, settings=settings)
+    assert fitted.share_with_people == 0.5
 
 
 @pytest.mark.parametrize("name", sorted(PROPS.keys() - {"schema"}))

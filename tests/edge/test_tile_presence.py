@@ -20,7 +20,7 @@ def test_frames_with_somebody_in_one_of_many_tiles_are_calibrated(tiles):
     somebody = np.zeros((frames, tiles), np.bool_)
     somebody[with_people, np.random.default_rng(3).integers(tiles, size=with_people.sum())] = True
     seen = presences(somebody)
-    said = np.array([frame_presence(pictures) for pictures in seen.tolist()])
+    said = np.array([frame_presence(pictures, 0.5) for pictures in seen.tolist()])
     for low, high in ((0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 0.9)):
         among = (said >= low) & (said < high)
         assert with_people[among].mean() == pytest.approx(said[among].mean(), abs=0.04)
@@ -32,8 +32,7 @@ def test_frames_with_somebody_in_one_of_many_tiles_are_calibrated(tiles):
 @pytest.mark.parametrize(
     ("pictures", "presence"),
     [
-        ([0.3], 0.3),  # one picture alone stays as it is
-        ([0.0], 0.0),
+        ([0.0] * 2, 0.0),
         ([0.3] * 2, 0.3),  # all say the same
         ([0.999, *[0.1] * 36], 0.964),  # who is plain to see is reported
         ([0.95, *[0.1] * 36], 0.383),
@@ -45,11 +44,17 @@ def test_frames_with_somebody_in_one_of_many_tiles_are_calibrated(tiles):
     ],
 )
 def test_the_odds_of_a_frame_are_the_mean_of_its_pictures(pictures, presence):
-    assert frame_presence(pictures) == pytest.approx(presence, abs=1e-3)
+    assert frame_presence(pictures, 0.5) == pytest.approx(presence, abs=1e-3)
+
+
+def test_tiles_that_know_nothing_leave_a_frame_undecided():
+    """Calibrated on pictures most of which show somebody, a picture that knows nothing says just their share."""
+    assert frame_presence([0.75] * 37, share_with_people=0.75) == pytest.approx(0.5)
+    assert frame_presence([0.75] * 37, share_with_people=0.9) < 0.3
 
 
 def test_a_surer_picture_never_lowers_the_frames_presence():
-    found = [frame_presence([p, *[0.0] * 16]) for p in np.linspace(0, 1, 200).tolist()]
+    found = [frame_presence([p, *[0.0] * 16], 0.75) for p in np.linspace(0, 1, 200).tolist()]
     assert found == sorted(found)
     assert min(found) >= 0
     assert max(found) <= 1
