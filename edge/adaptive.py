@@ -12,8 +12,8 @@ from edge.ladder import Footing, LadderRule, Reading, after_gap, ladder_for, lar
 from edge.machine import temperature_c
 from edge.pace import Pace
 from edge.recognizer import Recognizer
-from edge.records import Event, EventName, Frame, Image, Recognition, SizeWH
-from edge.view import Sighting, View
+from edge.records import Event, EventName, Frame, Image, Recognition, SizeWH, size_of
+from edge.view import Sighting, View, WholeView
 
 _READ_HEAT_EVERY_S = 1.0
 _TIMED = 3  # recognitions of each size at the start; the median counts
@@ -24,7 +24,7 @@ class AdaptiveView(View):
 
     `choose`: the ladder reaches up to the frame's own size, and the first frame is used to measure what keeps up. Else
     the size begins, and is largest, as the model or the user has it. With a `pace` it says the budget, not the rule.
-    Clock in seconds, never set back.
+    Pictures of a folder, for which no budget was asked, are seen as without all this. Clock in seconds, never set back.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class AdaptiveView(View):
         thermometer: Callable[[], float | None] = temperature_c,
     ) -> None:
         self._recognizer = recognizer
+        self._whole = WholeView(recognizer)
         self._rule = rule
         self._choose = choose
         self._pace = pace
@@ -54,9 +55,11 @@ class AdaptiveView(View):
         if frame.image is None:
             self._footing = after_gap(self._footing)
             return Sighting(None)
+        if self._pace is not None and self._rule.max_temperature_c is None and not self._pace.hurries(frame):
+            return self._whole.look(frame)
         if self._pace is not None:
             self._rule = replace(self._rule, budget_ms=self._pace.budget_ms(frame))
-        frame_wh = frame.size_wh or SizeWH(frame.image.shape[1], frame.image.shape[0])
+        frame_wh = frame.size_wh or size_of(frame.image)
         begun = () if frame_wh == self._frame_wh else (self._begin(frame, frame.image, frame_wh),)
         recognition = self._recognise(frame.image, self._long_side(self._footing.rung), frame_wh)
         step = next_step(self._footing, self._reading(recognition), self._rule, self._long_sides)
@@ -90,7 +93,7 @@ class AdaptiveView(View):
         costs_ms: list[float] = []
         for long_side in self._long_sides:
             self._recognise(image, long_side)  # memory is taken, an engine built
-            costs_ms.append(sorted(_cost_ms(self._recognise(image, long_side)) for _ in range(_TIMED))[1])
+            costs_ms.append(sorted(self._recognise(image, long_side).total_ms for _ in range(_TIMED))[1])
             if costs_ms[-1] > budget_ms:
                 break
         return costs_ms
@@ -111,17 +114,13 @@ class AdaptiveView(View):
         now_s = self._clock()
         if self._heat_read_at_s is None or now_s - self._heat_read_at_s >= _READ_HEAT_EVERY_S:
             self._heat_c, self._heat_read_at_s = self._thermometer(), now_s
-        return Reading(now_s, _cost_ms(recognition), self._heat_c)
+        return Reading(now_s, recognition.total_ms, self._heat_c)
 
     def _blind(self) -> str:
         """What to say where a temperature is limited that nobody can read."""
         if self._rule.max_temperature_c is None or self._thermometer() is not None:
             return ""
         return "; --max-temperature does nothing: this machine has no sensor that can be read"
-
-
-def _cost_ms(recognition: Recognition) -> float:
-    return recognition.preprocess_ms + recognition.infer_ms + recognition.postprocess_ms
 
 
 def _event(name: EventName, frame: Frame, detail: str) -> Event:

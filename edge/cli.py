@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge.commands_watch import watch
-from edge.errors import InvalidValueError, UnusableInputError
+from edge.errors import InvalidValueError, OutputClosedError, UnusableInputError
 from edge.options import (
     ModelOption,
     Precision,
@@ -21,6 +21,7 @@ from edge.options import (
 )
 from edge.secrets import fill
 from edge.service import CONFIG, ServiceKind, command_line, private_folder, service_files, write_files
+from edge.streams import let_go
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -153,8 +154,12 @@ def models(
         for file in chosen:
             print(verify_model(file, provider=provider))
         return
-    for number, file in enumerate(chosen):
-        print(f"\n{describe_model(file)}" if number else describe_model(file), flush=True)
+    try:
+        for number, file in enumerate(chosen):
+            print(f"\n{describe_model(file)}" if number else describe_model(file), flush=True)
+    except BrokenPipeError:
+        let_go(sys.stdout)
+        raise OutputClosedError from None  # typer would take it for a failure
 
 
 @app.command(short_help="Print or write what starts it at boot: systemd, Docker.")

@@ -145,10 +145,18 @@ def _checked_one(setting: Setting, value: Any, file: Path) -> Any:
             raise InvalidValueError(name, "a number", value)
         return str(float(value))
     if isinstance(value, str):
-        return value
+        return _at_home(value) if setting.kind is Path else value
     if setting.name == "source" and isinstance(value, int) and is_number:
         return str(value)  # a camera's index
     raise InvalidValueError(name, "text in quotes", value)
+
+
+def _at_home(path: str) -> str:
+    """`~` as a shell expands it; a name that is nobody's home stays."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        return path
 
 
 def _toml(value: Any) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from edge.errors import InvalidValueError, KestrelError, SourceError
+from edge.errors import InvalidValueError, KestrelError
 from edge.results import (
     CHART,
     FIRST_OF_RECORDS,
@@ -21,6 +21,7 @@ from edge.results import (
     begins_as,
     has_foreign_summary,
     is_ours,
+    listed,
     read_summary,
 )
 from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
@@ -32,14 +33,14 @@ from edge.sinks.own_files import Budget
 from edge.sinks.queued import CLOSE_WITHIN_S, Deadline, QueuedSink, QueueRule
 from edge.sinks.segments import SegmentsSink
 from edge.sinks.shared import SharedOutputs
-from edge.sources import Source, is_live
+from edge.sinks.summary import NOTHING, Asked
+from edge.sources import Source, files_of, is_live
 from edge.sources.addresses import live_kind, short_name
-from edge.sources.files import find_recordings
+from edge.sources.files import base_of
 from edge.sources.pictures import PicturesSource
 
 STDOUT = Path("-")
 _STAMP = re.compile(r"-\d{8}T\d{6}Z(-\d+)?$")
-_WILDCARDS = frozenset("*?[")
 _VIDEO_QUEUE = QueueRule(live=False, capacity=1, images=True)
 _LIVE_LINES = QueueRule(live=True, capacity=1000, images=False)
 _LIVE_PICTURES = QueueRule(live=True, capacity=8, images=True)
@@ -83,7 +84,7 @@ def stem_of(uri: str) -> str:
     kind = live_kind(uri)
     if kind is not None:
         return short_name(uri, kind)
-    path = _without_wildcards(Path(uri).expanduser())
+    path = base_of(uri)
     return path.stem if path.is_file() else path.resolve().name or "watched"
 
 
@@ -122,7 +123,7 @@ def choose_folder(uri: str, out: Path | None) -> Path:
     Raises:
         InvalidValueError: `out` is the folder that is watched.
     """
-    watched = None if is_live(uri) else _resolved(_without_wildcards(Path(uri).expanduser()))
+    watched = None if is_live(uri) else _resolved(base_of(uri))
     if out is not None and out.is_dir() and _resolved(out) == watched:
         raise InvalidValueError("out", "another folder than the one that is watched", str(out))
     folder = out or Path(stem_of(uri))
@@ -143,7 +144,9 @@ def name_of_run(folder: Path) -> str:
 
 def refuse_clashes(folder: Path, options: OutputOptions, source: str) -> None:
     """Raises InvalidValueError where results would overwrite the recording itself, or each other."""
-    watched = _resolved(_without_wildcards(Path(source).expanduser()))
+    watched = _resolved(base_of(source))
+    if not is_live(source) and watched.parent == _resolved(folder) and watched.name in listed(folder):
+        raise InvalidValueError("output", "another folder than that of the part which is watched", str(folder))
     pictures = _resolved(folder / PICTURES)
     if not is_live(source) and (watched == pictures or pictures in watched.parents):
         raise InvalidValueError("output", "another folder than that of the pictures", str(folder))
@@ -198,11 +201,10 @@ def refuse_recorded(folder: Path) -> None:
 
 def size_bytes(recording: str) -> int | None:
     """Bytes of a recording, or of all pictures of a folder or glob: tells it from another one of the same name."""
-    path = Path(recording).expanduser()
+    files = files_of(recording)
     try:
-        files = [path] if path.is_file() else [picture.path for picture in find_recordings(recording).pictures]
-        return sum(file.stat().st_size for file in files)
-    except (OSError, SourceError):
+        return sum(file.stat().st_size for file in files) if files else None
+    except OSError:
         return None
 
 
@@ -236,10 +238,10 @@ def make_sinks(
     source: Source,
     enter: float,
     shared: SharedOutputs | None = None,
-    every: int = 1,
+    asked: Asked = NOTHING,
 ) -> list[Sink]:
     """Create the outputs of one run; `enter` is the presence that the chart marks, `shared` what all sources share,
-    and `every` n-th frame is looked at.
+    and `asked` how frames are to be looked at.
 
     Those of a live run have threads of their own: none can stall the loop or another, and none ends the run.
 
@@ -249,9 +251,9 @@ def make_sinks(
     sinks: list[Sink] = []
     try:
         if source.info.live:
-            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).sources, every)
+            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).sources, asked)
         else:
-            _add_recorded(sinks, folder, options, source, enter, every)
+            _add_recorded(sinks, folder, options, source, enter, asked)
     except KestrelError:
         for sink in sinks:
             sink.close()
@@ -271,7 +273,7 @@ def states(sinks: Sequence[Sink]) -> list[SinkState]:
 
 
 def _add_live(
-    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, sources: int, every: int
+    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, sources: int, asked: Asked
 ) -> None:
     fsync_s = LIVE_FSYNC_S if options.fsync_s is None else options.fsync_s
     segment_s, fps = options.segment_s or LIVE_SEGMENT_S, source.info.fps
@@ -280,7 +282,7 @@ def _add_live(
     def add(name: str, make: Callable[[], Sink], rule: QueueRule = _LIVE_LINES) -> None:
         sinks.append(QueuedSink(name, make, rule, deadline))
 
-    add("summary", partial(SummarySink, folder / SUMMARY, every=every))
+    add("summary", partial(SummarySink, folder / SUMMARY, asked=asked))
     add("records", _records(folder, options, append=True, fsync_s=fsync_s))
     if options.csv is not None:
         csv = None if options.csv == STDOUT else options.csv
@@ -298,7 +300,7 @@ def _add_live(
 
 
 def _add_recorded(
-    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, every: int
+    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, asked: Asked
 ) -> None:
     def add_queued(name: str, make: Callable[[], Sink]) -> None:
         """Drawn and encoded while the next frames are recognised."""
@@ -306,7 +308,7 @@ def _add_recorded(
 
     size_wh, fps = source.info.size_wh, source.info.fps
     clips = None if options.clips is None else _resolved(options.clips.folder)
-    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri), clips, every))
+    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri), clips, asked))
     if options.csv is not None:  # where it cannot be begun, nothing else is
         sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))
     sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
@@ -318,7 +320,7 @@ def _add_recorded(
     elif options.video and size_wh is not None:
         add_queued("annotated video", partial(VideoSink, folder / VIDEO, size_wh, fps))
     if options.clips is not None:
-        add_queued("clips", partial(ClipsSink, options.clips, name_of_run(folder), fps, options.fsync_s))
+        add_queued("clips", partial(ClipsSink, options.clips, folder.name or "kestrel", fps, options.fsync_s))
     sinks.append(ChartSink(folder / CHART, enter))
 
 
@@ -338,16 +340,6 @@ def _resolved(path: Path) -> Path:
         return path.resolve()
     except RuntimeError:  # links that lead in a circle
         raise InvalidValueError("output", "a path that leads somewhere", str(path), "mend its links") from None
-
-
-def _without_wildcards(path: Path) -> Path:
-    """The part of a glob before its first wildcard; the path itself where it exists or has none."""
-    if path.exists():
-        return path
-    parts = list(path.parts)
-    while parts and any(_WILDCARDS & set(part) for part in parts):
-        parts.pop()
-    return Path(*parts)
 
 
 def _free_name(folder: Path) -> Path:

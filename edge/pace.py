@@ -36,6 +36,10 @@ class Pace:
         looks = told / self._every if told else self._measured_looks() or ASSUMED_FPS / self._every  # a second
         return self._asked_ms or 1000 / (looks * self._sharers)
 
+    def hurries(self, frame: Frame) -> bool:
+        """Whether a recognition has to be over in time: no other picture of a folder waits for that."""
+        return self._asked_ms is not None or frame.name is None
+
     def _measure(self, frame: Frame) -> None:
         """Take the interval of capture, frames that were dropped on the way counted."""
         before_s, self._captured_s = self._captured_s, frame.captured_s

@@ -24,12 +24,12 @@ from edge.geometry import Detections, Placement
 from edge.ladder import shape_on_ladder
 from edge.network import Network, Predictions
 from edge.onnx_wire import MAX_FILE_BYTES, read_outline
-from edge.records import Image, ModelInfo, Recognition, SizeWH
+from edge.records import Image, ModelInfo, Recognition, SizeWH, size_of
 from edge.scaling import resize_into
 from edge.second_look import Ask, SecondLook
 from edge.thermal import PaletteReader
 
-MAX_DEFAULT_THREADS = 4
+MAX_DEFAULT_THREADS, MOST_THREADS = 4, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class RecognizerSettings:
     frame_per_core: bool = False  # each looks at a frame of its own, as suits recordings; else all share one
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise InvalidValueError("threads", "at least 1", self.threads)
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise InvalidValueError("threads", f"at least 1 and at most {MOST_THREADS}", self.threads)
         if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
             raise InvalidValueError("threshold", "above 0 and at most 1", self.threshold)
 
@@ -88,7 +88,8 @@ class Recognizer:
         self.metadata = ModelMetadata.from_props(outline.metadata, file=str(model_file))
         _refuse_other_form(self.metadata, model_file)
         self.threads = settings.threads or usable_threads()
-        self.frames_at_once = self.threads if settings.frame_per_core and not self.remembers else 1
+        alone = settings.frame_per_core and not self.remembers
+        self.frames_at_once = min(self.threads, usable_cores()) if alone else 1
         threads = self.threads // self.frames_at_once  # of one look
         self._network = Network(content, model_file, self.metadata, outline, threads, settings.provider)
         self.info = ModelInfo(
@@ -175,7 +176,7 @@ class Recognizer:
 
     def preprocess(self, image: Image, long_side: int | None = None, frame_wh: SizeWH | None = None) -> NetworkInput:
         """Scale the picture straight into the padded input."""
-        placement = self.place(frame_wh or SizeWH(image.shape[1], image.shape[0]), long_side)
+        placement = self.place(frame_wh or size_of(image), long_side)
         self._reused.usual = self._filled(self._reused.usual, image, placement)
         return self._reused.usual
 

@@ -22,6 +22,7 @@ from edge.results import SUMMARY, clear, read_summary
 from edge.side_by_side import LabelledSink, SharedView, Turn, run_side_by_side
 from edge.sinks import Sink
 from edge.sinks.shared import SharedOutputs
+from edge.sinks.summary import Asked
 from edge.sources import LiveOptions, expand_recordings, is_live, open_source, redact
 from edge.sources.ahead import ReadAhead
 from edge.sources.shrink import Fit
@@ -192,7 +193,7 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         if not source.info.live:
             clear(folder, request.outputs.jsonl)
         sinks += outputs.make_sinks(
-            folder, request.outputs, source, rule.enter, request.shared, request.selection.every
+            folder, request.outputs, source, rule.enter, request.shared, asked_of(request, recognizer)
         )
         frames = expected_frames(source.info, request.selection)
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
@@ -302,17 +303,33 @@ def _refuse_live_options(live: LiveOptions) -> None:
             raise InvalidValueError(name, "left out for recordings, it is for live sources", value, advice)
 
 
+def asked_of(request: WatchRequest, recognizer: Recognizer) -> Asked:
+    """How frames are to be looked at, apart from model and threshold, by the words of the command line."""
+    exact_wh = recognizer.exact_input_wh
+    rule = request.verdict.applied_to(recognizer.metadata.verdict)
+    return {
+        "--every": request.selection.every,
+        "--size": "auto" if request.view.follow_load else str(exact_wh) if exact_wh else "the model's",
+        "--tiles": request.view.tiles,
+        "--enter": rule.enter,
+        "--leave": rule.leave,
+        "--enter-s": rule.enter_s,
+        "--leave-s": rule.leave_s,
+    }
+
+
 def _say_finished(folder: Path, recognizer: Recognizer, request: WatchRequest) -> None:
     """It stands as the earlier run left it: in what that was asked otherwise is said."""
     earlier = read_summary(folder) or {}
-    model, threshold, every = (earlier.get(name) for name in ("model", "threshold", "every"))
+    model, threshold, before = (earlier.get(name) for name in ("model", "threshold", "asked"))
     other = []
     if model is not None and model.get("sha256") != recognizer.info.sha256:
         other.append(f"another model ({model.get('name')} {model.get('version')})")
     elif threshold not in (None, recognizer.threshold):
         other.append(f"--threshold {threshold:g}")
-    if every not in (None, request.selection.every):
-        other.append(f"--every {every}")
+    if isinstance(before, dict):
+        asked = asked_of(request, recognizer)
+        other += [f"{name} {before[name]}" for name in asked if name in before and before[name] != asked[name]]
     words = f" with {' and '.join(other)}; leave out --resume and add --overwrite to do it again" if other else ""
     print(f"{folder}/ is finished already{words}", file=_words(request.outputs))
 

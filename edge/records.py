@@ -52,6 +52,11 @@ class SizeWH:
         return [self.width, self.height]
 
 
+def size_of(image: Image) -> SizeWH:
+    """Of a picture (H, W, 3)."""
+    return SizeWH(image.shape[1], image.shape[0])
+
+
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
     """What is known of a source once it is open. `uri` has its credentials redacted."""
@@ -97,7 +102,7 @@ class Frame:
         """The size of the source's picture, whose pixels boxes are in; `image` may be smaller. None without signal."""
         if self.image is None or self.full_wh is not None:
             return self.full_wh
-        return SizeWH(self.image.shape[1], self.image.shape[0])
+        return size_of(self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,11 @@ class Recognition:
             raise InvalidValueError("coverage", "in 0..1", self.coverage)
         if self.boxes_xyxy.shape != (len(self.scores), 4):
             raise InvalidValueError("boxes_xyxy", f"of shape ({len(self.scores)}, 4)", self.boxes_xyxy.shape)
+
+    @property
+    def total_ms(self) -> float:
+        """Of all its stages."""
+        return self.preprocess_ms + self.infer_ms + self.postprocess_ms
 
 
 @dataclass(frozen=True, slots=True)

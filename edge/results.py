@@ -1,7 +1,6 @@
 """The files of a run, and whose they are: nothing but an earlier run's is replaced, and none of those is watched."""
 
 import json
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -14,7 +13,7 @@ RECORDS, VIDEO, CHART, SUMMARY = "records.jsonl", "annotated.mp4", "timeline.png
 RESULTS = (RECORDS, VIDEO, CHART, SUMMARY)
 PICTURES = "annotated"  # a folder
 SEGMENT = "annotated"  # how the names of videos begin that are written in parts
-LIST_NAME = ".kestrel-files"  # which parts and clips in its folder are ours, see sinks/own_files.py
+LIST_NAME = ".kestrel-files"  # which parts, clips and pictures in its folder are ours, see sinks/own_files.py
 FIRST_OF_RECORDS = b'{"record": "header"'
 
 
@@ -77,8 +76,7 @@ def clear(folder: Path, records: Path | None = None) -> None:
     """
     records = records or folder / RECORDS
     try:
-        if is_ours(folder):
-            shutil.rmtree(folder / PICTURES, ignore_errors=True)
+        clear_pictures(folder / PICTURES)
         parts = [folder / name for name in listed(folder) if name.startswith(f"{SEGMENT}-")]
         older = [path for path in records.parent.glob(f"{records.name}.*") if path.suffix[1:].isdecimal()]
         for path in (*parts, *filter(_are_records, older), *(folder / name for name in RESULTS)):
@@ -87,6 +85,25 @@ def clear(folder: Path, records: Path | None = None) -> None:
         raise InvalidValueError(
             "output", "a folder that can be written to", str(folder), error.strerror or ""
         ) from None
+
+
+def clear_pictures(folder: Path) -> None:
+    """Remove the annotated pictures that a run wrote into `folder`, and the folders that are empty then.
+
+    Raises:
+        OSError: one of them cannot be removed.
+    """
+    listing = folder / LIST_NAME
+    if not listing.is_file():
+        return
+    names = map(Path, listing.read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
+    files = [folder / name for name in names if name.parts and not name.is_absolute() and ".." not in name.parts]
+    for file in (*files, listing):
+        file.unlink(missing_ok=True)
+    folders = {parent for file in (*files, listing) for parent in file.parents if parent.is_relative_to(folder)}
+    for emptied in sorted(folders, key=lambda one: -len(one.parts)):
+        with suppress(OSError):
+            emptied.rmdir()
 
 
 def _are_records(file: Path) -> bool:

@@ -36,6 +36,7 @@ class SecondLook:
         self._multiple, self._pad_value = metadata.input_multiple, metadata.pad_value
         self._nms_iou, self._calibration = metadata.nms_iou, metadata.calibration
         self._buffer: Tensor = np.zeros((0, 0, 0, 3), np.uint8)
+        self._content_wh: SizeWH | None = None  # of what lies in the buffer; the rest of it is padding
 
     def run(self, tensor: Tensor) -> tuple[Predictions, ...]:
         """What both looks say of each picture of a batch, in its pixels.
@@ -57,8 +58,8 @@ class SecondLook:
         content_wh = SizeWH(max(1, round(width * self._size)), max(1, round(height * self._size)))
         input_wh = geometry.round_up(content_wh, self._multiple)
         shape = (batch, input_wh.height, input_wh.width, 3)
-        if self._buffer.shape != shape:
-            self._buffer = np.full(shape, self._pad_value, np.uint8)
+        if self._buffer.shape != shape or self._content_wh != content_wh:
+            self._buffer, self._content_wh = np.full(shape, self._pad_value, np.uint8), content_wh
         for image, place in zip(tensor, self._buffer, strict=True):
             resize_into(image, place[: content_wh.height, : content_wh.width])
         return self._buffer, content_wh

@@ -1,6 +1,7 @@
 """Kestrel at boot: the files for systemd, Docker, and Docker Compose, as text, and written to a folder."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -18,6 +19,8 @@ class ServiceKind(StrEnum):
     docker = "docker"
     compose = "compose"
 
+
+_USER = re.compile(r"\w[\w.-]*\$?", re.ASCII)
 
 _UNIT = """\
 # Kestrel as a service of systemd. As root:
@@ -131,13 +134,17 @@ volumes:
 
 def unit(command: str, config: Path, user: str | None) -> str:
     """The unit of systemd. `command` begins its command line, see `command_line`; without `user` systemd makes one."""
+    if user is not None and not _USER.fullmatch(user):
+        raise InvalidValueError("user", "the name of a user", user, "leave it out, and systemd makes one")
+    if not str(config).isprintable():
+        raise InvalidValueError("config", "a path without control characters", str(config))
     config = config.absolute()  # the service starts in a folder of its own
     return _UNIT.format(
         command=command,
         config=config,
         config_word=_word(str(config)),
         config_folder=config.parent,
-        user="DynamicUser=yes" if user is None else f"User={_specifiers(user)}",
+        user="DynamicUser=yes" if user is None else f"User={user}",
     )
 
 

@@ -10,6 +10,7 @@ A palette is a curve through colour space: the place of a pixel's colour along t
 palettes are told by how close to their curve the colours of a picture lie; what lies on no known curve stays as it is.
 """
 
+import re
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +22,8 @@ from edge.records import Image
 Colours = npt.NDArray[np.uint8]  # (256, 3) BGR from cold to hot
 Raw = npt.NDArray[np.generic]  # (H, W) of any numbers: counts or degrees
 Grey = npt.NDArray[np.uint8]  # (H, W)
+
+_RAW = re.compile(r"gray(9|1\d)(le|be)")
 
 STRETCH_PERCENTILES = (0.5, 99.5)
 _STRETCH_SAMPLES = 1_000_000  # percentiles of a large picture are taken from every n-th pixel
@@ -175,6 +178,11 @@ def _squared_distances(pixels: npt.NDArray[np.float32], colours: Colours) -> npt
     others = colours.astype(np.float32)
     squares = (pixels**2).sum(1)[:, None] + (others**2).sum(1)[None]
     return np.asarray(squares - 2 * pixels @ others.T, np.float32)
+
+
+def is_raw(pixel_format: str | None) -> bool:
+    """Whether FFmpeg's pixel format is grey of more than 8 bit, such as gray16le: to be stretched, not cut to 8 bit."""
+    return pixel_format is not None and _RAW.fullmatch(pixel_format) is not None
 
 
 class RollingStretch:

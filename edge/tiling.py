@@ -16,7 +16,7 @@ from edge.motion import MotionWatch
 from edge.network import Predictions
 from edge.pace import Pace
 from edge.recognizer import Recognizer, scale_into
-from edge.records import Frame, Image, Recognition, SizeWH
+from edge.records import Frame, Image, Recognition, SizeWH, size_of
 from edge.tile_presence import frame_presence
 from edge.tile_schedule import Memory
 from edge.tiles import Seen, Tile, TilePlan
@@ -62,7 +62,7 @@ class TiledView(View):
             return Sighting(None)
         if self._spreading is not None and self._pace is not None:
             self._spreading = replace(self._spreading, budget_ms=self._pace.budget_ms(frame))
-        frame_wh = SizeWH(frame.image.shape[1], frame.image.shape[0])
+        frame_wh = size_of(frame.image)
         if self._batches is None or self._batches.plan.frame_wh != frame_wh:
             self._batches, self._spread = Batches(self._recognizer, plan_for(self._recognizer, frame_wh)), None
         plan = self._batches.plan
@@ -245,7 +245,6 @@ class Spread:
         for k, memory in enumerate(self._memories):
             if people[k] and not memory.people:
                 self._memories[k] = replace(memory, people=True)
-        cost_ms = recognition.preprocess_ms + recognition.infer_ms + recognition.postprocess_ms
-        each_ms = cost_ms / (1 + len(tiled.chosen))
+        each_ms = recognition.total_ms / (1 + len(tiled.chosen))
         before_ms = each_ms if self._picture_ms is None else self._picture_ms
         self._picture_ms = before_ms + _SMOOTHING * (each_ms - before_ms)

@@ -49,9 +49,6 @@ class WindowSink(Sink):
         except cv2.error as error:
             raise ProcessingError(f"the window failed: {error.err}") from None
 
-    def skip(self, frame: Frame) -> None:
-        """The window keeps the last recognised frame."""
-
     def close(self) -> None:
         """Close the window."""
         cv2.destroyAllWindows()

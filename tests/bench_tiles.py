@@ -178,7 +178,7 @@ def look_whole(recognizer: Recognizer, pictures: Sequence[LabelledPicture]) -> J
 def whole_ms(recognizer: Recognizer, pictures: Sequence[LabelledPicture]) -> float:
     """The median of a few recognitions of one mosaic, warm."""
     image = load_image(pictures[0])
-    return float(np.median([cost_ms(recognizer.recognise(image)) for _ in range(5)][2:]))
+    return float(np.median([recognizer.recognise(image).total_ms for _ in range(5)][2:]))
 
 
 def look_tiled(recognizer: Recognizer, pictures: Sequence[LabelledPicture]) -> Judged:
@@ -189,16 +189,11 @@ def look_tiled(recognizer: Recognizer, pictures: Sequence[LabelledPicture]) -> J
     def recognise(image: Image) -> Recognition:
         tiled = batches.recognise(image, lambda _: range(len(batches.plan.tiles)))
         highest.append(max(tiled.overview, *tiled.presences))
-        took_ms.append(cost_ms(tiled.recognition))
+        took_ms.append(tiled.recognition.total_ms)
         return tiled.recognition
 
     detected = detect(recognise, pictures)
     return Judged(detected, tuple(highest), float(np.median(took_ms)))
-
-
-def cost_ms(recognition: Recognition) -> float:
-    """All of its stages."""
-    return recognition.preprocess_ms + recognition.infer_ms + recognition.postprocess_ms
 
 
 def score(folder: Path, model_file: Path, threads: int) -> None:

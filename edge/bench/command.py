@@ -13,6 +13,7 @@ from edge.interruption import Stop
 from edge.model_files import SHIPPED_NAMES, PrecisionChoice, resolve
 from edge.options import rounding_note
 from edge.recognizer import Recognizer, RecognizerSettings
+from edge.sources import files_of
 
 STDOUT = Path("-")
 DEFAULT_CHART = Path("kestrel-bench.png")
@@ -37,6 +38,13 @@ class BenchOutputs:
         for name, file in (("json", self.json_file), ("chart", self.chart_file)):
             if file is not None and file != STDOUT:
                 _refuse_unwritable(name, file)
+
+    def refuse_inputs(self, inputs: Sequence[Path]) -> None:
+        """Raises InvalidValueError where a file would be replaced that is measured: a recording, or a model."""
+        for name, file in (("json", self.json_file), ("chart", self.chart_file)):
+            if file is not None and file != STDOUT and any(_same(file, one) for one in inputs):
+                advice = "name another with --chart" if name == "chart" and self.chart is None else ""
+                raise InvalidValueError(name, "another file than what is measured", str(file), advice)
 
     @property
     def chart_file(self) -> Path:
@@ -80,6 +88,7 @@ def bench(
     """
     from edge.bench.figures import in_words
 
+    outputs.refuse_inputs((model_file, *files_of(request.source)))
     recognizer = Recognizer(model_file, replace(settings, frame_per_core=request.frame_per_core))
     notes = rounding_note(settings.input_wh, recognizer.exact_input_wh)
     report = run_bench(request, recognizer, model_file, stop, notes)
@@ -107,6 +116,7 @@ def bench_comparison(
     from edge.bench.compare import Contender, compare, comparison_in_words
 
     files = [resolve(model, precision) for model in models]
+    outputs.refuse_inputs((*files, *files_of(request.source)))
     contenders = [Contender(file, Recognizer(file, settings)) for file in files]
     comparison = compare(contenders, request, stop)
     for one in contenders:
@@ -130,6 +140,7 @@ def bench_sweep(
 
     if request.source is not None:
         raise InvalidValueError("SOURCE", "left out with --sweep", request.source, "it makes its own frames")
+    outputs.refuse_inputs((model_file,))
     sweep = run_sweep(model_file, settings, request.seconds, stop)
     _say(outputs, sweep_in_words(sweep), sweep.to_json())
     from edge.bench.chart import sweep_chart

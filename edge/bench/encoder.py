@@ -42,9 +42,6 @@ class EncodingSink(Sink):
         encoded = time.perf_counter()
         self._meter.add_stages({"draw": 1000 * (drawn - started), "encode": 1000 * (encoded - drawn)})
 
-    def skip(self, frame: Frame) -> None:
-        """Nothing is skipped."""
-
     def close(self) -> None:
         """Finish the file."""
         if self._video is not None:

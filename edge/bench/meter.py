@@ -69,9 +69,6 @@ class Meter(Sink):
                 for stage, ms in stage_ms.items():
                     self._stages[stage].add(ms)
 
-    def skip(self, frame: Frame) -> None:
-        """Nothing is skipped."""
-
     def close(self) -> None:
         """Nothing is open."""
 

@@ -122,7 +122,7 @@ def sweep_sizes(model_file: Path, settings: RecognizerSettings, seconds: float, 
                 continue
             found = rung.recognise(image, closer=False)
             if number:
-                clock.add(found.preprocess_ms + found.infer_ms + found.postprocess_ms)
+                clock.add(found.total_ms)
 
     _rounds(one_round, seconds, stop)
     sizes = [rung.place(MADE_WH).input_wh for rung in rungs]

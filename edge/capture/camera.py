@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge.capture.messages import CaptureError, CaptureOptions, Opened, Taken
 from edge.records import Image
+from edge.thermal import RollingStretch
 
 _MJPEG_FROM_WIDTH = 641  # USB 2 carries larger pictures at full rate compressed only
 # A consumer that is too slow loses pictures instead of falling behind.
@@ -67,6 +68,7 @@ def read_capture(capture: cv2.VideoCapture) -> Iterator[Opened | Taken]:
     """Every picture of an open capture."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     yield Opened(fps if 0 < fps < 1000 else None)
+    stretch = RollingStretch()
     while True:
         try:
             grabbed = capture.grab()
@@ -81,19 +83,18 @@ def read_capture(capture: cv2.VideoCapture) -> Iterator[Opened | Taken]:
             captured_at_s=captured_at_s,
             decode_ms=1e3 * (time.monotonic() - captured_s),
             corrupt=False,
-            image=partial(to_bgr, image),
+            image=partial(to_bgr, image, stretch),
         )
 
 
-def to_bgr(image: npt.NDArray[Any]) -> Image:
+def to_bgr(image: npt.NDArray[Any], stretch: RollingStretch) -> Image:
     """(H, W, 3) uint8 of what a driver gave: grey cameras give (H, W), thermal ones 16 bit.
 
     Raises:
         CaptureError: the pixels are of another kind, as where a pipeline has an appsink of its own: BGRx, YUY2.
     """
     if image.dtype != np.uint8:
-        low, high = float(image.min()), float(image.max())
-        image = np.asarray((image - low) * (255.0 / max(1.0, high - low)), np.uint8)
+        image = stretch.to_8_bit(image)
     pixels = image[..., None] if image.ndim == 2 else image  # (H, W, channels)
     if pixels.shape[2] not in (1, 3):
         kind = f"its pictures have {pixels.shape[2]} channels, where BGR has 3 and grey 1"

@@ -20,7 +20,7 @@ import numpy as np
 
 from edge.capture.messages import CaptureError, CaptureOptions, Failed, Handed, Opened, Taken, Target
 from edge.capture.newest import Newest, Numbered
-from edge.records import Image, SizeWH
+from edge.records import Image, SizeWH, size_of
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _LEFT_TO_THE_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
@@ -118,7 +118,7 @@ def serve(connection: Connection, newest: Newest, memory_fd: int, options: Captu
         if memory is None or len(memory) < image.nbytes:
             memory = grown(memory_fd, image.nbytes)
         np.copyto(np.frombuffer(memory, np.uint8, image.size).reshape(image.shape), image)
-        connection.send(handed(news, SizeWH(image.shape[1], image.shape[0])))
+        connection.send(handed(news, size_of(image)))
 
 
 def turned(image: Image, options: CaptureOptions) -> Image:

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from edge.capture.messages import CaptureError, CaptureOptions, Opened, Taken
 from edge.jpeg import is_cut_short
 from edge.records import Image
+from edge.thermal import RollingStretch, is_raw
 
 _PROBE = {"analyzeduration": "1500000", "probesize": "2000000"}  # microseconds, bytes: enough for 10 frames a second
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of <libavformat/avformat.h>
@@ -90,7 +91,7 @@ def open_options(address: str, options: CaptureOptions) -> dict[str, str]:
 
 def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Taken]:
     """Every picture that decodes, with its doubts; keyframes alone while decoding is behind what comes in."""
-    doubt, skipped = Doubt(), 0
+    doubt, skipped, stretch = Doubt(), 0, RollingStretch()
     pace = Pace() if comes_in_bursts(container) else None
     is_jpeg = stream.codec_context.name == "mjpeg"
     started_s = time.monotonic()
@@ -116,7 +117,7 @@ def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Take
                 captured_at_s=time.time(),
                 decode_ms=decode_ms,
                 corrupt=doubt.since_s is not None,
-                image=partial(to_image, frame),
+                image=partial(to_image, frame, stretch),
                 skipped=skipped,
             )
             skipped = 0
@@ -194,9 +195,12 @@ def comes_in_bursts(container: InputContainer) -> bool:
     return container.format.name in ("hls", "dash") or bool(container.duration)
 
 
-def to_image(frame: VideoFrame) -> Image:
-    """BGR pixels."""
+def to_image(frame: VideoFrame, stretch: RollingStretch) -> Image:
+    """BGR pixels; raw ones of a thermal camera are stretched to 8 bit."""
     try:
+        if is_raw(frame.format.name):
+            grey = stretch.to_8_bit(frame.to_ndarray(format="gray16le", threads=1))
+            return np.stack([grey] * 3, -1)
         return np.asarray(frame.to_ndarray(format="bgr24", threads=1), np.uint8)
     except (av.error.FFmpegError, ValueError, MemoryError) as error:
         raise CaptureError(reason_of(error)) from None

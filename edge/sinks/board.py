@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edge.drawing import draw
-from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Record, SizeWH, Summary, Verdict
+from edge.records import Event, Frame, FrameRecord, Header, Image, ModelInfo, Record, SizeWH, Summary, Verdict, size_of
 
 Health = Literal["starting", "ok", "bad_frame", "no_signal", "stuck", "lost", "ended"]
 _LOST = ("signal_lost", "failed")  # how a run ends that nobody ended
@@ -238,7 +238,7 @@ class Board:
         self._image = None if frame is None else frame.image
         if self._image is not None:
             self._frame_at = now
-            self._size_wh = SizeWH(self._image.shape[1], self._image.shape[0])
+            self._size_wh = size_of(self._image)
         self._shows_notice = False
         self._number += 1
         self._frames += 1

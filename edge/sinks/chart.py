@@ -75,9 +75,6 @@ class ChartSink(Sink):
         if isinstance(record, Summary):
             self._interrupted = record.exit_reason == "interrupted"
 
-    def skip(self, frame: Frame) -> None:
-        """Nothing is known of a skipped frame."""
-
     def close(self) -> None:
         """Draw the chart; a run without a single frame has none."""
         spans = self._timeline.spans()

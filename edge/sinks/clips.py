@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge.errors import InvalidValueError, ProcessingError
-from edge.records import Event, Frame, FrameRecord, Image, Record, SizeWH, Summary
+from edge.records import Event, Frame, FrameRecord, Image, Record, SizeWH, Summary, size_of
 from edge.sinks.own_files import Budget, OwnFiles
 from edge.sinks.part import VideoPart, room_for, time_of
 from edge.sinks.sink import Sink
@@ -92,9 +92,6 @@ class ClipsSink(Sink):
         elif isinstance(record, Summary):
             self.close()
 
-    def skip(self, frame: Frame) -> None:
-        """Clips hold the frames that were judged."""
-
     def idle(self) -> None:
         """Catch up while nothing comes."""
         self._go_on(_CATCH_UP)
@@ -111,7 +108,7 @@ class ClipsSink(Sink):
     def _keep(self, record: FrameRecord, frame: Frame) -> None:
         jpeg, size_wh = None, None
         if frame.image is not None:
-            jpeg, size_wh = _encode(frame.image), SizeWH(frame.image.shape[1], frame.image.shape[0])
+            jpeg, size_wh = _encode(frame.image), size_of(frame.image)
             frame = replace(frame, image=_DOT)
         self._kept.append(_Kept(record, frame, jpeg, size_wh, time_of(frame, self._fps)))
         self._kept_bytes += len(jpeg or b"")

@@ -28,9 +28,6 @@ class CsvSink(Sink):
         if isinstance(record, FrameRecord):
             self._output.put(_as_csv(rows(record)))
 
-    def skip(self, frame: Frame) -> None:
-        """Skipped frames have no row."""
-
     def idle(self) -> None:
         """Sync the disk where that is due."""
         self._output.idle()

@@ -63,9 +63,6 @@ class JsonLinesSink(Sink):
                 self._rotate(self._path, self._rotation.keep, record)
         self._output.put(line)
 
-    def skip(self, frame: Frame) -> None:
-        """Skipped frames have no line."""
-
     def idle(self) -> None:
         """Sync the disk where that is due."""
         self._output.idle()

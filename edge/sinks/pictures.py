@@ -1,11 +1,13 @@
 """Annotated copies of pictures: `annotated/NAME.jpg`, for sources that are no video."""
 
+import errno
 from pathlib import Path
 
 import cv2
 
 from edge.drawing import draw
 from edge.records import Frame, FrameRecord, Image, Record
+from edge.results import LIST_NAME
 from edge.sinks.sink import Sink, broken_off, unwritable
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -29,9 +31,6 @@ class AnnotatedPicturesSink(Sink):
         if isinstance(record, FrameRecord) and frame is not None and frame.image is not None:
             self._save(frame, draw(frame.image, record))
 
-    def skip(self, frame: Frame) -> None:
-        """A skipped picture has no copy: boxes of another one would be wrong on it."""
-
     def close(self) -> None:
         """Nothing stays open."""
 
@@ -40,11 +39,20 @@ class AnnotatedPicturesSink(Sink):
         try:
             encoded, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
             if not encoded:
-                raise OSError(None, "the picture is too large for JPEG")
+                self.warnings.append(f"no annotated copy of {frame.name}: the picture is too large for JPEG")
+                return
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.tobytes())
+            self._list(path)
         except (OSError, cv2.error) as error:
-            raise broken_off(path, error) from None
+            if getattr(error, "errno", None) != errno.ENAMETOOLONG:
+                raise broken_off(path, error) from None
+            self.warnings.append(f"no annotated copy of {frame.name}: its name would be too long")
+
+    def _list(self, path: Path) -> None:
+        """That it is ours, so that a later run may remove it. Raises OSError."""
+        with (self._folder / LIST_NAME).open("a", encoding="utf-8", errors="surrogateescape") as listing:
+            listing.write(f"{path.relative_to(self._folder).as_posix()}\n")
 
 
 def annotated_name(frame: Frame) -> str:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from edge.errors import InvalidValueError
-from edge.records import Frame, FrameRecord, Record, SizeWH
+from edge.records import Frame, FrameRecord, Record, SizeWH, size_of
 from edge.sinks.own_files import Budget, OwnFiles
 from edge.sinks.part import VideoPart, room_for, time_of
 from edge.sinks.sink import Sink
@@ -65,7 +65,7 @@ class SegmentsSink(Sink):
         """The file that takes the frame, the open one or a new one; None before the first picture, or without room."""
         self._keep_house()
         if frame.image is not None:
-            self._size_wh = SizeWH(frame.image.shape[1], frame.image.shape[0])
+            self._size_wh = size_of(frame.image)
         if self._part is not None:
             age_s = time_of(frame, self._fps) - self._part.start_s
             if self._part.size_wh == self._size_wh and 0 <= age_s < self._segment_s:

@@ -6,17 +6,19 @@ otherwise.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
+from edge.errors import SourceError
 from edge.secrets import redact
 from edge.sources.addresses import live_kind, target_of
-from edge.sources.files import find_recordings
+from edge.sources.files import find_recordings, path_of
 from edge.sources.live import LiveOptions, LiveSource
 from edge.sources.pictures import PicturesSource
 from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
 from edge.sources.video import VideoSource
 
-__all__ = ["LiveOptions", "LiveSource", "Source", "expand_recordings", "is_live", "open_source", "redact"]
+__all__ = ["LiveOptions", "LiveSource", "Source", "expand_recordings", "files_of", "is_live", "open_source", "redact"]
 
 _DEFAULT_LIVE = LiveOptions()
 
@@ -55,7 +57,7 @@ def is_live(uri: str) -> bool:
 
 
 def expand_recordings(uri: str) -> list[str]:
-    """The videos of a folder or glob in natural order of their names; `[uri]` for everything else, pictures included.
+    """The videos of a folder or glob in natural order of their names; `[uri]` for one file, and for pictures.
 
     Raises:
         SourceError: the folder or glob holds nothing that can be watched, or both videos and pictures.
@@ -63,6 +65,18 @@ def expand_recordings(uri: str) -> list[str]:
     if is_live(uri):
         return [uri]
     try:
-        return [str(path) for path in find_recordings(uri).videos] or [uri]
+        videos = find_recordings(uri).videos
+        return [uri] if videos in ((), (path_of(uri),)) else [str(path) for path in videos]
     except OSError as error:
         raise unusable(uri, "readable", error.strerror or type(error).__name__) from None
+
+
+def files_of(uri: str | None) -> list[Path]:
+    """The files that `uri` names now; none of a live source, and none where it cannot be watched."""
+    if uri is None or is_live(uri):
+        return []
+    try:
+        found = find_recordings(uri)
+    except (OSError, SourceError):
+        return []
+    return [*found.videos, *(picture.path for picture in found.pictures)]

@@ -1,12 +1,12 @@
 """What a path, folder or glob holds: videos or pictures, never a mixture."""
 
 import glob
-import itertools
 import math
 import os
 import re
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,30 @@ class Found:
     pictures: tuple[NamedPicture, ...]
 
 
+def path_of(uri: str) -> Path:
+    """The path itself where something is there, else with its `~` expanded where that is somebody's home."""
+    path = Path(uri)
+    if os.path.lexists(path):
+        return path
+    with suppress(RuntimeError):
+        return path.expanduser()
+    return path
+
+
+def base_of(uri: str) -> Path:
+    """What a path names; of a glob the folder before its first wildcard. Brackets in the name of what is there are
+    none."""
+    path = path_of(uri)
+    if os.path.lexists(path):
+        return path
+    base = Path(path.anchor)
+    for part in path.parts[len(base.parts) :]:
+        if _WILDCARD.search(part) and not os.path.lexists(base / part):
+            return base
+        base /= part
+    return base
+
+
 def find_recordings(uri: str) -> Found:
     """The recordings that `uri` names: a file of any name but a picture's counts as a video.
 
@@ -36,18 +60,18 @@ def find_recordings(uri: str) -> Found:
         SourceError: nothing is there, or a folder or glob holds no recordings, or both videos and pictures.
         OSError: the file system refuses to answer.
     """
-    path = Path(uri).expanduser()
+    path = path_of(uri)
     kind = _kind(path) if uri else None
     if kind is not None and stat.S_ISDIR(kind):
         with os.scandir(path) as entries:
             files = [Path(entry.path) for entry in entries if entry.is_file()]
-        return _sort_out(files, path, uri)
+        return _sort_out(left_out(files) or files, path, uri)  # who names our own parts wants them
     if kind is not None:
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return Found((), (NamedPicture(path, path.name),))
         return Found((path,), ())
     if _WILDCARD.search(uri):
-        base = _fixed_part(path)
+        base = base_of(uri)
         pattern = path.relative_to(base).as_posix()
         matches = glob.glob(pattern, root_dir=base, recursive=True)  # noqa: PTH207 - Path.glob refuses '**.jpg'
         files = [base / match for match in matches if (base / match).is_file()]
@@ -68,11 +92,6 @@ def _kind(path: Path) -> int | None:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the name
         return None
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """The folders before the first wildcard."""
-    return Path(*itertools.takewhile(lambda part: not _WILDCARD.search(part), pattern.parts[:-1]))
 
 
 def _sort_out(files: Iterable[Path], base: Path, uri: str) -> Found:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edge.jpeg import is_cut_short
-from edge.records import Frame, Image, SizeWH, SourceInfo
+from edge.records import Frame, Image, SourceInfo, size_of
 from edge.sources.quiet import silence
 from edge.sources.source import Source, unusable
 from edge.thermal import STRETCH_PERCENTILES, RollingStretch
@@ -61,7 +61,7 @@ class PicturesSource(Source):
             only = read_picture(pictures[0].path).image
             if only is None:
                 raise unusable(shown, "a picture that can be decoded", "the file is empty, damaged, or no picture")
-            size_wh = SizeWH(only.shape[1], only.shape[0])
+            size_wh = size_of(only)
         self.info = SourceInfo(uri=shown, size_wh=size_wh, fps=None, frame_count=len(pictures), live=False)
 
     def __iter__(self) -> Iterator[Frame]:

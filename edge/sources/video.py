@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.records import Frame, Signal, SizeWH, SourceInfo
+from edge.records import Frame, Signal, SourceInfo, size_of
 from edge.sources.quiet import silence
 from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
@@ -85,6 +85,8 @@ class VideoSource(Source):
             SourceError: the file is empty, is no video, or has no frame that can be decoded.
         """
         silence()
+        if not path.is_file():
+            raise unusable(shown, "a file", "a pipe cannot be read twice; save it to a file, or serve it as a stream")
         if path.stat().st_size == 0:
             raise unusable(shown, "a video with at least one frame", "the file is empty")
         started = time.perf_counter()
@@ -97,22 +99,23 @@ class VideoSource(Source):
             raise unusable(shown, "a video, or a picture that ends in .jpg, .png or the like", _STILL_ADVICE)
         self._by_opencv = facts is None or not (facts.timed or facts.raw)
         self._reader = self._read()
-        first = _first_whole(self._reader)
-        if first is None:
+        head = _up_to_a_whole_one(self._reader)
+        if not head:
             self._by_opencv = not self._by_opencv
             self._reader = self._read()
-            first = _first_whole(self._reader)
-        if first is None or first.image is None:
+            head = _up_to_a_whole_one(self._reader)
+        if not head or head[-1].image is None:
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
+        first = head[-1]
         self._first_ms = (time.perf_counter() - started) * 1e3  # with the opening
-        self._frames = chain(iter([first]), self._reader)  # chain would hold on to a list
+        self._frames = chain(_handed_over(head), self._reader)
         self._facts = facts or VideoFacts(None, None, None)
         self.warnings: list[str] = [_RAW_NOTE] if self._facts.raw else []
         if abs(self._facts.pixel_aspect - 1) > _LEAST_SQUEEZE:
             self.warnings.append(_squeezed(self._facts.pixel_aspect))
         self.info = SourceInfo(
             uri=shown,
-            size_wh=first.full_wh or SizeWH(first.image.shape[1], first.image.shape[0]),
+            size_wh=first.full_wh or size_of(head[-1].image),
             fps=self._facts.fps,
             frame_count=estimated_frames(self._facts),
             live=False,
@@ -157,9 +160,21 @@ class VideoSource(Source):
         self._reader.close()
 
 
-def _first_whole(frames: Iterator[DecodedFrame]) -> DecodedFrame | None:
-    """The first one with a picture: a recording that begins within a stream has damaged ones before it."""
-    return next((frame for frame in frames if frame.image is not None), None)
+def _up_to_a_whole_one(frames: Iterator[DecodedFrame]) -> list[DecodedFrame]:
+    """Those up to the first with a picture: a recording that begins within a stream has damaged ones before it. Empty
+    where none has one."""
+    head: list[DecodedFrame] = []
+    for frame in frames:
+        head.append(frame)
+        if frame.image is not None:
+            return head
+    return []
+
+
+def _handed_over(frames: list[DecodedFrame]) -> Iterator[DecodedFrame]:
+    """One by one, and none of them is held any longer."""
+    while frames:
+        yield frames.pop(0)
 
 
 def read_with_opencv(path: Path) -> Generator[DecodedFrame, None, None]:

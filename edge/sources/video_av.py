@@ -1,7 +1,6 @@
 """PyAV: what a video file says of itself, and its frames."""
 
 import math
-import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +19,7 @@ from av.video.stream import VideoStream
 from edge.cpu import usable_cores
 from edge.records import Image, SizeWH
 from edge.sources.shrink import Fit, ToBgr, turn_of, upright_image, upright_wh
-from edge.thermal import RollingStretch
+from edge.thermal import RollingStretch, is_raw
 
 _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list, never shown
 
@@ -29,7 +28,6 @@ _SAME_TIME_S = 5e-4  # OpenCV's and PyAV's time of one frame differ by less
 _TIMED = frozenset({"mov", "matroska", "mpegts"})
 _SEEK_BACK_S = 1.0  # a seek goes by the order of decoding, where a keyframe may stand before frames shown earlier
 _STILL_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # of pictures in the container of MP4
-_RAW = re.compile(r"gray(9|1\d)(le|be)")
 _MOST_THREADS = 4  # each holds frames of its own
 ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame rate
 
@@ -158,11 +156,6 @@ class _Clock:
             time_s = float((frame.pts - self._start) * frame.time_base)
         self._last_s = time_s if time_s > max(self._last_s, -1e-9) else self._last_s + self._step_s
         return max(0.0, self._last_s)
-
-
-def is_raw(pixel_format: str | None) -> bool:
-    """Whether a pixel format is grey of more than 8 bit, such as gray16le; OpenCV would keep its highest 8 bits."""
-    return pixel_format is not None and _RAW.fullmatch(pixel_format) is not None
 
 
 def _decoded(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch, to_bgr: ToBgr) -> DecodedFrame:

@@ -2,6 +2,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -362,3 +363,15 @@ def test_peak_memory_is_read_from_the_process_itself(tmp_path):
     (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t  250000 kB\nVmRSS:\t  1 kB\n")
     assert peak_rss_mb(tmp_path / "status") == pytest.approx(256.0)
     assert (peak_rss_mb(tmp_path / "missing") or 0) > 1
+
+
+def test_what_is_measured_is_never_overwritten(bench):
+    write_video(Path("flight.mp4"), [spots()] * 4)
+    before = Path("flight.mp4").read_bytes()
+    done = bench("flight.mp4", "--model", "spots.onnx", "--json", "flight.mp4")
+    assert (done.returncode, Path("flight.mp4").read_bytes()) == (2, before)
+    assert "json must be another file than what is measured, got 'flight.mp4'" in done.stderr
+    Path("some").mkdir()
+    cv2.imwrite("some/photo.png", np.zeros((32, 32, 3), np.uint8))
+    done = bench("some", "--model", "spots.onnx", "--json", "some/photo.json")
+    assert "chart must be another file than what is measured, got 'some/photo.png'; name another with" in done.stderr

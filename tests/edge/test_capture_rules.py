@@ -22,6 +22,7 @@ from edge.capture.stream import (
     open_options,
 )
 from edge.records import SizeWH
+from edge.thermal import RollingStretch
 
 PATIENCE_S = 60.0  # on a machine that does other things meanwhile
 
@@ -105,14 +106,22 @@ def test_pictures_are_turned_clockwise_and_flipped(options, rows):
 @pytest.mark.parametrize("shape_hw", [(2, 4), (2, 4, 1), (2, 4, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pictures_of_any_camera_become_bgr(shape_hw, dtype):
-    image = to_bgr(np.full(shape_hw, 200, dtype))
+    image = to_bgr(np.full(shape_hw, 200, dtype), RollingStretch())
     assert (image.shape, image.dtype) == ((2, 4, 3), np.uint8)
+
+
+def test_one_hot_pixel_of_a_raw_camera_does_not_darken_the_rest():
+    raw = np.full((20, 20), 3500, np.uint16)
+    raw[5:12, 5:8] = 3600
+    raw[0, 0] = 60_000
+    image = to_bgr(raw, RollingStretch())
+    assert (image[8, 6].min(), image[15, 15].max()) == (255, 0)
 
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_pixels_of_another_kind_are_refused_rather_than_taken_for_bgr(channels):
     with pytest.raises(CaptureError, match=rf"^its pictures have {channels} channels, .*; end the pipeline") as refused:
-        to_bgr(np.zeros((2, 4, channels), np.uint8))
+        to_bgr(np.zeros((2, 4, channels), np.uint8), RollingStretch())
     assert refused.value.failed.hopeless
 
 

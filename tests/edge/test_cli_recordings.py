@@ -112,6 +112,8 @@ def test_skipping_says_when_the_earlier_run_was_asked_otherwise(watch):
     watch("flight.mp4", "--no-video", "--threshold", 0.25, "--every", 2)
     done = watch("flight.mp4", "--no-video", "--threshold", 0.5, "--resume")
     assert "finished already with --threshold 0.25 and --every 2; leave out --resume and add --over" in done.stdout
+    done = watch("flight.mp4", "--no-video", "--threshold", 0.25, "--size", "64x64", "--enter", 0.9, "--resume")
+    assert "with --every 2 and --size the model's and --enter 0.6; leave out" in done.stdout
     done = watch("flight.mp4", "--no-video", "--threshold", 0.25, "--every", 2, "--resume")
     assert done.stdout == "flight/ is finished already\n"
 

@@ -168,8 +168,11 @@ def test_clearing_removes_our_files_and_nobody_elses():
     Path("run/annotated").mkdir(parents=True)
     parts = ("annotated-00h00m00s.mp4", "run-00h00m02s.mp4")
     mine = ("notes.txt", "annotated-by-me.mp4", "records.jsonl.old", "records.jsonl.2")
-    for name in (*results.RESULTS, "annotated/old.jpg", *parts, *mine):
+    Path("run/annotated/day").mkdir()
+    pictures = ("annotated/old.jpg", "annotated/day/old.jpg")
+    for name in (*results.RESULTS, *pictures, *parts, *mine):
         Path("run", name).touch()
+    Path("run/annotated", results.LIST_NAME).write_text("old.jpg\nday/old.jpg\n../notes.txt\n")
     for name in ("records.jsonl", "records.jsonl.1"):
         Path("run", name).write_text('{"record": "header", "schema": 1}\n')
     Path("run", results.LIST_NAME).write_text("".join(f"{name}\t0\n" for name in (*parts, "../elsewhere.mp4")))
@@ -178,11 +181,24 @@ def test_clearing_removes_our_files_and_nobody_elses():
     assert left == {*mine, results.LIST_NAME, "run-00h00m02s.mp4"}  # a clip is no result of one run alone
 
 
-def test_clearing_leaves_a_folder_alone_that_is_not_ours():
+@pytest.mark.parametrize("listed", ["", "old.jpg\n"])
+def test_clearing_leaves_pictures_alone_that_are_not_ours(listed):
     Path("run/annotated").mkdir(parents=True)
-    Path("run/annotated/mine.jpg").touch()
+    for name in ("mine.jpg", "old.jpg"):
+        Path("run/annotated", name).touch()
+    Path("run/annotated", results.LIST_NAME).write_text(listed)
+    Path("run/summary.json").write_text('{"exit_reason": "end_of_source"}')
     results.clear(Path("run"))
     assert Path("run/annotated/mine.jpg").exists()
+    assert Path("run/annotated/old.jpg").exists() is (listed == "")
+
+
+def test_a_part_that_is_watched_is_never_replaced():
+    Path("run").mkdir()
+    Path("run/annotated-00h00m00s.mp4").touch()
+    Path("run", results.LIST_NAME).write_text("annotated-00h00m00s.mp4\t0\n")
+    with pytest.raises(InvalidValueError, match="output must be another folder than that of the part which is watched"):
+        outputs.refuse_clashes(Path("run"), OutputOptions(overwrite=True), "run/annotated-00h00m00s.mp4")
 
 
 @pytest.mark.parametrize("source", ["job/annotated", "job/annotated/*.jpg", "job/annotated/p0.jpg"])

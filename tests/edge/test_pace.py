@@ -36,6 +36,16 @@ def test_who_shares_a_model_shares_the_time_but_takes_a_budget_of_their_own_whol
     assert Pace(20.0, lambda: camera(5.0), sharers=4).budget_ms(captured(0.0)) == pytest.approx(20.0)
 
 
+def test_pictures_of_a_folder_are_seen_as_large_as_ever_unless_a_budget_is_asked_for(recognizer):
+    folder = SourceInfo("pictures", None, None, 2, live=False)
+    picture = Frame(0, spots(), name="a.png")
+    sized = [
+        open_view(recognizer, ViewSettings(follow_load=True, budget_ms=budget_ms), lambda: folder).look(picture)
+        for budget_ms in (None, 1e6)
+    ]
+    assert [[event.event for event in one.events] for one in sized] == [[], ["size_chosen"]]
+
+
 def test_a_rate_that_is_told_late_or_changes_counts_from_then_on():
     told = [camera(), camera(5.0), camera(10.0)]
     pace = Pace(None, lambda: told.pop(0))

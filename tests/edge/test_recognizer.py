@@ -146,7 +146,8 @@ def test_threads_are_the_usable_cores_and_at_most_four():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"threads": 0}, "threads must be at least 1 and at most 256, got 0"),
+        ({"threads": 257}, "threads must be at least 1 and at most 256, got 257"),
         ({"threshold": 0.0}, "threshold must be above 0 and at most 1, got 0.0"),
         ({"threshold": 1.5}, "threshold must be above 0 and at most 1, got 1.5"),
     ],

@@ -102,3 +102,19 @@ def test_a_model_made_for_two_looks_is_asked_twice(tmp_path):
 def test_a_second_look_as_large_as_the_first_is_refused():
     with pytest.raises(InvalidValueError, match=r"second_look must be in 0\.1\.\.1, below 1, got 1\.0"):
         dataclasses.replace(METADATA, second_look=1.0)
+
+
+def test_padding_holds_nothing_of_the_picture_before():
+    """Two sizes that are padded to one and the same: the larger first."""
+    shown = []
+
+    def ask(tensor):
+        shown.append(tensor.copy())
+        return tuple(Predictions(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.0) for _ in tensor)
+
+    metadata = dataclasses.replace(METADATA, second_look=0.5, input_multiple=32, strides=(4,))
+    look = SecondLook(ask, metadata)
+    for width in (192, 160):
+        look.run(np.full((1, 128, width, 3), 255, np.uint8))
+    assert shown[1].shape == shown[3].shape
+    assert (shown[3][:, :, 80:] == metadata.pad_value).all()

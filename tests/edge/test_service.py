@@ -45,6 +45,17 @@ def test_a_configuration_that_lies_here_is_found_from_where_the_service_starts(t
     )
 
 
+@pytest.mark.parametrize("user", ["", "a\nExecStartPre=/bin/x", "a b", "%u", "-x"])
+def test_a_user_that_is_no_name_is_refused_rather_than_run_as_root(user):
+    with pytest.raises(InvalidValueError, match="user must be the name of a user, got"):
+        unit("kestrel", Path("/etc/kestrel.toml"), user)
+
+
+def test_a_line_break_in_a_path_is_no_line_of_the_unit():
+    with pytest.raises(InvalidValueError, match="config must be a path without control characters"):
+        unit("kestrel", Path("/etc/a\nUser=root"), None)
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing")
 @pytest.mark.parametrize("user", [None, "root"])
 def test_systemd_finds_no_fault_in_the_unit(tmp_path, user):

@@ -55,3 +55,16 @@ def test_a_copy_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     frame = Frame(0, IMAGE, name="a.jpg")
     with pytest.raises(ProcessingError, match=r"a\.jpg could not be written further: Is a directory"):
         sink.write(record(frame), frame)
+
+
+def test_a_picture_that_cannot_have_a_copy_does_not_end_the_rest(tmp_path: Path) -> None:
+    wide, long = np.zeros((2, 70_000, 3), np.uint8), f"{'x' * 251}.png"
+    with AnnotatedPicturesSink(tmp_path) as sink:
+        for seq, (image, name) in enumerate(((wide, "wide.png"), (IMAGE, long), (IMAGE, "a.png"))):
+            frame = Frame(seq, image, name=name)
+            sink.write(record(frame), frame)
+    assert [path.name for path in tmp_path.glob("*.jpg")] == ["a.png.jpg"]
+    assert sink.warnings == [
+        "no annotated copy of wide.png: the picture is too large for JPEG",
+        f"no annotated copy of {long}: its name would be too long",
+    ]

@@ -63,10 +63,11 @@ def test_frames_that_are_corrupt_are_bad_frames_at_their_time(tmp_path: Path, mo
     monkeypatch.setattr("edge.sources.video_av.is_damaged", lambda frame: frame.pts in (0, 200, 233))
     with open_source(str(path)) as source:
         frames = list(source)
-    assert [frame.signal for frame in frames] == ["ok"] * 5 + ["bad_frame"] * 2 + ["ok"] * 4
-    assert frames[5].image is None
-    assert frames[5].time_s == pytest.approx(0.2)
-    assert source.warnings == ["2 damaged frames: bad_frame, verdict unknown"]
+    assert [frame.signal for frame in frames] == ["bad_frame"] + ["ok"] * 5 + ["bad_frame"] * 2 + ["ok"] * 4
+    assert [frames[number].image for number in (0, 6)] == [None, None]
+    assert [frames[number].time_s for number in (0, 6)] == pytest.approx([0.0, 0.2])
+    assert source.info.size_wh == frames[1].size_wh
+    assert source.warnings == ["3 damaged frames: bad_frame, verdict unknown"]
 
 
 @pytest.mark.parametrize(

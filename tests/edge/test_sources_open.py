@@ -53,6 +53,33 @@ def test_a_folder_or_glob_of_videos_becomes_a_list_and_all_else_stays_one(tmp_pa
         open_source(str(tmp_path))
 
 
+def test_one_recording_stays_one_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a.mp4", "~b.mp4"):
+        make_video(tmp_path / name, 2)
+    for uri in ("a.mp4", "./a.mp4", f"{tmp_path}//a.mp4", "~/a.mp4", "~b.mp4"):
+        assert expand_recordings(uri) == [uri]
+        with open_source(uri) as source:
+            assert len(list(source)) == 2
+    with pytest.raises(SourceError, match="there is no such file"):
+        open_source("~nobody.mp4")
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_wildcards(tmp_path: Path) -> None:
+    folder = tmp_path / "Flight [2024]"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), PICTURE)
+    with open_source(str(folder / "*.png")) as source:
+        assert [frame.name for frame in source] == ["a.png"]
+
+
+def test_a_pipe_is_called_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match=r"must be a file, got .*; a pipe cannot be read twice"):
+        open_source(str(tmp_path / "pipe"))
+
+
 @pytest.mark.parametrize("pattern", ["*/images/*.png", "**/images/*.png", "./*/images/?.png"])
 def test_a_glob_may_begin_with_its_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
     monkeypatch.chdir(tmp_path)
