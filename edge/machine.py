@@ -14,6 +14,7 @@ from edge.cpu import cpu_name, usable_cores
 
 _OWN_STATUS = Path("/proc/self/status")
 _THERMAL_ZONES = Path("/sys/class/thermal")
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _PACKAGES = ("onnxruntime", "opencv-python", "opencv-python-headless", "av", "numpy")
 
 
@@ -56,11 +57,18 @@ def this_machine() -> Machine:
 
 
 def memory_bytes() -> int | None:
-    """All memory of the machine; None where the system cannot tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+    """All memory of the machine, or of the container that we are in; None where the system cannot tell."""
+    limits = [_whole_number(file) for file in _CONTAINER_LIMITS]
+    with suppress(AttributeError, ValueError, OSError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _whole_number(file: Path) -> int | None:
+    """What a file of the kernel's says; None where it is not there, or says `max`."""
+    with suppress(OSError, ValueError):
+        return int(file.read_text())
+    return None
 
 
 def peak_rss_mb(status: Path = _OWN_STATUS) -> float | None:

@@ -32,7 +32,8 @@ _MOST_ON_PROCESSOR = 4  # pictures in a batch
 _MOST_ELSEWHERE = 32
 _SUFFIX = "ExecutionProvider"
 _MOST_MEMORY_BYTES = 4_000_000_000  # of all networks together, and at most half of what the machine has
-_ERRORS_ONLY = 3  # ONNX Runtime's log level; its warnings are addressed to whoever exports
+_ERRORS_ONLY, _NOTHING = 3, 4  # ONNX Runtime's log levels; its errors are raised as well, and told in a line of ours
+_LONGEST_REASON = 200  # letters
 
 Tensor = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
 
@@ -125,7 +126,9 @@ def session_options(threads: int, provider: str = PROCESSOR) -> ort.SessionOptio
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
+    # Else bytes that hold a second model in ONNX Runtime's own format would be taken for that: what is walked, runs.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.log_severity_level = _NOTHING if provider == PROCESSOR else _ERRORS_ONLY
     options.enable_mem_pattern = False
     _limit_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")  # the limited arena
@@ -238,4 +241,5 @@ def _matches(shape: list[int | str | None], rest: list[int]) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return lines[0][:_LONGEST_REASON] if lines else type(error).__name__

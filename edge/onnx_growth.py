@@ -24,7 +24,7 @@ _ELEMENTWISE = frozenset(
 )
 _LAYERS = frozenset(
     "ArgMax AveragePool BatchNormalization Conv Gemm GlobalAveragePool GlobalMaxPool InstanceNormalization "  # noqa: SIM905
-    "MatMul MaxPool ReduceMax ReduceMean ReduceMin ReduceSum TopK".split()
+    "LayerNormalization MatMul MaxPool ReduceMax ReduceMean ReduceMin ReduceSum TopK".split()
 )
 # Operators that make tensors as large as a number says, and which of their inputs say so. (Reshape claims it: what is
 # computed from the claim must stay small, too.)

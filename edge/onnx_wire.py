@@ -31,11 +31,14 @@ from edge.onnx_proto import (
     schema,
 )
 from edge.protobuf import (
+    Content,
     MalformedError,
+    Message,
     Schema,
     bytes_of,
     count_numbers,
     fields,
+    message_of,
     number_of,
     numbers_of,
     text_of,
@@ -43,10 +46,13 @@ from edge.protobuf import (
 
 MAX_FILE_BYTES = 200_000_000
 MAX_NODES = 5_000
+MAX_METADATA = 1_000_000  # letters of all together; ours have 13,000
 MAX_ELEMENTS = 50_000_000  # of one tensor
 MAX_ATTRIBUTE = 1_000  # strides, axes, groups
 MAX_PAD = 32  # at one side of a layer's input
 MAX_NUMBERS = 64  # of a list that is looked at: longer constants are no shapes
+
+_OTHER_FORMAT = b"ORTM"  # at the fifth byte: ONNX Runtime would read another model than the one that is walked
 
 _MODEL, _ENTRY, _GRAPH, _NODE = map(schema, (ModelProto, StringStringEntryProto, GraphProto, NodeProto))
 _ATTRIBUTE, _TENSOR = map(schema, (AttributeProto, TensorProto))
@@ -107,26 +113,30 @@ def read_outline(content: bytes, file: str) -> ModelOutline:
         ModelError: no ONNX file, or one that holds what no model of ours does; the text says what.
     """
     try:
+        if content[4:8] == _OTHER_FORMAT:
+            raise MalformedError("the mark of ONNX Runtime's own format")
         if len(content) > MAX_FILE_BYTES:
             raise RefusedError(f"at most {MAX_FILE_BYTES // 1_000_000} MB large", f"{len(content) // 1_000_000} MB")
-        return _model(memoryview(content))
+        return _model(Message.of(content))
     except RefusedError as error:
         raise ModelError(f"{file} {error}") from None
     except MalformedError as error:
         raise ModelError(f"{file} must be an ONNX model of kestrel-export, got bytes with {error}") from None
 
 
-def _model(message: memoryview) -> ModelOutline:
+def _model(message: Message) -> ModelOutline:
     metadata: dict[str, str] = {}
     graph: Graph | None = None
     for field, content in fields(message, _MODEL):
         if field == ModelProto.GRAPH:
-            graph = _graph(bytes_of(content))
+            graph = _graph(message_of(content))
         elif field == ModelProto.METADATA_PROPS:
-            key, text = _entry(bytes_of(content))
+            key, text = _entry(message_of(content))
             if key in metadata:
                 raise MalformedError(f"the metadata {key!r} twice")
             metadata[key] = text
+            if sum(map(len, metadata.values())) > MAX_METADATA:
+                raise MalformedError(f"metadata of more than {MAX_METADATA} letters")
         elif field in (ModelProto.TRAINING_INFO, ModelProto.FUNCTIONS):
             raise RefusedError("without functions or training steps of its own", "some")
     if graph is None:
@@ -135,32 +145,32 @@ def _model(message: memoryview) -> ModelOutline:
     return ModelOutline(metadata, len(graph.nodes), frozenset(node.operator for node in graph.nodes))
 
 
-def _entry(message: memoryview) -> tuple[str, str]:
-    texts = {field: text_of(content) for field, content in fields(message, _ENTRY)}
+def _entry(message: Message) -> tuple[str, str]:
+    texts = {field: text_of(content, MAX_METADATA) for field, content in fields(message, _ENTRY)}
     return texts.get(StringStringEntryProto.KEY, ""), texts.get(StringStringEntryProto.VALUE, "")
 
 
-def _graph(message: memoryview) -> Graph:
+def _graph(message: Message) -> Graph:
     nodes: list[Node] = []
     constants: dict[str, Constant] = {}
     for field, content in fields(message, _GRAPH):
         if field == GraphProto.NODE:
-            nodes.append(_node(bytes_of(content)))
+            nodes.append(_node(message_of(content)))
             if len(nodes) > MAX_NODES:
                 raise RefusedError(f"of at most {MAX_NODES} nodes", "more")
         elif field == GraphProto.INITIALIZER:
-            constant = _tensor(bytes_of(content))
+            constant = _tensor(message_of(content))
             if constant.name in constants:
                 raise MalformedError(f"the constant {constant.name!r} twice")
             constants[constant.name] = constant
         elif field in (GraphProto.INPUT, GraphProto.OUTPUT, GraphProto.VALUE_INFO):
-            _check_sides(bytes_of(content))
+            _check_sides(message_of(content))
         elif field == GraphProto.SPARSE_INITIALIZER:
             raise RefusedError("without sparse tensors", "some")
     return Graph(tuple(nodes), tuple(constants.values()))
 
 
-def _check_sides(message: memoryview) -> None:
+def _check_sides(message: Message) -> None:
     """A declared shape, from which ONNX Runtime would compute others, must not be huge."""
     known = 1
     for side in _nested(message, _TO_DIMENSIONS):
@@ -170,17 +180,17 @@ def _check_sides(message: memoryview) -> None:
         raise RefusedError(f"made of tensors of at most {MAX_ELEMENTS} numbers", "a larger one declared")
 
 
-def _nested(message: memoryview, path: tuple[tuple[Schema, int], ...]) -> Iterator[memoryview]:
+def _nested(message: Message, path: tuple[tuple[Schema, int], ...]) -> Iterator[Message]:
     """The messages at the end of a path of schemas and fields."""
     schema, wanted = path[0]
     for field, content in fields(message, schema):
         if field == wanted and len(path) == 1:
-            yield bytes_of(content)
+            yield message_of(content)
         elif field == wanted:
-            yield from _nested(bytes_of(content), path[1:])
+            yield from _nested(message_of(content), path[1:])
 
 
-def _node(message: memoryview) -> Node:
+def _node(message: Message) -> Node:
     operator, domain = "", ""
     inputs: list[str] = []
     outputs: list[str] = []
@@ -193,7 +203,7 @@ def _node(message: memoryview) -> Node:
         elif field == NodeProto.OP_TYPE:
             operator = text_of(content)
         elif field == NodeProto.ATTRIBUTE:
-            attributes.append(_attribute(bytes_of(content)))
+            attributes.append(_attribute(message_of(content)))
         elif field == NodeProto.DOMAIN:
             domain = text_of(content)
     if operator not in OPERATORS or domain not in DOMAINS:
@@ -201,9 +211,13 @@ def _node(message: memoryview) -> Node:
     if operator == "Constant":
         if len(attributes) != 1:
             raise RefusedError("made of constants of one value", f"{len(attributes)} values")
+        if attributes[0].name.startswith("value_string"):
+            raise RefusedError("without strings", "a constant of them")
         return Node(operator, (), tuple(outputs), attributes[0])
     for attribute in attributes:
         _check_attribute(attribute)
+        if operator == "Cast" and attribute.name == "to" and not _DATA_TYPES.keys() >= set(attribute.numbers or ()):
+            raise RefusedError("made of tensors of numbers", f"Cast to type {attribute.numbers}")
     return Node(operator, tuple(inputs), tuple(outputs), None)
 
 
@@ -213,7 +227,7 @@ def _check_attribute(attribute: Constant) -> None:
         raise RefusedError(f"made of nodes with at most {MAX_NUMBERS} attributes up to {most}", attribute.name)
 
 
-def _attribute(message: memoryview) -> Constant:
+def _attribute(message: Message) -> Constant:
     """An attribute: its tensor, or its numbers as one; text holds nothing that could grow."""
     name = ""
     numbers: list[float] = []
@@ -225,22 +239,24 @@ def _attribute(message: memoryview) -> Constant:
         if field == _A.NAME:
             name = text_of(content)
         elif field == _A.T:
-            tensor = _tensor(bytes_of(content))
+            tensor = _tensor(message_of(content))
         elif field in (_A.F, _A.FLOATS):
             numbers.extend(_unpacked(bytes_of(content)[: 4 * (MAX_NUMBERS + 1)], "f"))
         elif field in (_A.I, _A.INTS):
             numbers.extend(numbers_of(content, MAX_NUMBERS))
         elif field in _NESTED:
             raise RefusedError("without graphs, sparse tensors or lists of tensors inside its nodes", "one")
+    if len(numbers) > MAX_NUMBERS:
+        raise RefusedError(f"made of nodes with attributes of at most {MAX_NUMBERS} numbers", f"more in {name!r}")
     if len(kinds) > 1:
         raise RefusedError("made of attributes of one kind", f"{name!r} with several values")
     return tensor or Constant(name, len(numbers), tuple(numbers))
 
 
-def _tensor(message: memoryview) -> Constant:
+def _tensor(message: Message) -> Constant:
     name, data_type = "", 0
     sides: list[int] = []
-    data: dict[int, list[int | memoryview]] = {}
+    data: dict[int, list[Content]] = {}
     for field, content in fields(message, _TENSOR):
         if field == _T.DIMS:
             sides.extend(numbers_of(content, MAX_SIDES))

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-Content = int | memoryview
-
+MAX_FIELDS = 500_000  # of a message and all within it; our models have 30,000
+MAX_TEXT = 65_536  # bytes
 _MOST_TAG_BYTES = 5  # of tags and lengths, which have 32 bits
 _MOST_NUMBER_BYTES = 10
 _LARGE_BYTES = bytes(range(0x80, 0x100))  # within a number, not its last
@@ -20,6 +20,29 @@ _LARGE_BYTES = bytes(range(0x80, 0x100))  # within a number, not its last
 
 class MalformedError(Exception):
     """The bytes are no message of that schema."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many fields a walk may still meet: each costs its reader far more than its bytes."""
+
+    fields: int = MAX_FIELDS
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes within a file, and the budget of its walk."""
+
+    view: memoryview
+    budget: Budget
+
+    @classmethod
+    def of(cls, content: bytes) -> "Message":
+        """A whole file."""
+        return cls(memoryview(content), Budget())
+
+
+Content = int | Message
 
 
 class Wire(IntEnum):
@@ -51,14 +74,19 @@ TEXT, TEXTS = Field(Wire.BYTES), Field(Wire.BYTES, many=True)
 MESSAGE, MESSAGES = TEXT, TEXTS
 
 
-def fields(message: memoryview, schema: Schema) -> Iterator[tuple[int, Content]]:
+def fields(walked: Message, schema: Schema) -> Iterator[tuple[int, Content]]:
     """Number and content of every field: an integer, or the bytes of text, message, list, float or double.
 
     Raises:
-        MalformedError: cut short, or a field that the schema does not have, of another wire type, or once too often.
+        MalformedError: cut short, or a field that the schema does not have, of another wire type, or once too often; or
+            more fields than the budget has.
     """
+    message, budget = walked.view, walked.budget
     position, seen = 0, set()
     while position < len(message):
+        budget.fields -= 1
+        if budget.fields < 0:
+            raise MalformedError(f"more than {MAX_FIELDS} fields")
         tag, position = _varint(message, position, _MOST_TAG_BYTES)
         number, wire = tag >> 3, tag & 7
         field = schema.get(number)
@@ -81,7 +109,7 @@ def fields(message: memoryview, schema: Schema) -> Iterator[tuple[int, Content]]
             length = item_bytes
         if length > len(message) - position or length % item_bytes:
             raise MalformedError("a field that is cut short")
-        yield number, message[position : position + length]
+        yield number, Message(message[position : position + length], budget)
         position += length
 
 
@@ -97,29 +125,36 @@ def numbers_of(content: Content, most: int) -> list[int]:
         return [number_of(content)]
     found: list[int] = []
     position = 0
-    while position < len(content) and len(found) <= most:
-        value, position = _varint(content, position, _MOST_NUMBER_BYTES)
+    while position < len(content.view) and len(found) <= most:
+        value, position = _varint(content.view, position, _MOST_NUMBER_BYTES)
         found.append(number_of(value))
     return found
 
 
 def count_numbers(content: Content) -> int:
     """How many numbers `numbers_of` would find."""
-    return 1 if isinstance(content, int) else len(bytes(content).translate(None, _LARGE_BYTES))
+    return 1 if isinstance(content, int) else len(bytes(content.view).translate(None, _LARGE_BYTES))
 
 
-def bytes_of(content: Content) -> memoryview:
-    """The bytes of text, message, float or double."""
+def message_of(content: Content) -> Message:
+    """A message within the message."""
     assert not isinstance(content, int)  # the schema says so
     return content
 
 
-def text_of(content: Content) -> str:
+def bytes_of(content: Content) -> memoryview:
+    """The bytes of text, float or double."""
+    return message_of(content).view
+
+
+def text_of(content: Content, most: int = MAX_TEXT) -> str:
     """Text.
 
     Raises:
-        MalformedError: it is no UTF-8.
+        MalformedError: it is no UTF-8, or longer than `most` bytes.
     """
+    if len(bytes_of(content)) > most:
+        raise MalformedError(f"a text of more than {most} bytes")
     try:
         return str(bytes_of(content), "utf-8")
     except UnicodeDecodeError:

@@ -9,7 +9,9 @@ from edge.startup import run, run_app
 
 def main() -> None:
     """Entry point of the command `kestrel-export`; never returns."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else ())):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
     sys.exit(run("kestrel-export", _command, extra="export"))
 
 

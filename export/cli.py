@@ -115,7 +115,7 @@ def export(
 
     Example: kestrel-export runs/student/student.pt my-model.onnx --validate data/val --int8 --calibrate data/train
     """
-    if int8 and calibrate is None:
+    if int8 and not calibrate:
         raise UnusableInputError("--int8 must come with --calibrate, got none; name a labelled folder or a recording")
     of_int8 = (("calibrate", calibrate), ("calibration", calibration), ("allow-drop", allow_drop))
     for option, given in (*of_int8, ("allow-slower", allow_slower)):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from edge.contract import INPUT_NAME, MAX_DETECTIONS, NOWHERE, OUTPUT_NAMES, Calibration
 from edge.errors import ProcessingError
+from edge.onnx_growth import OPERATORS
 from edge.records import SizeWH
 from export.model_file import scratch_folder
 from training.networks.peaks import boxes_at, find_peaks
@@ -156,4 +157,8 @@ def export_graph(
             raise ProcessingError(f"export failed: {str(error).strip().splitlines()[0]}") from error
         model: onnx.ModelProto = onnxslim.slim(onnx.load(file))
     onnx.checker.check_model(model, full_check=True)
+    foreign = sorted({node.op_type for node in model.graph.node} - OPERATORS)
+    if foreign:
+        rule = "made of operators that kestrel runs"
+        raise ProcessingError(f"the student must be {rule}, got {', '.join(foreign)}; distil with another --backbone")
     return model

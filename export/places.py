@@ -34,7 +34,8 @@ def remove_stale(out: Path) -> tuple[str, ...]:
     """
     forms = [file for file in out.parent.glob(f"{glob.escape(out.stem)}-*.onnx") if _is_form(file, out)]
     twin, before = _metadata(int8_name(out)), _metadata(out)
-    stale = [*files_of(int8_name(out))] if twin and twin.precision == "int8" else []
+    made_of_it = before and twin and (twin.precision, twin.name) == ("int8", before.name)
+    stale = [*files_of(int8_name(out))] if made_of_it else []
     stale += [*files_of(out)[2:]] if before else []
     gone = sorted(file for file in {*stale, *forms} if file.is_file())
     for file in gone:

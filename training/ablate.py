@@ -165,7 +165,7 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
     noisy = any(arm.noisy for arm in settings.arms)
     require_start(settings.run, settings.noise if noisy else NoiseSettings())
     _claim(out, settings)
-    require_decodable(labelled.pictures)
+    require_decodable((*labelled.pictures, *judged.pictures))
     yield from _known_pictures(labelled, judged)
     taught = out / "taught.json" if noisy else None
     if taught is not None:

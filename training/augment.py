@@ -22,6 +22,7 @@ from training.targets import Targets
 
 LEAST_VISIBLE = 0.4  # share of a person that must lie in the crop; less is ignored
 LEAST_HEIGHT_PX = 5.0  # shorter people are ignored
+SCALES = (0.01, 100.0)  # within which scales may be drawn, times the size at which a picture would be recognised
 PALETTES = (cv2.COLORMAP_INFERNO, cv2.COLORMAP_JET, cv2.COLORMAP_RAINBOW, cv2.COLORMAP_HOT, cv2.COLORMAP_TURBO)
 
 
@@ -51,8 +52,9 @@ class ViewSettings:
             raise InvalidValueError("long_side", "at least 1", self.long_side)
         if self.max_enlarge is not None and not 0 < self.max_enlarge < math.inf:
             raise InvalidValueError("max_enlarge", "positive", self.max_enlarge)
-        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise InvalidValueError("scale", "two positive numbers, the smaller one first", self.scale)
+        if self.scale is not None and not SCALES[0] <= self.scale[0] <= self.scale[1] <= SCALES[1]:
+            rule = f"two numbers in {SCALES[0]:g}..{SCALES[1]:g}, the smaller one first"
+            raise InvalidValueError("scale", rule, self.scale)
         for name, weight in (("empty_weight", self.empty_weight), *self.emphasis.items()):
             if weight is not None and not 0 < weight < math.inf:
                 raise InvalidValueError(name, "positive", weight)

@@ -1,5 +1,6 @@
 """From labelled pictures on disk to batches: sampled by source, decoded once, augmented on the way."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from training.augment import AugmentSettings, View, collate, random_view
 from training.datasets import Dataset, LabelledPicture, load_as_learnt
 from training.targets import Batch
 
-_MOST_CACHED_BYTES = 6 << 30  # by each process, and at most a quarter of what the machine has
+_MOST_CACHED_BYTES = 6 << 30  # by each process; all of this machine together take at most a quarter of what it has
 
 
 class DecodedPictures:
@@ -103,5 +104,5 @@ class TrainingBatches:
 
 
 def _room_bytes() -> int:
-    machine = memory_bytes()
-    return _MOST_CACHED_BYTES if machine is None else min(_MOST_CACHED_BYTES, machine // 4)
+    machine, processes = memory_bytes(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # as torchrun says
+    return _MOST_CACHED_BYTES if machine is None else min(_MOST_CACHED_BYTES, machine // 4 // processes)

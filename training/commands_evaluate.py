@@ -59,7 +59,7 @@ def evaluate(
     """
     from training.candidates import open_candidate
     from training.corruptions import CORRUPTIONS, LOOKS
-    from training.datasets import read_dataset
+    from training.datasets import read_dataset, require_decodable
     from training.evaluation import evaluate as judge_all
     from training.evaluation import modality_warning
     from training.history import learnt_warning
@@ -69,8 +69,9 @@ def evaluate(
     pictures = read_dataset(dataset, split)
     if limit is not None:
         pictures = dataclasses.replace(pictures, pictures=pictures.pictures[:limit])
-    _check_outputs(report, json_file)
     candidate = open_candidate(model, threads=threads, tta=tta)
+    _check_outputs(report, json_file)
+    require_decodable(pictures.pictures)
     training_set = _training_set(train_set, candidate, dataset, pictures.name)
     warnings = (
         *pictures.warnings,
@@ -104,14 +105,18 @@ def evaluate(
 
 def _training_set(told: Path | None, candidate: "Candidate", dataset: Path, judged: str) -> "Dataset | None":
     """The data set that is named, or those of the model's own that lie beside the one to judge on, or with it."""
-    from training.datasets import DatasetError, find_by_name, join_datasets, read_dataset
+    from training.datasets import DatasetError, find_by_name, join_datasets, read_dataset, require_decodable
 
     if told is not None:
-        return read_dataset(told, usual="train")
+        named = read_dataset(told, usual="train")
+        require_decodable(named.pictures)
+        return named
     folder = (dataset if dataset.is_dir() else dataset.parent).resolve()
     try:
         learnt = (find_by_name(folder.parent, name) for name in candidate.trained_on if name != judged)
         found = [one for one in learnt if one is not None]
+        for one in found:
+            require_decodable(one.pictures)
         return join_datasets(found) if found else None
     except DatasetError as error:
         typer.echo(f"warning: did not look for pictures that nearly repeat those of training: {error}", err=True)

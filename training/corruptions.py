@@ -122,8 +122,9 @@ def smaller(image: Image, rng: np.random.Generator) -> Image:
     del rng
     height, width = image.shape[:2]
     frame = np.full_like(image, PAD_VALUE)
-    small = cv2.resize(image, None, fx=SMALLER, fy=SMALLER, interpolation=cv2.INTER_AREA)
-    frame[: small.shape[0], : small.shape[1]] = small[:height, :width]
+    size = (max(1, round(SMALLER * width)), max(1, round(SMALLER * height)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    frame[: small.shape[0], : small.shape[1]] = small
     return frame
 
 

@@ -20,6 +20,8 @@ from training.processes import Processes
 from training.shared_maps import gradient_shares
 from training.targets import Batch
 
+MOST_LEARNING_RATE = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
@@ -46,8 +48,8 @@ class TrainSettings:
             raise InvalidValueError("steps or minutes", "positive", (self.steps, self.minutes), "say how long to train")
         if self.batch_size < 1:
             raise InvalidValueError("batch_size", "at least 1", self.batch_size)
-        if not self.learning_rate > 0:
-            raise InvalidValueError("learning_rate", "positive", self.learning_rate)
+        if not 0 < self.learning_rate <= MOST_LEARNING_RATE:
+            raise InvalidValueError("learning_rate", f"above 0 and at most {MOST_LEARNING_RATE:g}", self.learning_rate)
         if not 0 <= self.seed < 2**32:
             raise InvalidValueError("seed", "in 0..4294967295", self.seed)
         require_precision(self.precision)
@@ -192,7 +194,7 @@ def _require_finite(what: str, value: Tensor, parts: Mapping[str, Tensor], step:
     told = ", ".join(f"{k} {v.item():g}" for k, v in parts.items())
     raise ProcessingError(
         f"{what} must be finite, got {value.item()} ({told}) at batch {step} ({', '.join(names)}); "
-        "lower the learning rate, then resume"
+        "lower the learning rate, then begin again, or go on from the last checkpoint where there is one"
     )
 
 

@@ -15,6 +15,7 @@ what is reported is cross-fitted over their scenes. A student that got worse is 
 
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -99,6 +100,7 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     dataset = _of_modality(start, dataset, "dataset")
     split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     yield from _described(split)
+    yield from _repeated(split)
     old = _old_pictures(settings, start, split.held_out)
     yield from (f"warning: {said}" for said in (old.warnings if old else ()))
     teacher, stream = _load_teacher(settings, start), _stream(settings, start, split.learn, old)
@@ -317,7 +319,7 @@ def _fitted(start: StartPoint, comparison: Comparison) -> dict[str, Any]:
 def _write_report(settings: FinetuneSettings, start: StartPoint, split: Split, comparison: Comparison) -> None:
     out = settings.out
     held = split.held_out
-    scenes = "by scene" if split.by_scene else "by picture: there is only one scene"
+    scenes = "by scene" if split.by_scene else "by picture: no whole scenes are that share"
     title = f"{start.name} on {held.name}: {len(held.pictures)} pictures, held out {scenes}"
     draw(comparison, title, out / "before-after.png")
     figures = {"before": comparison.before.to_json(), "after": comparison.after.to_json()}
@@ -336,10 +338,14 @@ def _data_card(start: StartPoint, dataset: str, replay: Path | None) -> str:
     mixed_in = () if replay is None else (TrainingData(replay.resolve().name, UNSTATED),)
     data = (*earlier, *(d for d in mixed_in if d.name not in {e.name for e in earlier}))
     data += (TrainingData(dataset, "the user's own"),)
-    lines = [f"intended_use = {json.dumps(start.intended_use or UNSTATED)}"]
+    lines = [f"intended_use = {_quoted(start.intended_use or UNSTATED)}"]
     for one in data:
-        lines += ["[[data]]", *(f"{name} = {json.dumps(value)}" for name, value in asdict(one).items())]
+        lines += ["[[data]]", *(f"{name} = {_quoted(value)}" for name, value in asdict(one).items())]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _described(split: Split) -> Iterator[str]:
@@ -351,12 +357,22 @@ def _described(split: Split) -> Iterator[str]:
         f"is judged by {len(held.pictures)} ({held.pedestrians} pedestrians, {scenes[1]} scenes)"
     )
     if not split.by_scene:
-        yield "warning: too few scenes to hold one out: neighbours of what it learns judge, so expect less elsewhere"
+        yield "warning: no whole scenes are that share: neighbours of what it learns judge, so expect less elsewhere"
     empty = sum(not len(p.boxes_xyxy) for p in held.pictures)
     if not empty:
         yield "warning: every held-out picture shows somebody: label empty ones, too, or false alarms go unseen"
     if len(learn.pictures) + len(held.pictures) < FEW_PICTURES:
         yield f"warning: fewer than {FEW_PICTURES} pictures; figures of so few say little"
+
+
+def _repeated(split: Split) -> Iterator[str]:
+    """A warning where names tell scenes apart that are one: what is learnt then nearly shows what judges."""
+    pairs = near_pairs(split.held_out.pictures, split.learn.pictures)
+    if pairs:
+        yield (
+            f"warning: {len(pairs)} of {len(split.held_out.pictures)} held-out pictures nearly repeat one that is "
+            "learnt, so expect less elsewhere; folders or names such as day1_0001.jpg tell scenes apart"
+        )
 
 
 def _of_modality(start: StartPoint, dataset: Dataset, name: str) -> Dataset:
@@ -372,5 +388,7 @@ def _check_out(out: Path) -> None:
 
 
 def _export_command(out: Path) -> str:
-    card = f"--data-card {out / 'data-card.toml'}"
-    return f"kestrel-export {out / 'student.pt'} my-model.onnx --validate {out / 'held-out.json'} {card}"
+    student, held_out, card = (
+        shlex.quote(str(out / name)) for name in ("student.pt", "held-out.json", "data-card.toml")
+    )
+    return f"kestrel-export {student} my-model.onnx --validate {held_out} --data-card {card}"

@@ -38,6 +38,7 @@ from training.targets import Batch
 from training.teacher_files import load_network_file
 
 CROP_MULTIPLE = max(PYRAMID_STRIDES)
+REFIT_BATCH = 8
 REFIT_PICTURES = 48  # crops that a student's layers are refitted on, where activation or width is not its teacher's
 
 
@@ -73,6 +74,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         require_crop(self.crop_px)
+        if self.extra_category is not None and self.extra_teacher is None:
+            raise InvalidValueError("--extra-category", "left out without --extra-teacher", self.extra_category)
 
     def augment(self, modality: Modality) -> AugmentSettings:
         """How views of this modality's pictures are drawn."""
@@ -312,9 +315,8 @@ def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, te
 
 def refit_pictures(settings: RunSettings, dataset: Dataset) -> list[Tensor]:
     """Batches (B, 3, H, W) on which layers are refitted to another activation or width."""
-    schedule = settings.train
-    batches = TrainingBatches(dataset, settings.augment(modality_of(dataset)), schedule.batch_size, schedule.seed)
-    return [batches.batch(number).images for number in range(REFIT_PICTURES // schedule.batch_size + 1)]
+    batches = TrainingBatches(dataset, settings.augment(modality_of(dataset)), REFIT_BATCH, settings.train.seed)
+    return [batches.batch(number).images for number in range(-(-REFIT_PICTURES // REFIT_BATCH))]
 
 
 def _bar(kind: str, shown: bool, share: float) -> "tqdm[Any]":

@@ -4,6 +4,7 @@ Xie et al., arXiv 1911.04252. Each round: the teacher labels clean frames (pseud
 them together with the labelled set under augmentation, dropout and stochastic depth (noise.py), and is the next round's
 teacher.
 
+    OUT/footage.json             what it began with
     OUT/images/                  frames of the footage that differ from each other
     OUT/round-1.json, .png       what the teacher taught of them, as a COCO file and as a contact sheet
     OUT/round-1/                 the student's run
@@ -11,9 +12,11 @@ teacher.
 """
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,6 +36,7 @@ from training.run import RunSettings, train
 from training.teacher_files import load_network_file
 from training.torch_recognizer import TorchRecognizer, as_flown
 from training.unlabelled import Recording, ThinSettings, choose_frames
+from training.write_aside import write_aside
 
 INPUT_MULTIPLE = 32  # suits every network of ours
 LOOKED_AT = 12  # frames that must look like the teacher's modality
@@ -86,6 +90,7 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     require_modality(teacher, labelled)
     require_start(settings.run, settings.noise)
     if processes.first:
+        _claim(settings)
         yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
     for number in range(1, settings.rounds + 1):
         taught = out / f"round-{number}.json"
@@ -178,13 +183,36 @@ def _check_out(out: Path, resume: bool) -> None:
         raise UnusableInputError(f"out must be an empty folder, got {str(out)!r}; add --resume or name another")
 
 
-def _described_by(student: Checkpoint, settings: SelfTrainSettings) -> Checkpoint:
-    """The student, with what a run alone does not know."""
-    said = {
+def _claim(settings: SelfTrainSettings) -> None:
+    """What is taught belongs to one footage and one teacher, and stays so when a run goes on.
+
+    Raises:
+        UnusableInputError: it began with others.
+    """
+    file = settings.run.out / "footage.json"
+    ours = json.loads(json.dumps({**_taught_by(settings), **asdict(settings.thin)}))
+    if file.is_file():
+        theirs = json.loads(file.read_text(encoding="utf-8"))
+        for name, value in ours.items():
+            if theirs.get(name, value) != value:
+                raise UnusableInputError(
+                    f"{name} must be as the run began, {theirs[name]!r}, got {value!r}; name another folder"
+                )
+        return
+    settings.run.out.mkdir(parents=True, exist_ok=True)
+    write_aside(file, lambda opened: opened.write(f"{json.dumps(ours, indent=1)}\n".encode()))
+
+
+def _taught_by(settings: SelfTrainSettings) -> dict[str, Any]:
+    return {
         "teacher": settings.teacher.name,
-        "rounds": settings.rounds,
         "unlabelled": [Path(uri).name for uri in settings.unlabelled],
         **asdict(settings.noise),
         **asdict(settings.rule),
     }
+
+
+def _described_by(student: Checkpoint, settings: SelfTrainSettings) -> Checkpoint:
+    """The student, with what a run alone does not know."""
+    said = {"rounds": settings.rounds, **_taught_by(settings)}
     return dataclasses.replace(student, settings={**student.settings, "self_train": said})

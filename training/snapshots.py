@@ -6,7 +6,7 @@ best on all other folds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
@@ -23,11 +23,10 @@ class Snapshot:
     step: int
     weights: Mapping[str, Tensor]
     detected: tuple[DetectedPicture, ...]
+    quality: float = field(init=False)  # see `quality_of`
 
-    @property
-    def quality(self) -> float:
-        """See `quality_of`."""
-        return quality_of(self.detected)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quality", quality_of(self.detected))
 
 
 def quality_of(detected: Sequence[DetectedPicture]) -> float:

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge import onnx_proto
 from edge.errors import ModelError
+from edge.network import session_options
 from edge.onnx_wire import MAX_FILE_BYTES, MAX_NODES, read_outline
 from edge.recognizer import Recognizer
 from tests.models import METADATA, save, spot_model
@@ -207,7 +208,7 @@ def test_huge_attributes_are_refused():
     assert "attributes up to 32, got pads" in refusal(model_of(pool))
     pool = node("MaxPool", ["scores_map"], kernel_shape=[3, 100_000])
     assert "attributes up to 1000, got kernel_shape" in refusal(model_of(pool))
-    assert "at most 64 attributes" in refusal(model_of(node("Relu", ["image"], axes=[0] * 65)))
+    assert "attributes of at most 64 numbers" in refusal(model_of(node("Relu", ["image"], axes=[0] * 65)))
 
 
 def test_tensors_that_lie_about_their_size_are_refused():
@@ -270,3 +271,37 @@ def test_a_hostile_file_is_refused_by_the_recognizer_before_onnx_runtime_loads_i
         ModelError, match=r"hostile\.onnx must be free of shapes beyond .*; export it with kestrel-export"
     ):
         Recognizer(save(tmp_path / "hostile.onnx", model, None))
+
+
+def test_a_second_model_in_another_format_is_not_what_runs():
+    """ONNX Runtime takes bytes with this mark for its own format; protobuf takes it for the name of a producer."""
+    model = bytearray(model_of().SerializeToString())
+    assert "the mark of ONNX Runtime's own format" in refusal(bytes(b"\x08\x09\x12\x04ORTM" + model))
+    assert session_options(1).get_session_config_entry("session.load_model_format") == "ONNX"
+
+
+def test_strings_are_refused_wherever_they_come_from():
+    assert "must be made of tensors of numbers, got Cast to type" in refusal(model_of(node("Cast", ["image"], to=8)))
+    told = node("Constant", [], ["letters"], value_strings=["a", "b"])
+    assert "must be without strings" in refusal(model_of(told))
+
+
+def test_long_lists_of_numbers_are_no_constants_of_shapes():
+    packed = node("Constant", [], ["long"], value_ints=[1] * 65 + [900_000_000])
+    assert "attributes of at most 64 numbers" in refusal(model_of(packed, node("ConstantOfShape", ["long"])))
+
+
+def test_empty_fields_cannot_be_without_number():
+    emptied = onnx.NodeProto(op_type="Relu", input=["image"], output=["o"])
+    emptied.attribute.extend([onnx.AttributeProto()] * 500_001)
+    assert "bytes with more than 500000 fields" in refusal(model_of(emptied))
+    model = model_of()
+    model.metadata_props.add(key="notes", value="x" * 1_000_000)
+    assert "bytes with metadata of more than 1000000 letters" in refusal(model)
+    model.metadata_props[-1].value += "x"
+    assert "bytes with a text of more than 1000000 bytes" in refusal(model)
+
+
+def test_layer_normalisation_is_an_operator_of_ours():
+    layer = node("LayerNormalization", ["image", "scale"])
+    read_outline(model_of(layer, scale=np.ones(3, np.float32)).SerializeToString(), "m.onnx")

@@ -9,7 +9,9 @@ from edge.protobuf import (
     NUMBERS,
     TEXT,
     TEXTS,
+    Budget,
     MalformedError,
+    Message,
     count_numbers,
     fields,
     numbers_of,
@@ -20,7 +22,7 @@ SCHEMA = {1: NUMBER, 2: TEXT, 3: NUMBERS, 4: FLOAT, 5: FLOATS, 6: TEXTS}
 
 
 def walk(content: bytes) -> list[tuple[int, int | bytes]]:
-    return [(n, c if isinstance(c, int) else bytes(c)) for n, c in fields(memoryview(content), SCHEMA)]
+    return [(n, c if isinstance(c, int) else bytes(c.view)) for n, c in fields(Message.of(content), SCHEMA)]
 
 
 def test_fields_come_in_their_order_packed_or_not():
@@ -66,7 +68,7 @@ def test_what_nobody_writes_who_means_well_is_refused(content, said):
 
 def test_numbers_are_signed_and_long_lists_are_looked_at_in_part():
     assert numbers_of(2**64 - 1, 4) == [-1]
-    packed = memoryview(b"\x01\x80\x01\x03\x04")
+    packed = Message.of(b"\x01\x80\x01\x03\x04")
     assert numbers_of(packed, 8) == [1, 128, 3, 4]
     assert numbers_of(packed, 1) == [1, 128]
     assert count_numbers(packed) == 4
@@ -74,6 +76,22 @@ def test_numbers_are_signed_and_long_lists_are_looked_at_in_part():
 
 
 def test_text_is_utf_8():
-    assert text_of(memoryview("é".encode())) == "é"
+    assert text_of(Message.of("é".encode())) == "é"
     with pytest.raises(MalformedError, match="no UTF-8"):
-        text_of(memoryview(b"\xff"))
+        text_of(Message.of(b"\xff"))
+
+
+def test_a_walk_meets_only_so_many_fields_however_deep_they_lie():
+    budget = Budget(4)
+    inner = [c for _, c in fields(Message(memoryview(b"\x32\x02\x08\x01\x32\x02\x08\x01"), budget), SCHEMA)]
+    assert all(isinstance(one, Message) for one in inner)
+    assert [len(list(fields(one, SCHEMA))) for one in inner] == [1, 1]
+    with pytest.raises(MalformedError, match=r"more than \d+ fields"):
+        list(fields(inner[0], SCHEMA))
+
+
+def test_a_text_has_a_limit():
+    [(_, long)] = fields(Message.of(b"\x12\x05hello"), SCHEMA)
+    assert text_of(long, 5) == "hello"
+    with pytest.raises(MalformedError, match="a text of more than 4 bytes"):
+        text_of(long, 4)

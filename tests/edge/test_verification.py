@@ -81,6 +81,14 @@ def test_a_presence_that_is_no_number_is_another_verdict(expected):
         require_same_decisions(METADATA, found, frame, "spots.onnx")
 
 
+def test_a_presence_that_falls_just_below_the_verdict_is_another_verdict():
+    enter = METADATA.verdict.enter
+    frame = Expected("f.png", 0.999, np.zeros((0, 4), np.float32), ())
+    found = Recognition(enter - 1e-4, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.0, 0.0, 0.0)
+    with pytest.raises(ProcessingError, match=r"the verdict another on f\.png"):
+        require_same_decisions(METADATA, found, frame, "spots.onnx")
+
+
 def test_sha256sum_could_check_the_manifest(shipped):
     sums = read_manifest(shipped.parent / MANIFEST)
     assert sorted(sums) == [

@@ -45,6 +45,14 @@ def test_what_is_not_ours_stays(folder):
     assert remove_stale(folder / "nothing.onnx") == ()
 
 
+def test_the_int8_of_another_model_stays(folder):
+    """`m-fp32.onnx` is new: `m-int8.onnx` was made of `m.onnx`."""
+    assert remove_stale(folder / "m-fp32.onnx") == ()
+    write_spot_model(folder / "m-fp32.onnx", name="another")
+    assert remove_stale(folder / "m-fp32.onnx") == ()
+    assert "m-int8.onnx" in names(folder)
+
+
 def test_int8_of_other_weights_does_not_survive_an_overwrite(learnt_student, tmp_path):
     out = write_spot_model(tmp_path / "m.onnx")
     write_spot_model(int8_name(out), precision="int8")

@@ -235,6 +235,10 @@ def test_a_folder_name_may_say_the_modality(text: str, modality: str | None) -> 
         ("00012.jpg", "."),
         ("day1/frame_0012.jpg", "day1"),
         ("IMG_0001.png", "IMG"),
+        ("DJI_20230615143010_0001_T.JPG", "DJI"),
+        ("DJI_20230615143012_0002.JPG", "DJI"),
+        ("DJI_0001_W.JPG", "DJI"),
+        ("clip_03_0001.jpg", "clip_03"),
         ("lonely.png", "lonely"),
     ],
 )

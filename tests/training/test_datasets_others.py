@@ -2,10 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from edge.records import SizeWH
+from edge.sources.pictures import read_picture
 from tests.training.folders import write_hit_uav, write_picture, write_text, write_visdrone, write_yolo
+from tests.training.people import write_people
 from training.datasets import DatasetError, read_dataset
+from training.datasets.labels import size_from_header
 from training.datasets.visdrone import read_visdrone
 
 VISDRONE = """1,2,10,20,1,1,0,0
@@ -210,3 +214,32 @@ def test_a_scene_may_reach_from_one_yolo_split_into_another(tmp_path: Path) -> N
     write_text(folder / "labels" / "val" / "a_002.txt", "")
     scenes = [{p.scene for p in read_dataset(folder, split).pictures} for split in ("train", "val")]
     assert scenes == [{"a", "b"}, {"a"}]
+
+
+def test_visdrone_pictures_of_one_name_in_two_folders_have_labels_of_their_own(tmp_path: Path) -> None:
+    for folder, line in (("day", VISDRONE), ("night", "")):
+        write_picture(tmp_path / "images" / folder / "0001.png")
+        write_text(tmp_path / "annotations" / folder / "0001.txt", line)
+    day, night = read_dataset(tmp_path).pictures
+    assert len(day.boxes_xyxy) > 0
+    assert len(night.boxes_xyxy) == 0
+    write_picture(tmp_path / "images" / "night" / "0001.jpg")
+    with pytest.raises(DatasetError, match=r"0001.png must have a name of its own, got that of 0001.jpg"):
+        read_dataset(tmp_path)
+
+
+def test_a_split_that_is_named_of_a_folder_without_splits_is_refused(tmp_path: Path) -> None:
+    folder = write_people(tmp_path / "people-rgb", 2)
+    with pytest.raises(DatasetError, match=r"split must be left out for .*people-rgb, got 'test'"):
+        read_dataset(folder, "test")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_the_size_of_a_turned_picture_is_that_of_its_decoded_pixels(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"turned.{suffix}"
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    PillowImage.new("RGB", (30, 20), "red").save(path, exif=exif)
+    image = read_picture(path).image
+    assert image is not None
+    assert size_from_header(path) == SizeWH(image.shape[1], image.shape[0]) == SizeWH(20, 30)

@@ -48,8 +48,9 @@ def test_the_rate_warms_up_stays_flat_and_falls_to_a_hundredth(step, factor):
         ({"steps": 5, "minutes": float("inf")}, "minutes must be finite, got inf"),
         ({}, r"steps or minutes must be positive, got \(0, 0.0\); say how long to train"),
         ({"steps": 1, "batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"steps": 1, "learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
-        ({"steps": 1, "learning_rate": math.nan}, "learning_rate must be positive, got nan"),
+        ({"steps": 1, "learning_rate": 0.0}, "learning_rate must be above 0 and at most 10, got 0.0"),
+        ({"steps": 1, "learning_rate": math.nan}, "learning_rate must be above 0 and at most 10, got nan"),
+        ({"steps": 1, "learning_rate": math.inf}, "learning_rate must be above 0 and at most 10, got inf"),
     ],
 )
 def test_settings_that_cannot_train_are_refused(values, rule):

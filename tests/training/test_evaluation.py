@@ -311,3 +311,10 @@ def test_a_picture_that_is_damaged_or_of_another_size_is_named(tmp_path: Path) -
     write_text(first.path, "no picture")
     with pytest.raises(DatasetError, match=r"a.png must be a picture"):
         detect(lambda _: pytest.fail("never asked"), [first])
+
+
+def test_half_of_a_detection_in_an_ignore_region_is_enough_at_every_overlap() -> None:
+    """COCO's own rule would call it a false alarm where an IoU of 0.95 is asked of pedestrians."""
+    person, ignored = [10.0, 10, 30, 60], [100.0, 100, 200, 200]
+    one = detected([person], [[95.0, 100, 145, 200], person], [0.9, 0.8], [ignored])
+    assert score_boxes([one]).ap50_95 == pytest.approx(1.0)

@@ -21,8 +21,10 @@ from training.finetune import (
     TRAIN,
     FinetuneSettings,
     _compare,
+    _data_card,
     _described,
     _old_pictures,
+    _repeated,
     finetune,
     freeze_front,
     hold_norms,
@@ -31,7 +33,7 @@ from training.history import learnt_on
 from training.networks.student import Student
 from training.run import train
 from training.snapshots import Snapshot
-from training.splits import split_by_scene
+from training.splits import Split, split_by_scene
 from training.start_point import StartPoint, read_start_point
 
 SHORT = dataclasses.replace(TRAIN, steps=4, batch_size=4, learning_rate=1e-4, warmup_steps=1, epoch_steps=2)
@@ -253,3 +255,18 @@ def test_what_was_fitted_to_two_looks_does_not_judge_one():
     snapshots = (Snapshot(25, {}, found),)
     assert _compare(twice, found, snapshots).before == _compare(twice, found, snapshots).after
     assert _compare(known, found, snapshots).before != _compare(known, found, snapshots).after
+
+
+def test_held_out_pictures_that_repeat_learnt_ones_are_told(place_rgb):
+    """Names that are no numbers make every picture a scene of its own."""
+    whole = read_dataset(place_rgb)
+    twins = dataclasses.replace(whole, pictures=(whole.pictures[0], whole.pictures[0]))
+    split = Split(dataclasses.replace(twins, pictures=twins.pictures[:1]), twins, by_scene=True)
+    [said] = _repeated(split)
+    assert said.startswith("warning: 2 of 2 held-out pictures nearly repeat one that is learnt")
+
+
+def test_the_data_card_is_toml_whatever_a_folder_is_called(learnt_student):
+    start = read_start_point(str(learnt_student), [])
+    card = tomllib.loads(_data_card(start, 'flug \U0001f681 "a" \x7f', None))
+    assert card["data"][-1]["name"] == 'flug \U0001f681 "a" \x7f'

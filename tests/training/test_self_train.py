@@ -70,13 +70,19 @@ def test_the_sure_people_of_a_teacher_are_where_people_are(people_rgb, learnt_st
 
 
 def test_a_run_that_was_cut_off_goes_on_with_the_labels_that_it_had(people_rgb, learnt_student, footage, tmp_path):
-    out = tmp_path / "out"
-    whole = settings(people_rgb, learnt_student, out, footage)
+    out, gone = tmp_path / "out", tmp_path / "gone"
+    shutil.copytree(footage, gone)
+    whole = settings(people_rgb, learnt_student, out, gone)
     list(self_train(whole))
     (out / "student.pt").unlink()
     with pytest.raises(UnusableInputError, match="add --resume or name another"):
         list(self_train(whole))
-    again = dataclasses.replace(whole, run=dataclasses.replace(whole.run, resume=True), unlabelled=("gone.mp4",))
+    shutil.rmtree(gone)
+    again = dataclasses.replace(whole, run=dataclasses.replace(whole.run, resume=True))
+    others = ({"unlabelled": ("elsewhere.mp4",)}, {"rule": LabelRule(0.3, 0.05)}, {"noise": NoiseSettings()})
+    for changes, name in zip(others, ("unlabelled", "floor", "dropout"), strict=True):
+        with pytest.raises(UnusableInputError, match=f"^{name} must be as the run began, .* name another folder"):
+            list(self_train(dataclasses.replace(again, **changes)))  # type: ignore[arg-type]
     said = list(self_train(again))
     assert said[0] == f"round-1: goes on with {out / 'round-1.json'}"
     assert (out / "student.pt").is_file()

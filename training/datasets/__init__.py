@@ -67,7 +67,8 @@ def find_by_name(folder: Path, name: str) -> Dataset | None:
     if (folder / name).exists():
         return read_dataset(folder / name, usual="train")
     place, _, split = name.rpartition("-")
-    return read_dataset(folder / place, split) if place and (folder / place).is_dir() else None
+    several = place and (folder / place).is_dir() and find_coco(folder / place) is None
+    return read_dataset(folder / place, split) if several else None
 
 
 def join_datasets(datasets: Iterable[Dataset]) -> Dataset:
@@ -95,6 +96,8 @@ def _read(path: Path, split: str | None, usual: str | None = None) -> Dataset:
     name = (path.parent if path.is_file() else path).resolve().name
     coco = find_coco(path)
     if coco is not None:
+        if split is not None:
+            raise DatasetError(f"split must be left out for {path}, got {split!r}; it holds one set of pictures")
         folders_own = path.is_dir() or find_coco(path.parent) == coco
         return read_coco(coco, name if folders_own else f"{name}/{path.name}")
     splits = find_coco_splits(path)

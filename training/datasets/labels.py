@@ -81,11 +81,14 @@ def scene_of_name(name: str) -> str:
     """A guess for collections that name no scenes: the folder and the name without its trailing number.
 
     Frames of one video are usually numbered, so `flight7_00012.jpg` belongs to `flight7`; where nothing but a number
-    (or `frame`, `img` before it) tells them apart, all of a folder are one scene.
+    (or `frame`, `img` before it) tells them apart, all of a folder are one scene. DJI names photos by the second:
+    `DJI_20230615143010_0001_T.JPG` and all others of a folder are one scene, too.
     """
     path = Path(name)
     stem = re.sub(r"[_-](jpg|jpeg|png)$", "", path.stem.split(".rf.")[0])  # names that Roboflow makes
+    stem = re.sub(r"(?<=\d)_[A-Z]$", "", stem)  # which of several lenses
     scene = re.sub(r"[ _.-]*(frame|img)?[ _.-]*\d+$", "", stem)
+    scene = re.sub(r"[ _.-]*\d{14}$", "", scene)
     return (path.parent / scene).as_posix()
 
 
@@ -109,7 +112,8 @@ def size_from_header(path: Path) -> SizeWH:
     try:
         with PillowImage.open(path) as picture:
             width, height = picture.size
-            rotated = picture.getexif().get(0x0112) in _ROTATED_BY_EXIF
+            # Of a TIFF Pillow gives the size as it is shown.
+            rotated = picture.format != "TIFF" and picture.getexif().get(0x0112) in _ROTATED_BY_EXIF
     except (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise DatasetError(f"{path} must be a picture; {error}") from None
     return SizeWH(height, width) if rotated else SizeWH(width, height)

@@ -39,7 +39,7 @@ def find_visdrone(path: Path, split: str | None) -> Path | None:
     if split is not None:
         candidates = [path / split, *sorted(path.glob(f"*-{split}")), *sorted(path.glob(f"*-{split}-dev"))]
     for folder in candidates:
-        if (folder / "images").is_dir() and any((folder / "annotations").glob("*.txt")):
+        if (folder / "images").is_dir() and any((folder / "annotations").rglob("*.txt")):
             return folder
     return None
 
@@ -51,14 +51,19 @@ def read_visdrone(folder: Path, *, keep_heavily_occluded: bool = False) -> Datas
         DatasetError: a line with a wrong number of columns, a value out of its range, a box outside its picture, an
             annotation file without a picture or the reverse.
     """
-    pictures = list_pictures(folder / "images")
-    stems = {path.stem for path in pictures}
-    for file in sorted((folder / "annotations").glob("*.txt")):
-        if file.stem not in stems:
-            raise DatasetError(f"{file} must have a picture of the same name in {folder / 'images'}, got none")
+    images, annotations = folder / "images", folder / "annotations"
+    label_files: dict[Path, Path] = {}  # of each its picture
+    for path in list_pictures(images):
+        file = (annotations / path.relative_to(images)).with_suffix(".txt")
+        if file in label_files:
+            raise DatasetError(f"{path} must have a name of its own, got that of {label_files[file].name}; rename one")
+        label_files[file] = path
+    for file in sorted(annotations.rglob("*.txt")):
+        if file not in label_files:
+            raise DatasetError(f"{file} must have a picture of the same name in {images}, got none")
     checked = []
-    for path in pictures:
-        labels = _labels(folder / "annotations" / f"{path.stem}.txt", keep_heavily_occluded)
+    for file, path in label_files.items():
+        labels = _labels(file, keep_heavily_occluded)
         sequence = path.stem.split("_")[0]  # 0000086_00000_d_0000001 is a frame of sequence 86
         checked.append(check_picture(PictureEntry(path, size_from_header(path), sequence, "visdrone"), labels))
     name = folder.resolve().name
