@@ -127,6 +127,7 @@ def read_outline(content: bytes, file: str) -> ModelOutline:
 def _model(message: Message) -> ModelOutline:
     metadata: dict[str, str] = {}
     graph: Graph | None = None
+    letters = 0
     for field, content in fields(message, _MODEL):
         if field == ModelProto.GRAPH:
             graph = _graph(message_of(content))
@@ -135,7 +136,8 @@ def _model(message: Message) -> ModelOutline:
             if key in metadata:
                 raise MalformedError(f"the metadata {key!r} twice")
             metadata[key] = text
-            if sum(map(len, metadata.values())) > MAX_METADATA:
+            letters += len(key) + len(text)
+            if letters > MAX_METADATA:
                 raise MalformedError(f"metadata of more than {MAX_METADATA} letters")
         elif field in (ModelProto.TRAINING_INFO, ModelProto.FUNCTIONS):
             raise RefusedError("without functions or training steps of its own", "some")
