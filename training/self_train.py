@@ -40,6 +40,7 @@ from training.write_aside import write_aside
 
 INPUT_MULTIPLE = 32  # suits every network of ours
 LOOKED_AT = 12  # frames that must look like the teacher's modality
+FOOTAGE = "footage.json"
 NOISE = NoiseSettings(dropout=0.1, stochastic_depth=0.1)
 
 
@@ -90,8 +91,11 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     require_modality(teacher, labelled)
     require_start(settings.run, settings.noise)
     if processes.first:
-        _claim(settings)
+        _refuse_another(settings)
         yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
+        write_aside(
+            out / FOOTAGE, lambda opened: opened.write(f"{json.dumps(_taught_by(settings), indent=1)}\n".encode())
+        )
     for number in range(1, settings.rounds + 1):
         taught = out / f"round-{number}.json"
         if processes.first:
@@ -183,24 +187,21 @@ def _check_out(out: Path, resume: bool) -> None:
         raise UnusableInputError(f"out must be an empty folder, got {str(out)!r}; add --resume or name another")
 
 
-def _claim(settings: SelfTrainSettings) -> None:
+def _refuse_another(settings: SelfTrainSettings) -> None:
     """What is taught belongs to one footage and one teacher, and stays so when a run goes on.
 
     Raises:
         UnusableInputError: it began with others.
     """
-    file = settings.run.out / "footage.json"
-    ours = json.loads(json.dumps({**_taught_by(settings), **asdict(settings.thin)}))
-    if file.is_file():
-        theirs = json.loads(file.read_text(encoding="utf-8"))
-        for name, value in ours.items():
-            if theirs.get(name, value) != value:
-                raise UnusableInputError(
-                    f"{name} must be as the run began, {theirs[name]!r}, got {value!r}; name another folder"
-                )
+    file = settings.run.out / FOOTAGE
+    if not file.is_file():
         return
-    settings.run.out.mkdir(parents=True, exist_ok=True)
-    write_aside(file, lambda opened: opened.write(f"{json.dumps(ours, indent=1)}\n".encode()))
+    theirs = json.loads(file.read_text(encoding="utf-8"))
+    for name, value in json.loads(json.dumps(_taught_by(settings))).items():
+        if theirs.get(name, value) != value:
+            raise UnusableInputError(
+                f"{name} must be as the run began, {theirs[name]!r}, got {value!r}; name another folder"
+            )
 
 
 def _taught_by(settings: SelfTrainSettings) -> dict[str, Any]:
@@ -208,6 +209,7 @@ def _taught_by(settings: SelfTrainSettings) -> dict[str, Any]:
         "teacher": settings.teacher.name,
         "unlabelled": [Path(uri).name for uri in settings.unlabelled],
         **asdict(settings.noise),
+        **asdict(settings.thin),
         **asdict(settings.rule),
     }
 

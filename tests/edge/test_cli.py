@@ -46,7 +46,7 @@ def test_a_folder_of_pictures_gives_annotated_pictures(watch):
     write_pictures(Path("pictures"), [spots((40, 80)), spots()])
     assert watch("pictures", "--out", "results").returncode == 0
     assert names("results") == {"records.jsonl", "annotated", "timeline.png", "summary.json"}
-    assert names("results/annotated") == {"000.png.jpg", "001.png.jpg"}
+    assert names("results/annotated") == {".kestrel-files", "000.png.jpg", "001.png.jpg"}
     assert [line["name"] for line in read_lines("results/records.jsonl")[1:-1]] == ["000.png", "001.png"]
 
 
@@ -146,7 +146,7 @@ def bad_inputs() -> list[tuple[list[str], str]]:
         (["flight.mp4", "--every", "0"], "every must be at least 1, got 0"),
         (["flight.mp4", "--every", "x"], "--every"),
         (["flight.mp4", "--limit", "-1"], "limit must be at least 1, got -1"),
-        (["flight.mp4", "--threads", "0"], "threads must be at least 1, got 0"),
+        (["flight.mp4", "--threads", "0"], "threads must be at least 1 and at most 256, got 0"),
         (["flight.mp4", "--precision", "fp16"], "--precision"),
         (["flight.mp4", "--out", "flight.mp4"], "output must be a folder"),
         (["flight.mp4", "--out", "flight.mp4/below"], "output must be"),

