@@ -126,6 +126,7 @@ class Batches:
     def __init__(self, recognizer: Recognizer, plan: TilePlan) -> None:
         self.plan = plan
         self._recognizer = recognizer
+        self._share_with_people = recognizer.metadata.share_with_people
         self._overview = geometry.place_into(plan.frame_wh, plan.tile_wh)
         pictures = min(1 + len(plan.tiles), recognizer.most_in_a_batch)
         shape = (pictures, plan.tile_wh.height, plan.tile_wh.width, 3)
@@ -158,7 +159,7 @@ class Batches:
 
     def presence(self, overview: float, tiles_say: Sequence[float]) -> float:
         """That of the frame, from those of its pictures."""
-        return frame_presence((overview, *tiles_say), self._recognizer.metadata.share_with_people)
+        return frame_presence((overview, *tiles_say), self._share_with_people)
 
     def _ask(self, image: Image, chosen: Sequence[int]) -> _Answers:
         room = len(self._buffer) - 1

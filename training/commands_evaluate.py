@@ -59,7 +59,7 @@ def evaluate(
     """
     from training.candidates import open_candidate
     from training.corruptions import CORRUPTIONS, LOOKS
-    from training.datasets import read_dataset, require_decodable
+    from training.datasets import DatasetError, read_dataset, require_decodable
     from training.evaluation import evaluate as judge_all
     from training.evaluation import modality_warning
     from training.history import learnt_warning
@@ -90,7 +90,10 @@ def evaluate(
     if report is not None:
         _say_written(write_report(evaluation, report))
     if training_set is not None:
-        figures["near_duplicates"] = _near_duplicates(evaluation, training_set, report)
+        try:
+            figures["near_duplicates"] = _near_duplicates(evaluation, training_set, report)
+        except DatasetError as error:  # a picture that nobody named is damaged; one that was named was looked at before
+            _say_not_looked(error)
     for stem, variants in (("robustness", CORRUPTIONS if robustness else ()), ("looks", LOOKS if looks else ())):
         if variants:
             rows = measure_variants(candidate.recognise, evaluation, variants)
@@ -115,12 +118,14 @@ def _training_set(told: Path | None, candidate: "Candidate", dataset: Path, judg
     try:
         learnt = (find_by_name(folder.parent, name) for name in candidate.trained_on if name != judged)
         found = [one for one in learnt if one is not None]
-        for one in found:
-            require_decodable(one.pictures)
         return join_datasets(found) if found else None
     except DatasetError as error:
-        typer.echo(f"warning: did not look for pictures that nearly repeat those of training: {error}", err=True)
+        _say_not_looked(error)
         return None
+
+
+def _say_not_looked(error: Exception) -> None:
+    typer.echo(f"warning: did not look for pictures that nearly repeat those of training: {error}", err=True)
 
 
 def _fit_warning(candidate: "Candidate", pictures: "Dataset") -> tuple[str, ...]:

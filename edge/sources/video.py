@@ -104,9 +104,9 @@ class VideoSource(Source):
             self._by_opencv = not self._by_opencv
             self._reader = self._read()
             head = _up_to_a_whole_one(self._reader)
-        if not head or head[-1].image is None:
+        first = head[-1] if head else None
+        if first is None or first.image is None:
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
-        first = head[-1]
         self._first_ms = (time.perf_counter() - started) * 1e3  # with the opening
         self._frames = chain(_handed_over(head), self._reader)
         self._facts = facts or VideoFacts(None, None, None)
@@ -115,7 +115,7 @@ class VideoSource(Source):
             self.warnings.append(_squeezed(self._facts.pixel_aspect))
         self.info = SourceInfo(
             uri=shown,
-            size_wh=first.full_wh or size_of(head[-1].image),
+            size_wh=first.full_wh or size_of(first.image),
             fps=self._facts.fps,
             frame_count=estimated_frames(self._facts),
             live=False,
