@@ -67,7 +67,8 @@ class Node:
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    constant: Constant | None  # of the operator Constant
+    constant: Constant | None = None  # of the operator Constant
+    sides: int = MAX_SIDES  # that the operator Shape tells, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def _reach_after(node: Node, reach: dict[str, _Reach]) -> _Reach:
     """What may come out of a node, if it computes shapes at all."""
     sources = [reach.get(name, _ANYTHING) for name in node.inputs if name]
     if node.operator in ("Shape", "Size"):
-        return _Reach(1.0, MAX_SIDES, 1.0)
+        return _Reach(1.0, node.sides, 1.0)
     if not sources or node.operator not in _SHAPE_ARITHMETIC:
         return _ANYTHING
     first = sources[0]
@@ -187,9 +188,10 @@ def _asked_for(node: Node, reach: dict[str, _Reach]) -> int:
     """
     names = [node.inputs[k] for k in _GROWING[node.operator] if k < len(node.inputs) and node.inputs[k]]
     asking = [reach.get(name, _ANYTHING) for name in names]
-    asked = math.prod(max(1.0, one.volume) for one in asking)
-    if node.operator == "Range" and (len(asking) != 3 or asking[2].least < 1):
-        asked = _UNKNOWN  # steps below 1 make many of them
+    if node.operator == "Range":  # of three single numbers; steps below 1 would make many of them
+        asked = asking[0].largest + asking[1].largest if len(asking) == 3 and asking[2].least >= 1 else _UNKNOWN
+    else:
+        asked = math.prod(max(1.0, one.volume) for one in asking)
     if not asked <= MAX_GROWTH:
         raise RefusedError(f"free of shapes beyond {MAX_GROWTH} numbers", f"{node.operator} that asks for more")
     return int(asked)

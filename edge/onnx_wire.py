@@ -220,7 +220,16 @@ def _node(message: Message) -> Node:
         _check_attribute(attribute)
         if operator == "Cast" and attribute.name == "to" and not _DATA_TYPES.keys() >= set(attribute.numbers or ()):
             raise RefusedError("made of tensors of numbers", f"Cast to type {attribute.numbers}")
-    return Node(operator, tuple(inputs), tuple(outputs), None)
+    return Node(operator, tuple(inputs), tuple(outputs), sides=_sides_told(attributes))
+
+
+def _sides_told(attributes: list[Constant]) -> int:
+    """By an operator Shape: from `start` up to `end`, or all where either is left out or counts from the last."""
+    numbers = [(attribute.name, *(attribute.numbers or ())) for attribute in attributes]
+    match sorted(numbers):
+        case [("end", end), ("start", start)] if 0 <= start < end <= MAX_SIDES:
+            return int(end - start)
+    return MAX_SIDES
 
 
 def _check_attribute(attribute: Constant) -> None:

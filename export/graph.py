@@ -21,6 +21,7 @@ from edge.contract import INPUT_NAME, MAX_DETECTIONS, NOWHERE, OUTPUT_NAMES, Cal
 from edge.errors import ProcessingError
 from edge.onnx_growth import OPERATORS
 from edge.records import SizeWH
+from export.blocks import fill_blocks
 from export.model_file import scratch_folder
 from training.networks.peaks import boxes_at, find_peaks
 from training.networks.student import Student
@@ -116,6 +117,7 @@ def to_onnx(student: Student, calibration: Calibration) -> onnx.ModelProto:
         ProcessingError: the exporter failed; its first line says where.
     """
     model = export_graph(RecognitionGraph(fold_normalization(student), _PLACEHOLDER), Shapes(student.spec.coarsest))
+    fill_blocks(model)
     calibrate_presence(model, calibration)
     return model
 
@@ -157,6 +159,7 @@ def export_graph(
             raise ProcessingError(f"export failed: {str(error).strip().splitlines()[0]}") from error
         model: onnx.ModelProto = onnxslim.slim(onnx.load(file))
     onnx.checker.check_model(model, full_check=True)
+    del model.graph.value_info[:]  # shapes in between, which nobody reads: a tenth of the file
     foreign = sorted({node.op_type for node in model.graph.node} - OPERATORS)
     if foreign:
         rule = "made of operators that kestrel runs"

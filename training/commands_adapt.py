@@ -51,7 +51,8 @@ class StudentOptions:
     weights: Annotated[str, typer.Option(help=f"{WEIGHTS_HELP}.", metavar="WHERE")] = "pip"
     head: HeadOption = None
     activation: Annotated[
-        Literal["silu", "hardswish", "relu"], typer.Option(help="Activation of yolox_nano; silu, as it was trained.")
+        Literal["silu", "hardswish", "relu"],
+        typer.Option(help="Activation of yolox_nano or nanodet_m; silu, as released."),
     ] = "silu"
     frozen_stages: FrozenOption = None
     like: Annotated[

@@ -163,9 +163,9 @@ def distil(
     activation: Annotated[
         Literal["silu", "hardswish", "relu"] | None,
         typer.Option(
-            help="Activation of yolox_nano: silu, as it was trained; hardswish, nearly the same and faster; or relu, "
-            "for INT8. A model (--from) or teacher (--weights teacher) that has another is refitted to it.  "
-            "[default: silu, or the model's]",
+            help="Activation of yolox_nano or nanodet_m: silu, as released (nanodet_m: leaky ReLU); hardswish, nearly "
+            "the same and faster; or relu, for INT8. A model (--from) or teacher (--weights teacher) that has "
+            "another is refitted to it.  [default: silu, or the model's]",
         ),
     ] = None,
     width_multiplier: Annotated[
@@ -274,7 +274,7 @@ def _spec_to_learn_on(
     spec: "StudentSpec", frozen_stages: int, activation: str | None, width_multiplier: float | None
 ) -> "StudentSpec":
     width = spec.width_multiplier if width_multiplier is None else width_multiplier
-    if activation not in (None, spec.activation) and spec.head != "yolox":
+    if activation not in (None, spec.activation) and spec.head == "dense":
         raise InvalidValueError("activation", "left out with a model whose layers have their own", activation)
     if width != spec.width_multiplier and spec.head != "yolox":
         raise InvalidValueError("width_multiplier", "left out with a model that cannot be narrowed", width)

@@ -27,7 +27,7 @@ from training.history import with_start
 from training.learner import Change, Network, Plan, checkpoint_of, find_again, learner_of, network_of
 from training.loss_settings import MOST_DISTILLED, distilled_share, require_something_to_learn
 from training.metrics import append_metrics, draw, forget_after, tensorboard
-from training.networks.ensemble import AnyNetwork, first_of
+from training.networks.ensemble import AnyNetwork, giver_of
 from training.networks.inherit import inherit
 from training.networks.student import Student
 from training.networks.teacher import PYRAMID_STRIDES
@@ -294,7 +294,7 @@ def _spec(settings: RunSettings, teacher: AnyNetwork | None) -> Mapping[str, Any
     """The architecture; a trunk that comes from the teacher must see pictures normalised as the teacher does."""
     if settings.weights != "teacher" or teacher is None:
         return settings.spec
-    giver = first_of(teacher)
+    giver = giver_of(teacher, settings.spec["backbone"])
     return {**settings.spec, "mean": giver.spec.mean, "std": giver.spec.std}
 
 
@@ -306,8 +306,8 @@ def _first_weights(network: Network, settings: RunSettings, dataset: Dataset, te
     def pictures() -> list[Tensor]:
         return refit_pictures(settings, dataset)
 
-    given = teacher is not None and isinstance(network, Student) and inherit(network, first_of(teacher), pictures)
-    if not given:
+    giver = teacher and giver_of(teacher, settings.spec["backbone"])
+    if giver is None or not isinstance(network, Student) or not inherit(network, giver, pictures):
         raise UnusableInputError(
             "weights must fit the student, got 'teacher' without a teacher of the same backbone; choose pip or a file"
         )

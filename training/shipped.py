@@ -1,9 +1,9 @@
 """A model file read back into a student that can learn on: what is shipped is ONNX, and nobody has the checkpoint.
 
 Export folds the normalisation of the picture into the first convolution and every batch norm into the convolution
-before it; both are undone here. The function is exactly the model's: `require_same` proves it on the user's own
-pictures. What cannot come back are the batch norms' statistics, so a student from here must learn with its norms held
-(see finetune.py).
+before it, and fills channels up to whole blocks; all of it is undone here. The function is exactly the model's:
+`require_same` proves it on the user's own pictures. What cannot come back are the batch norms' statistics, so a student
+from here must learn with its norms held (see finetune.py).
 """
 
 import copy
@@ -99,8 +99,9 @@ def _fill(student: Student, file: Path) -> None:
         for name, module in student.named_modules():
             if not isinstance(module, nn.Conv2d) or name in unused:
                 continue
-            folded = graph.convolutions.get(f"{PREFIX}{name}.weight")
-            if folded is None or folded.weight.shape != module.weight.shape:
+            stored = graph.convolutions.get(f"{PREFIX}{name}.weight")
+            folded = stored and _unpadded(stored, module.weight.shape)
+            if folded is None:
                 raise _unknown(file, name)
             module.weight.copy_(folded.weight)
             filled.add(f"{name}.weight")
@@ -115,10 +116,19 @@ def _fill(student: Student, file: Path) -> None:
         for name, tensor in student.state_dict().items():
             if name in filled or name.rpartition(".")[0] in unused:
                 continue
-            stored = graph.tensors.get(PREFIX + name)
-            if stored is None or stored.shape != tensor.shape:
+            own = graph.tensors.get(PREFIX + name)
+            if own is None or own.shape != tensor.shape:
                 raise _unknown(file, name)
-            tensor.copy_(stored)
+            tensor.copy_(own)
+
+
+def _unpadded(folded: _Folded, shape: torch.Size) -> _Folded | None:
+    """Without the zeros that filled its channels up (export.blocks); None: what is left is not of that shape."""
+    outputs, inputs = shape[:2]
+    kept = folded.weight[:outputs, :inputs]
+    if kept.shape != shape or kept.count_nonzero() != folded.weight.count_nonzero():
+        return None
+    return _Folded(kept, None if folded.bias is None else folded.bias[:outputs])
 
 
 def _become_shift(norm: nn.BatchNorm2d, bias: Tensor) -> None:

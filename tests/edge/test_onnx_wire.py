@@ -189,6 +189,18 @@ def test_shapes_that_constants_blow_up_are_refused(model):
     assert "asks for more" in refusal(model)
 
 
+def test_a_side_of_the_picture_may_be_multiplied_and_all_of_them_may_not():
+    eight = np.array([8])
+    for told in ({"start": 2, "end": 3}, {"start": 1, "end": 3}):
+        sides = (node("Shape", ["image"], ["s"], **told), node("Mul", ["s", "a"], ["m"]))
+        read_outline(model_of(*sides, node("ConstantOfShape", ["m"]), a=eight).SerializeToString(), "m.onnx")
+        steps = {"b": np.array(0), "c": np.array(1)}
+        read_outline(model_of(*sides, node("Range", ["b", "m", "c"]), a=eight, **steps).SerializeToString(), "m.onnx")
+    for told in ({}, {"start": 1}, {"start": -8, "end": -1}, {"start": 0, "end": 8}):
+        sides = (node("Shape", ["image"], ["s"], **told), node("Mul", ["s", "a"], ["m"]))
+        assert "asks for more" in refusal(model_of(*sides, node("ConstantOfShape", ["m"]), a=eight))
+
+
 def test_a_network_may_enlarge_only_so_much():
     twice = [node("Resize", ["scores_map", "", "f"], [f"large{k}"]) for k in range(2)]
     model_of(twice[0], f=np.float32([1, 1, 64, 64]))

@@ -315,7 +315,7 @@ def test_bad_options_end_with_one_line_and_2(monkeypatch, capsys, people_rgb, tm
         (("--teacher", "no.pt", "--soft", "0", "--temperature", "3"), "--temperature must be left out without soft"),
         (("--precision", "fp8"), "precision must be auto, bf16 or fp32, got 'fp8'"),
         (("--teacher", "no.pt"), "checkpoint must be an existing file, got 'no.pt'"),
-        (("--activation", "relu"), "activation must be left out unless yolox_nano is used, got 'relu'"),
+        (("--activation", "relu"), "activation must be left out unless yolox_nano or nanodet_m is used, got 'relu'"),
         (("--weights", "teacher"), "'teacher' without a teacher of the same backbone"),
     ],
 )

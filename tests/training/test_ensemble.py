@@ -14,7 +14,7 @@ from training.distill import make_adaptor
 from training.ensembles import join
 from training.history import learnt_on
 from training.networks.dense import PredictedMaps
-from training.networks.ensemble import Ensemble, EnsembleSpec, first_of
+from training.networks.ensemble import Ensemble, EnsembleSpec, giver_of
 from training.networks.student import Student
 from training.networks.teacher import Teacher
 from training.shared_maps import channels_by_stride, watched
@@ -130,6 +130,10 @@ def test_a_student_compares_its_maps_with_those_of_all_networks(networks):
     torch.testing.assert_close(both.by_stride(images)[4].chunk(2, dim=1)[1], alone.by_stride(images)[4])
 
 
-def test_a_student_starts_from_its_first_network(networks):
-    assert first_of(Ensemble(networks)) is networks[0]
-    assert first_of(networks[1]) is networks[1]
+def test_a_student_starts_from_the_first_network_on_its_backbone(networks):
+    other = Teacher(dataclasses.replace(networks[0].spec, backbone="nanodet_m", head="nanodet"))
+    ensemble = Ensemble([*networks, other])
+    assert giver_of(ensemble, networks[0].spec.backbone) is networks[0]
+    assert giver_of(ensemble, "nanodet_m") is other
+    assert giver_of(ensemble, "efficientnet_lite2") is networks[0]
+    assert giver_of(networks[1], "nanodet_m") is networks[1]

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from edge.errors import InvalidValueError, UnusableInputError
 from tests.training.released import write_onnx
-from training.networks.inherit import inherit
+from training.networks.inherit import activations, inherit
 from training.networks.nanodet import MEAN, STD, NanodetTrunk, ShuffleUnit
 from training.networks.nanodet_head import NanodetHead, load_nanodet
 from training.networks.recipes import student_spec
@@ -130,6 +130,22 @@ def test_a_student_can_be_built_alike_and_starts_with_all_of_it():
     dense = Student(StudentSpec(backbone="nanodet_m", stride=8, coarsest=32)).eval()
     with torch.inference_mode():
         assert dense(torch.zeros(1, 3, 64, 64))[8].logits.shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("activation", ["relu", "hardswish"])
+def test_a_student_may_have_another_activation_and_is_refitted_to_speak_like_its_teacher(activation):
+    torch.manual_seed(0)
+    released = Student(student_spec("nanodet_m", "none", 4)).eval()
+    spec = student_spec("nanodet_m", "none", 4, activation=activation)
+    fitted, copied = Student(spec), Student(spec).eval()
+    assert set(activations(released)) == {"LeakyReLU"}
+    assert set(activations(fitted)) == {"ReLU" if activation == "relu" else "Hardswish"}
+    copied.load_state_dict(released.state_dict())
+    seen = [torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8) for _ in range(3)]
+    assert inherit(fitted, released, lambda: seen[:2]) == len(released.state_dict())
+    with torch.inference_mode():
+        wanted, ours, naive = (n.eval()(seen[2])[4].log_distances for n in (released, fitted, copied))
+    assert (ours - wanted).square().mean() < (naive - wanted).square().mean()
 
 
 def test_weights_that_the_file_computes_are_none_of_ours(tmp_path):

@@ -94,9 +94,11 @@ class Ensemble(nn.Module):
 AnyNetwork = Student | Teacher | Ensemble  # each of them can teach
 
 
-def first_of(network: AnyNetwork) -> Student | Teacher:
-    """The network itself, or the first one of an ensemble: whose weights a student may start from."""
-    return network.networks[0] if isinstance(network, Ensemble) else network
+def giver_of(network: AnyNetwork, backbone: str) -> Student | Teacher:
+    """The network itself, or an ensemble's first one on that backbone: whose weights a student may start from."""
+    if not isinstance(network, Ensemble):
+        return network
+    return next((one for one in network.networks if one.spec.backbone == backbone), network.networks[0])
 
 
 def _mean(said: Sequence[PredictedMaps]) -> PredictedMaps:

@@ -20,5 +20,7 @@ def require_head(head: str, backbone: str, stride: int) -> None:
 
 
 def own_head(head: str, fine_channels: int, activation: str, width_multiplier: float = 1.0) -> OwnHead:
-    """An untrained one, by its name in OWN_HEADS; activation and width are choices of YOLOX's alone."""
-    return NanodetHead(fine_channels) if head == "nanodet" else YoloxHead(fine_channels, activation, width_multiplier)
+    """An untrained one, by its name in OWN_HEADS; the width is a choice of YOLOX's alone."""
+    if head == "nanodet":
+        return NanodetHead(fine_channels, activation)
+    return YoloxHead(fine_channels, activation, width_multiplier)

@@ -58,4 +58,5 @@ def inherit_all(student: nn.Module, teacher: nn.Module, pictures: Callable[[], l
 
 def activations(network: nn.Module) -> list[str]:
     """Kinds of the activations, in the order of the modules."""
-    return [type(m).__name__ for m in network.modules() if isinstance(m, nn.SiLU | nn.Hardswish | nn.ReLU)]
+    kinds = nn.SiLU | nn.LeakyReLU | nn.Hardswish | nn.ReLU
+    return [type(m).__name__ for m in network.modules() if isinstance(m, kinds)]

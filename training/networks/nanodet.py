@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.networks.detector_trunk import DetectorTrunk
+from training.networks.reactivate import activate
 from training.networks.trunk import RGB, TrunkSpec
 
 BACKBONE = "nanodet_m"
@@ -22,7 +23,7 @@ SLOPE = 0.1  # of the leaky ReLU
 
 
 def leaky() -> nn.LeakyReLU:
-    """The activation throughout."""
+    """The activation throughout, as released."""
     return nn.LeakyReLU(SLOPE)
 
 
@@ -91,3 +92,4 @@ class NanodetTrunk(DetectorTrunk):
 
     def __init__(self, spec: TrunkSpec) -> None:
         super().__init__(spec, _Backbone(), CHANNELS, STAGES)
+        activate(self.backbone, spec.activation)

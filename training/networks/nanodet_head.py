@@ -15,6 +15,7 @@ from training.networks.dense import PredictedMaps
 from training.networks.depthwise import use_fast_depthwise
 from training.networks.levels import LEVEL_STRIDES, STRIDE, fine_convolution, start_neutral, surest
 from training.networks.nanodet import BACKBONE, WIDTH, NanodetTrunk, depthwise, leaky, pointwise
+from training.networks.reactivate import activate
 from training.networks.released import Convolution, convolutions_of, fill, read_convolutions
 
 TOWER = 4  # convolutions of a level's tower; one that predicts follows
@@ -48,12 +49,13 @@ class NanodetLevel(nn.Module):
 class NanodetHead(nn.Module):
     """Feature maps of NanoDet's trunk at strides 4, 8, 16 and 32 -> predictions at stride 4."""
 
-    def __init__(self, fine_channels: int) -> None:
+    def __init__(self, fine_channels: int, activation: str) -> None:
         super().__init__()
         self.levels = nn.ModuleList(NanodetLevel(stride) for stride in LEVEL_STRIDES)
         self.fine = fine_convolution(fine_channels, WIDTH)
         nn.init.ones_(self.levels[0].distances.bias)  # type: ignore[arg-type, union-attr]
         use_fast_depthwise(self)
+        activate(self, activation)
 
     def forward(self, features: Sequence[Tensor]) -> PredictedMaps:
         """Maps at strides 4, 8, 16, 32 -> logits (B, H/4, W/4) and log distances (B, 4, H/4, W/4)."""

@@ -16,18 +16,20 @@ from torch.nn import functional
 from edge.errors import InvalidValueError
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "hardswish": nn.Hardswish, "relu": nn.ReLU}
+RELEASED = (nn.SiLU, nn.LeakyReLU)  # of the detectors that we start from, where "silu" stands for "as released"
 RIDGE = 1e-3  # of the mean squared input: directions that the pictures do not show keep their weights
 
 
 def activate(network: nn.Module, activation: str) -> None:
-    """Put `activation` in the place of every SiLU below `network`.
+    """Put `activation` in the place of every one that was released below `network`; silu leaves them as they are.
 
     Raises:
         InvalidValueError: no such activation.
     """
     if activation not in ACTIVATIONS:
         raise InvalidValueError("activation", f"one of {', '.join(ACTIVATIONS)}", activation)
-    replace_activations(network, (nn.SiLU,), ACTIVATIONS[activation])
+    if activation != "silu":
+        replace_activations(network, RELEASED, ACTIVATIONS[activation])
 
 
 def replace_activations(network: nn.Module, kinds: tuple[type[nn.Module], ...], new: Callable[[], nn.Module]) -> None:

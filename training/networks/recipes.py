@@ -1,7 +1,7 @@
 """From what a command is told to the architecture of a student."""
 
 from edge.errors import InvalidValueError
-from training.networks import yolox
+from training.networks.heads import OWN_HEADS
 from training.networks.levels import STRIDE
 from training.networks.student import StudentSpec
 from training.networks.trunks import recipe_of
@@ -22,8 +22,8 @@ def student_spec(
     Raises:
         InvalidValueError: there is no such backbone, or the choices do not go together.
     """
-    if activation != "silu" and backbone != yolox.BACKBONE:
-        raise InvalidValueError("activation", f"left out unless {yolox.BACKBONE} is used", activation)
+    if activation != "silu" and backbone not in OWN_HEADS:
+        raise InvalidValueError("activation", f"left out unless {' or '.join(OWN_HEADS)} is used", activation)
     recipe = recipe_of(backbone, weights)
     return StudentSpec(
         backbone=backbone,

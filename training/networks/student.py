@@ -32,7 +32,7 @@ class StudentSpec:
     mean: tuple[float, float, float] = PIP_MEAN
     std: tuple[float, float, float] = PIP_STD
     head: str = "dense"  # dense: a pyramid and towers that start untrained; or the backbone's own (heads.py)
-    activation: str = "silu"  # of the YOLOX trunk and head: silu | hardswish | relu
+    activation: str = "silu"  # of a detector's trunk and head: silu, as released (NanoDet: leaky) | hardswish | relu
     width_multiplier: float = 1.0  # of the YOLOX trunk's and head's channels
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class TeacherSpec:
     mean: tuple[float, float, float] = PIP_MEAN
     std: tuple[float, float, float] = PIP_STD
     head: str = "dense"  # as in StudentSpec
-    activation: str = "silu"  # of the YOLOX trunk
+    activation: str = "silu"  # of a detector's trunk, as in StudentSpec
 
     def __post_init__(self) -> None:
         require_texts(backbone=self.backbone, head=self.head, activation=self.activation)
