@@ -225,10 +225,10 @@ def _node(message: Message) -> Node:
 
 def _sides_told(attributes: list[Constant]) -> int:
     """By an operator Shape: from `start` up to `end`, or all where either is left out or counts from the last."""
-    numbers = [(attribute.name, *(attribute.numbers or ())) for attribute in attributes]
-    match sorted(numbers):
-        case [("end", end), ("start", start)] if 0 <= start < end <= MAX_SIDES:
-            return int(end - start)
+    numbers = {attribute.name: attribute.numbers or () for attribute in attributes}
+    told = (*numbers.get("start", ()), *numbers.get("end", ()))
+    if len(attributes) == len(told) == 2 and 0 <= told[0] < told[1] <= MAX_SIDES:
+        return int(told[1] - told[0])
     return MAX_SIDES
 
 

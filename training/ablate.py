@@ -23,6 +23,7 @@ import torch
 
 from edge.errors import InvalidValueError, KestrelError, ProcessingError, UnusableInputError
 from training.ablation_report import Score, draw, table
+from training.begun_with import note, require_as_begun
 from training.checkpoints import Checkpoint
 from training.datasets import Dataset, read_dataset, require_decodable
 from training.evaluation import evaluate
@@ -317,24 +318,15 @@ def _conditions(settings: AblateSettings) -> str:
 
 def _claim(out: Path, settings: AblateSettings) -> None:
     """The folder belongs to one comparison: what its runs share, and each arm, must be the same ever after."""
-    ours = json.loads(json.dumps(_fingerprint(settings)))
     file = out / "settings.json"
-    if file.is_file():
-        theirs = json.loads(file.read_text(encoding="utf-8"))
-        changed = [name for name, value in ours.items() if theirs.get(name, value) != value]
-        if changed:
-            raise UnusableInputError(
-                f"out must hold an ablation of the same settings, got another {', '.join(changed)} in {str(out)!r}; "
-                "name another folder"
-            )
-        ours = {**theirs, **ours}
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    begun_with = require_as_begun(file, _fingerprint(settings))
+    if not file.is_file() and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UnusableInputError(f"out must be an empty folder or an ablation, got {str(out)!r}; name another")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnusableInputError(f"out must be a folder that can be made, got {str(out)!r}; {error.strerror}") from None
-    _write(file, ours)
+    note(file, begun_with)
 
 
 def _fingerprint(settings: AblateSettings) -> Mapping[str, Any]:

@@ -12,7 +12,6 @@ teacher.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from edge.errors import InvalidValueError, UnusableInputError
 from edge.modality import mismatch
 from edge.records import Modality
 from edge.sources.pictures import read_picture
+from training.begun_with import note, require_as_begun
 from training.checkpoints import Checkpoint, build_network, save_checkpoint
 from training.datasets import Dataset, join_datasets, read_dataset
 from training.datasets.coco_writing import write_coco
@@ -36,7 +36,6 @@ from training.run import RunSettings, train
 from training.teacher_files import load_network_file
 from training.torch_recognizer import TorchRecognizer, as_flown
 from training.unlabelled import Recording, ThinSettings, choose_frames
-from training.write_aside import write_aside
 
 INPUT_MULTIPLE = 32  # suits every network of ours
 LOOKED_AT = 12  # frames that must look like the teacher's modality
@@ -91,11 +90,10 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     require_modality(teacher, labelled)
     require_start(settings.run, settings.noise)
     if processes.first:
-        _refuse_another(settings)
+        # What is taught belongs to one footage and one teacher.
+        begun_with = require_as_begun(out / FOOTAGE, _taught_by(settings))
         yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
-        write_aside(
-            out / FOOTAGE, lambda opened: opened.write(f"{json.dumps(_taught_by(settings), indent=1)}\n".encode())
-        )
+        note(out / FOOTAGE, begun_with)
     for number in range(1, settings.rounds + 1):
         taught = out / f"round-{number}.json"
         if processes.first:
@@ -185,23 +183,6 @@ def _described(recording: Recording) -> str:
 def _check_out(out: Path, resume: bool) -> None:
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not resume)):
         raise UnusableInputError(f"out must be an empty folder, got {str(out)!r}; add --resume or name another")
-
-
-def _refuse_another(settings: SelfTrainSettings) -> None:
-    """What is taught belongs to one footage and one teacher, and stays so when a run goes on.
-
-    Raises:
-        UnusableInputError: it began with others.
-    """
-    file = settings.run.out / FOOTAGE
-    if not file.is_file():
-        return
-    theirs = json.loads(file.read_text(encoding="utf-8"))
-    for name, value in json.loads(json.dumps(_taught_by(settings))).items():
-        if theirs.get(name, value) != value:
-            raise UnusableInputError(
-                f"{name} must be as the run began, {theirs[name]!r}, got {value!r}; name another folder"
-            )
 
 
 def _taught_by(settings: SelfTrainSettings) -> dict[str, Any]:
