@@ -29,7 +29,9 @@ from export.ranges import Calibrating, Histogram, Range, choose_range, measure
 
 ACTIVATIONS = ("Relu", "Clip", "Sigmoid", "Mul")
 Weights = npt.NDArray[np.float32]
-OPERATORS = ("Conv", "Add", "Mul", "Sigmoid", "Relu", "Clip", "Concat", "MaxPool", "Resize")
+_WHOLE_NUMBERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)  # of shapes
+MOVING = ("Concat", "Reshape", "Split", "Unsqueeze")  # what is INT8 already
+OPERATORS = ("Conv", "Add", "Mul", "Sigmoid", "Relu", "Clip", "MaxPool", "Resize", *MOVING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,10 @@ def prepare(model: onnx.ModelProto) -> Prepared:
         node.name = node.name or f"{node.op_type}_{index}"
     picture, zero = _rewrite_stem(ready)
     last = _last_convolutions(ready)
+    whole = {value.name for value in ready.graph.value_info if value.type.tensor_type.elem_type in _WHOLE_NUMBERS}
     return Prepared(
         model=ready,
-        body=tuple(node.name for node in _between(ready, picture, last)),
+        body=tuple(node.name for node in _between(ready, picture, last) if whole.isdisjoint(node.output)),
         last=tuple(node.output[0] for node in last),
         picture=picture,
         zero=zero,
@@ -224,9 +227,11 @@ def calibrate(prepared: Prepared, frames: Iterable[Image]) -> dict[str, Histogra
             users.setdefault(name, []).append(node.op_type)
     # A layer and the ReLU after it become one: what lies between them is never stored.
     tensors = [
-        node.output[0]
+        name
         for node in prepared.model.graph.node
-        if node.name in names and not set(users[node.output[0]]) <= {"Relu", "Clip"}
+        if node.name in names
+        for name in node.output
+        if not set(users[name]) <= {"Relu", "Clip"}
     ]
     return measure(prepared.model, tensors, frames)
 

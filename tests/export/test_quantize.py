@@ -2,12 +2,17 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 from edge.errors import ProcessingError
+from export.graph import Shapes, export_graph
 from export.quantize import calibrate, choose_ranges, prepare, quantize
 from tests.models import spot_model
 from training.datasets import load_image, read_dataset
+from training.networks.nanodet import ShuffleUnit
+from training.networks.reactivate import activate
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +137,34 @@ def test_a_first_convolution_of_stride_1_is_left_as_it_is():
     assert run(prepared.model, image)["out"] == pytest.approx(expected, rel=1e-4, abs=1e-2)
     after = run(quantize(prepared, choose_ranges(calibrate(prepared, [image[0]]), "minmax")), image)["out"]
     assert np.abs(after - expected).mean() < 0.02 * np.abs(expected).max()
+
+
+class Shuffling(nn.Module):
+    """A stem, two of NanoDet's units, and one convolution that stays FP32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        units = [ShuffleUnit(16, 16, 1) for _ in range(2)]
+        self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), *units, nn.Conv2d(16, 2, 1))
+        activate(self, "relu")
+        self.layers[0].weight.data /= 64
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps: Tensor = self.layers(image.permute(0, 3, 1, 2).to(torch.float32))
+        return maps
+
+
+def test_channels_that_are_split_and_interleaved_stay_int8_on_their_way():
+    torch.manual_seed(0)
+    graph = export_graph(Shuffling(), Shapes(8), output_names=["maps"])
+    prepared = prepare(graph)
+    rng = np.random.default_rng(0)
+    seen = rng.integers(0, 256, (4, 32, 48, 3), dtype=np.uint8)
+    quantized = quantize(prepared, choose_ranges(calibrate(prepared, seen), "minmax"))
+    fp32, int8 = run(graph, seen[:1])["maps"], run(quantized, seen[:1])["maps"]
+    assert np.abs(int8 - fp32).mean() < 0.05 * np.abs(fp32).mean()
+    makers = {output: node for node in quantized.graph.node for output in node.output}
+    moving = [node for node in quantized.graph.node if node.op_type == "Split"]
+    assert len(moving) == 2
+    assert all(makers[node.input[0]].op_type == "DequantizeLinear" for node in moving)
+    assert not {n.op_type for n in prepared.model.graph.node if n.name in prepared.body} & {"Shape", "Gather"}
