@@ -30,10 +30,8 @@ def fill_blocks(model: onnx.ModelProto) -> int:
         if passed is None or not any(map(graph.is_depthwise, passed.by_themselves)):
             continue
         graph.pad(node, rows=added)
-        for reader in passed.by_themselves:
-            if graph.is_depthwise(reader):
-                graph.pad(reader, rows=added)
-                graph.count_groups(reader)
+        for reader in filter(graph.is_depthwise, passed.by_themselves):
+            graph.pad(reader, rows=added)
         for reader in passed.mixing:
             graph.pad(reader, columns=added)
         padded += added
@@ -85,15 +83,12 @@ class _Graph:
         return passed
 
     def pad(self, node: onnx.NodeProto, *, rows: int = 0, columns: int = 0) -> None:
-        """Add outputs or inputs whose weights and biases are zero."""
-        weight = self.weights[node.input[1]]
-        _pad(weight, ((0, rows), (0, columns), (0, 0), (0, 0)))
+        """Add outputs or inputs whose weights and biases are zero; a depthwise one has as many groups as outputs."""
+        if self.is_depthwise(node):
+            next(a for a in node.attribute if a.name == "group").i += rows
+        _pad(self.weights[node.input[1]], ((0, rows), (0, columns), (0, 0), (0, 0)))
         if rows and len(node.input) > 2:
             _pad(self.weights[node.input[2]], ((0, rows),))
-
-    def count_groups(self, node: onnx.NodeProto) -> None:
-        """Of a depthwise convolution whose channels have become more."""
-        next(a for a in node.attribute if a.name == "group").i = self._shape(node)[0]
 
     def _is_conv(self, node: onnx.NodeProto) -> bool:
         """With two sides, and weights of its own."""
