@@ -33,6 +33,7 @@ MOST_ENLARGE = 100.0
 MOST_PICTURES = 10**9  # of a data set, as the figures count them
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")
+GRAPH_STRIDE, GRAPH_SLOPE, GRAPH_INTERCEPT = "stride", "presence_slope", "presence_intercept"  # constants of the graph
 PEDESTRIAN = "pedestrian"
 OTHER_FORM = "other_form"  # in the settings of a file that is for other compilers: what kind it is
 FITTED_TO = "fitted_to"  # in the settings: name of the data set that threshold and presence were fitted to

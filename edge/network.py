@@ -15,6 +15,7 @@ All networks of a process share one arena that is limited, so that a model file 
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,15 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort  # type: ignore[import-untyped]  # ships no types
 
-from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, ModelMetadata
+from edge.contract import (
+    GRAPH_INTERCEPT,
+    GRAPH_SLOPE,
+    GRAPH_STRIDE,
+    INPUT_NAME,
+    MAX_DETECTIONS,
+    OUTPUT_NAMES,
+    ModelMetadata,
+)
 from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.machine import memory_bytes
 from edge.onnx_wire import ModelOutline
@@ -34,6 +43,7 @@ _SUFFIX = "ExecutionProvider"
 _MOST_MEMORY_BYTES = 4_000_000_000  # of all networks together, and at most half of what the machine has
 _ERRORS_ONLY, _NOTHING = 3, 4  # ONNX Runtime's log levels; its errors are raised as well, and told in a line of ours
 _LONGEST_REASON = 200  # letters
+_ROUNDING = 1e-5  # of a number that a graph holds in float32
 
 Tensor = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
 
@@ -93,6 +103,7 @@ class Network:
         self._session = _load(content, model_file, session_options(threads, self.provider), self.provider)
         _refuse_fallback(self._session, self.provider)
         _check_graph(self._session, model_file)
+        _check_constants(metadata, outline, model_file)
         _check_against_metadata(self._session, metadata, outline, model_file)
 
     @property
@@ -210,6 +221,19 @@ def _check_graph(session: ort.InferenceSession, model_file: Path) -> None:
             rule = f"have an output {name!r} of float32 and shape {['B', *rest]}"
             found = None if node is None else f"{node.type} {node.shape}"
             raise ModelError(f"{model_file} must {rule}, got {found}; export it again")
+
+
+def _check_constants(metadata: ModelMetadata, outline: ModelOutline, model_file: Path) -> None:
+    """What the graph computes with is what the metadata say; a file of before the stride had a name is not asked."""
+    for name, field, due in (
+        (GRAPH_STRIDE, "strides", metadata.strides[0]),
+        (GRAPH_SLOPE, "calibration.slope", metadata.calibration.slope),
+        (GRAPH_INTERCEPT, "calibration.intercept", metadata.calibration.intercept),
+    ):
+        told = outline.told.get(name, due)
+        if not math.isclose(told, due, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
+            rule = f"say in its metadata what its graph computes with, {field} {told:g}"
+            raise ModelError(f"{model_file} must {rule}, got {due:g}; export it again")
 
 
 def _check_against_metadata(

@@ -17,7 +17,16 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
-from edge.contract import INPUT_NAME, MAX_DETECTIONS, NOWHERE, OUTPUT_NAMES, Calibration
+from edge.contract import (
+    GRAPH_INTERCEPT,
+    GRAPH_SLOPE,
+    GRAPH_STRIDE,
+    INPUT_NAME,
+    MAX_DETECTIONS,
+    NOWHERE,
+    OUTPUT_NAMES,
+    Calibration,
+)
 from edge.errors import ProcessingError
 from edge.onnx_growth import OPERATORS
 from edge.records import SizeWH
@@ -28,7 +37,6 @@ from training.networks.student import Student
 
 OPSET = 18  # the lowest that torch's exporter writes without converting down, and that ONNX Runtime >= 1.14 reads
 
-SLOPE, INTERCEPT = "presence_slope", "presence_intercept"  # the tensors that hold a graph's calibration
 # The simplifier drops a slope of 1 and an intercept of 0, and lets equal numbers share one tensor: these are like none.
 _PLACEHOLDER = Calibration(1.234567, -7.654321)
 
@@ -39,22 +47,23 @@ class RecognitionGraph(nn.Module):
     def __init__(self, student: Student, calibration: Calibration) -> None:
         super().__init__()
         self.student = student
-        self.stride = student.spec.stride
-        self.register_buffer(SLOPE, torch.tensor(calibration.slope))
-        self.register_buffer(INTERCEPT, torch.tensor(calibration.intercept))
+        self.map_stride = student.spec.stride
+        self.register_buffer(GRAPH_STRIDE, torch.tensor(float(self.map_stride)))
+        self.register_buffer(GRAPH_SLOPE, torch.tensor(calibration.slope))
+        self.register_buffer(GRAPH_INTERCEPT, torch.tensor(calibration.intercept))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         images = image.permute(0, 3, 1, 2).to(torch.float32)  # (B, 3, H, W)
-        predictions = self.student(images)[self.stride]
+        predictions = self.student(images)[self.map_stride]
         peaks = find_peaks(predictions.logits)
         scores = torch.where(peaks.logits > NOWHERE / 2, peaks.logits.sigmoid(), 0.0)  # (B, 500)
         # Sorted once more: ONNX Runtime's sigmoid may turn the order of two neighbours round in the last bit.
         scores, order = torch.topk(scores, MAX_DETECTIONS, dim=1, sorted=True)
         cells = peaks.cells.gather(1, order)
-        boxes = boxes_at(predictions.log_distances, cells, self.stride) * (scores > 0)[..., None]  # (B, 500, 4)
-        log_odds = self.get_buffer(SLOPE) * peaks.logits[:, 0] + self.get_buffer(INTERCEPT)  # (B,)
-        return boxes, scores, log_odds.sigmoid()
+        boxes = boxes_at(predictions.log_distances, cells, self.get_buffer(GRAPH_STRIDE))  # (B, 500, 4)
+        log_odds = self.get_buffer(GRAPH_SLOPE) * peaks.logits[:, 0] + self.get_buffer(GRAPH_INTERCEPT)  # (B,)
+        return boxes * (scores > 0)[..., None], scores, log_odds.sigmoid()
 
 
 class _SubtractMean(nn.Module):
@@ -126,7 +135,7 @@ def calibrate_presence(model: onnx.ModelProto, calibration: Calibration) -> None
     """Give a graph that `to_onnx` made another calibration, in place: exporting it again would take seconds."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     read = [name for node in model.graph.node for name in node.input]
-    for name, value in ((SLOPE, calibration.slope), (INTERCEPT, calibration.intercept)):
+    for name, value in ((GRAPH_SLOPE, calibration.slope), (GRAPH_INTERCEPT, calibration.intercept)):
         assert read.count(name) == 1, f"{name} must be read by the presence alone"
         stored[name].CopyFrom(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
 

@@ -130,7 +130,7 @@ class _TorchPeaks:
 
 def _torch_peaks(graph: RecognitionGraph, tensor: Tensor) -> _TorchPeaks:
     with torch.inference_mode():
-        predictions = graph.student(torch.from_numpy(tensor).permute(0, 3, 1, 2).float())[graph.stride]
+        predictions = graph.student(torch.from_numpy(tensor).permute(0, 3, 1, 2).float())[graph.map_stride]
         chances = predictions.logits.sigmoid()  # (1, h, w)
         patches = functional.unfold(chances[:, None], 3, padding=1)  # (1, 9, h * w)
         patches[:, 4] = 0.0  # the cell itself

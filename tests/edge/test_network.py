@@ -1,13 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
-from edge.errors import UnusableInputError
+from edge.contract import GRAPH_INTERCEPT, GRAPH_SLOPE, Calibration
+from edge.errors import ModelError, UnusableInputError
 from edge.geometry import Placement
 from edge.ladder import shape_on_ladder
 from edge.network import available_providers, choose_provider, session_options
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import PROCESSOR, SizeWH
-from tests.models import write_spot_model
+from tests.models import METADATA, save, spot_model, write_spot_model
 
 OFFERED = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -89,3 +93,21 @@ def test_a_shape_from_the_ladder_changes_the_padding_alone(model_file):
     tensor[0, : content.shape[0], : content.shape[1]] = content
     padded = recognizer.postprocess(recognizer.infer_batch(tensor)[0], on_ladder)
     assert padded.boxes_xyxy.tolist() == found.boxes_xyxy.tolist()
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"strides": (8,)}, "strides 4, got 8; export it again"),
+        ({"calibration": Calibration(2.0, -0.5)}, r"calibration\.slope 3, got 2; export it again"),
+        ({"calibration": Calibration(3.0, 0.5)}, r"calibration\.intercept -0\.5, got 0\.5; export it again"),
+    ],
+)
+def test_metadata_that_contradict_the_constants_of_the_graph_are_refused(tmp_path, claim, message):
+    model = spot_model()
+    for name, value in ((GRAPH_SLOPE, 3.0), (GRAPH_INTERCEPT, -0.5)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    honest = replace(METADATA, calibration=Calibration(3.0, -0.5))
+    assert Recognizer(save(tmp_path / "honest.onnx", model, honest)).metadata == honest
+    with pytest.raises(ModelError, match=message):
+        Recognizer(save(tmp_path / "contradicting.onnx", model, replace(honest, **claim)))

@@ -7,7 +7,16 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from edge.contract import MAX_DETECTIONS, OUTPUT_NAMES, Calibration, ModelMetadata
+from edge.contract import (
+    GRAPH_INTERCEPT,
+    GRAPH_SLOPE,
+    GRAPH_STRIDE,
+    MAX_DETECTIONS,
+    OUTPUT_NAMES,
+    Calibration,
+    ModelMetadata,
+)
+from edge.onnx_wire import read_outline
 from edge.records import Image
 from export.graph import RecognitionGraph, calibrate_presence, fold_normalization
 from tests.training.people import STUDENT, draw_people
@@ -121,3 +130,13 @@ def test_the_calibration_moves_presence_alone():
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
     assert one[2] != other[2]
+
+
+def test_the_graph_names_the_stride_and_the_calibration_that_it_computes_with(exported, graph):
+    told = read_outline(exported.read_bytes(), exported.name).told
+    expected = {
+        GRAPH_STRIDE: float(graph.map_stride),
+        GRAPH_SLOPE: float(graph.presence_slope),
+        GRAPH_INTERCEPT: float(graph.presence_intercept),
+    }
+    assert told == pytest.approx(expected)

@@ -37,14 +37,14 @@ def find_peaks(logits: Tensor) -> Peaks:
     return Peaks(top, cells.minimum(torch.tensor(flat.shape[1] - 1, device=logits.device)))
 
 
-def boxes_at(log_distances: Tensor, cells: Tensor, stride: int) -> Tensor:
+def boxes_at(log_distances: Tensor, cells: Tensor, stride: int | Tensor) -> Tensor:
     """(B, 4, h, w) log distances read at (B, K) cells -> (B, K, 4) corners in input pixels."""
     height, width = log_distances.shape[-2:]
     picked = log_distances.flatten(2).gather(2, cells[:, None].expand(-1, 4, -1))  # (B, 4, K)
-    left, top, right, bottom = (stride * picked.clamp(max=LONGEST_LOG).exp()).unbind(1)
+    left, top, right, bottom = picked.clamp(max=LONGEST_LOG).exp().unbind(1)  # in cells
     # Read off maps of the cells' centres: the exporter cannot divide by a width that it does not know.
     columns = torch.arange(width, dtype=left.dtype, device=left.device) + 0.5
     rows = torch.arange(height, dtype=left.dtype, device=left.device) + 0.5
-    x = stride * columns.expand(height, width).flatten()[cells]  # (B, K)
-    y = stride * rows[:, None].expand(height, width).flatten()[cells]
-    return torch.stack((x - left, y - top, x + right, y + bottom), -1)
+    x = columns.expand(height, width).flatten()[cells]  # (B, K)
+    y = rows[:, None].expand(height, width).flatten()[cells]
+    return stride * torch.stack((x - left, y - top, x + right, y + bottom), -1)
