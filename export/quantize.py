@@ -27,11 +27,11 @@ from edge.records import Image
 from export.model_file import scratch_folder
 from export.ranges import Calibrating, Histogram, Range, choose_range, measure
 
-ACTIVATIONS = ("Relu", "Clip", "Sigmoid", "Mul")
+ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Sigmoid", "Mul")
 Weights = npt.NDArray[np.float32]
 _WHOLE_NUMBERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)  # of shapes
 MOVING = ("Concat", "Reshape", "Split", "Unsqueeze")  # what is INT8 already
-OPERATORS = ("Conv", "Add", "Mul", "Sigmoid", "Relu", "Clip", "MaxPool", "Resize", *MOVING)
+OPERATORS = ("Conv", "Add", "Mul", "Sigmoid", "Relu", "LeakyRelu", "Clip", "MaxPool", "Resize", *MOVING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from export.graph import Shapes, export_graph
 from export.quantize import calibrate, choose_ranges, prepare, quantize
 from tests.models import spot_model
 from training.datasets import load_image, read_dataset
-from training.networks.nanodet import ShuffleUnit
+from training.networks.nanodet import ShuffleUnit, leaky
 from training.networks.reactivate import activate
 
 
@@ -142,11 +142,11 @@ def test_a_first_convolution_of_stride_1_is_left_as_it_is():
 class Shuffling(nn.Module):
     """A stem, two of NanoDet's units, and one convolution that stays FP32."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: str) -> None:
         super().__init__()
         units = [ShuffleUnit(16, 16, 1) for _ in range(2)]
-        self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), *units, nn.Conv2d(16, 2, 1))
-        activate(self, "relu")
+        self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), leaky(), *units, nn.Conv2d(16, 2, 1))
+        activate(self, activation)
         self.layers[0].weight.data /= 64
 
     def forward(self, image: Tensor) -> Tensor:
@@ -154,9 +154,10 @@ class Shuffling(nn.Module):
         return maps
 
 
-def test_channels_that_are_split_and_interleaved_stay_int8_on_their_way():
+@pytest.mark.parametrize("activation", ["relu", "silu"])  # the latter: leaky, as NanoDet is released
+def test_channels_that_are_split_and_interleaved_stay_int8_on_their_way(activation):
     torch.manual_seed(0)
-    graph = export_graph(Shuffling(), Shapes(8), output_names=["maps"])
+    graph = export_graph(Shuffling(activation), Shapes(8), output_names=["maps"])
     prepared = prepare(graph)
     rng = np.random.default_rng(0)
     seen = rng.integers(0, 256, (4, 32, 48, 3), dtype=np.uint8)
@@ -166,5 +167,6 @@ def test_channels_that_are_split_and_interleaved_stay_int8_on_their_way():
     makers = {output: node for node in quantized.graph.node for output in node.output}
     moving = [node for node in quantized.graph.node if node.op_type == "Split"]
     assert len(moving) == 2
+    moving += [node for node in quantized.graph.node if node.op_type == "LeakyRelu"]
     assert all(makers[node.input[0]].op_type == "DequantizeLinear" for node in moving)
     assert not {n.op_type for n in prepared.model.graph.node if n.name in prepared.body} & {"Shape", "Gather"}
