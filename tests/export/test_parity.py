@@ -142,7 +142,7 @@ def test_either_of_two_cells_that_tie_may_be_the_peak():
     reach[0, :, 1, 2] = 1.5
 
     class Graph:
-        stride = 4
+        map_stride = 4
 
         def student(self, _: torch.Tensor) -> dict[int, PredictedMaps]:
             return {4: PredictedMaps(4, logits, reach)}
