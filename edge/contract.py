@@ -33,7 +33,8 @@ MOST_ENLARGE = 100.0
 MOST_PICTURES = 10**9  # of a data set, as the figures count them
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("boxes_xyxy", "scores", "presence")
-GRAPH_STRIDE, GRAPH_SLOPE, GRAPH_INTERCEPT = "stride", "presence_slope", "presence_intercept"  # constants of the graph
+GRAPH_STRIDE, GRAPH_SLOPE, GRAPH_INTERCEPT = "stride", "presence_slope", "presence_intercept"
+GRAPH_CONSTANTS = (GRAPH_STRIDE, GRAPH_SLOPE, GRAPH_INTERCEPT)  # single numbers that the graph computes with
 PEDESTRIAN = "pedestrian"
 OTHER_FORM = "other_form"  # in the settings of a file that is for other compilers: what kind it is
 FITTED_TO = "fitted_to"  # in the settings: name of the data set that threshold and presence were fitted to
@@ -61,6 +62,11 @@ class Calibration:
             require_number("calibration.error", self.error)
         if not self.slope > 0:
             raise InvalidValueError("calibration.slope", "positive", self.slope)
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """What the graph computes presence with, by name."""
+        return {GRAPH_SLOPE: self.slope, GRAPH_INTERCEPT: self.intercept}
 
     def presence(self, top_score: float) -> float:
         """Probability (0..1) that a picture with this highest score (0..1) shows a pedestrian."""
@@ -176,6 +182,11 @@ class ModelMetadata:
         for name in ("metrics", "settings"):
             if not isinstance(getattr(self, name), Mapping):
                 raise InvalidValueError(name, "an object", getattr(self, name))
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """What the graph must compute with, by name: see GRAPH_CONSTANTS."""
+        return {GRAPH_STRIDE: float(self.strides[0]), **self.calibration.constants}
 
     @property
     def share_with_people(self) -> float:

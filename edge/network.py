@@ -23,15 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort  # type: ignore[import-untyped]  # ships no types
 
-from edge.contract import (
-    GRAPH_INTERCEPT,
-    GRAPH_SLOPE,
-    GRAPH_STRIDE,
-    INPUT_NAME,
-    MAX_DETECTIONS,
-    OUTPUT_NAMES,
-    ModelMetadata,
-)
+from edge.contract import INPUT_NAME, MAX_DETECTIONS, OUTPUT_NAMES, ModelMetadata
 from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.machine import memory_bytes
 from edge.onnx_wire import ModelOutline
@@ -99,12 +91,12 @@ class Network:
         threads: int,
         provider: str | None = None,
     ) -> None:
+        _check_outline(metadata, outline, model_file)
         self.provider = choose_provider(provider, available_providers())
         self._session = _load(content, model_file, session_options(threads, self.provider), self.provider)
         _refuse_fallback(self._session, self.provider)
         _check_graph(self._session, model_file)
-        _check_constants(metadata, outline, model_file)
-        _check_against_metadata(self._session, metadata, outline, model_file)
+        _check_smallest(self._session, metadata, model_file)
 
     @property
     def on_processor(self) -> bool:
@@ -223,27 +215,21 @@ def _check_graph(session: ort.InferenceSession, model_file: Path) -> None:
             raise ModelError(f"{model_file} must {rule}, got {found}; export it again")
 
 
-def _check_constants(metadata: ModelMetadata, outline: ModelOutline, model_file: Path) -> None:
-    """What the graph computes with is what the metadata say; a file of before the stride had a name is not asked."""
-    for name, field, due in (
-        (GRAPH_STRIDE, "strides", metadata.strides[0]),
-        (GRAPH_SLOPE, "calibration.slope", metadata.calibration.slope),
-        (GRAPH_INTERCEPT, "calibration.intercept", metadata.calibration.intercept),
-    ):
-        told = outline.told.get(name, due)
-        if not math.isclose(told, due, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
-            rule = f"say in its metadata what its graph computes with, {field} {told:g}"
-            raise ModelError(f"{model_file} must {rule}, got {due:g}; export it again")
-
-
-def _check_against_metadata(
-    session: ort.InferenceSession, metadata: ModelMetadata, outline: ModelOutline, model_file: Path
-) -> None:
-    """What the metadata promise is tried on the smallest picture that they allow."""
+def _check_outline(metadata: ModelMetadata, outline: ModelOutline, model_file: Path) -> None:
+    """What can be told from the bytes alone; a file of before the stride had a name is not asked for it."""
     quantised = "QuantizeLinear" in outline.operators
     if quantised != (metadata.precision == "int8"):
         found = "quantised" if quantised else "not quantised"
         raise ModelError(f"{model_file} says that it is {metadata.precision}, but is {found}; export it again")
+    for name, said in metadata.constants.items():
+        held = outline.constants.get(name, said)
+        if not math.isclose(held, said, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
+            rule = f"say in its metadata what its graph computes with, {name} {held:g}"
+            raise ModelError(f"{model_file} must {rule}, got {said:g}; export it again")
+
+
+def _check_smallest(session: ort.InferenceSession, metadata: ModelMetadata, model_file: Path) -> None:
+    """What the metadata promise is tried on the smallest picture that they allow."""
     side = metadata.input_multiple
     try:
         found = session.run(OUTPUT_NAMES, {INPUT_NAME: np.full((1, side, side, 3), metadata.pad_value, np.uint8)})

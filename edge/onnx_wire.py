@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge.contract import GRAPH_INTERCEPT, GRAPH_SLOPE, GRAPH_STRIDE
+from edge.contract import GRAPH_CONSTANTS
 from edge.errors import ModelError
 from edge.onnx_growth import DOMAINS, MAX_SIDES, OPERATORS, Constant, Graph, Node, RefusedError, check_growth
 from edge.onnx_proto import (
@@ -105,7 +105,7 @@ class ModelOutline:
     metadata: dict[str, str]
     nodes: int
     operators: frozenset[str]
-    told: dict[str, float]  # the graph's own stride and calibration, by the contract's names; old files have no stride
+    constants: dict[str, float]  # of the contract's GRAPH_CONSTANTS, those that the graph holds
 
 
 def read_outline(content: bytes, file: str) -> ModelOutline:
@@ -146,12 +146,8 @@ def _model(message: Message) -> ModelOutline:
     if graph is None:
         raise MalformedError("no graph")
     check_growth(graph)
-    return ModelOutline(metadata, len(graph.nodes), frozenset(node.operator for node in graph.nodes), _told(graph))
-
-
-def _told(graph: Graph) -> dict[str, float]:
-    names = (GRAPH_STRIDE, GRAPH_SLOPE, GRAPH_INTERCEPT)
-    return {c.name: c.numbers[0] for c in graph.constants if c.name in names and c.numbers and len(c.numbers) == 1}
+    constants = {c.name: c.numbers[0] for c in graph.constants if c.name in GRAPH_CONSTANTS and c.numbers}
+    return ModelOutline(metadata, len(graph.nodes), frozenset(node.operator for node in graph.nodes), constants)
 
 
 def _entry(message: Message) -> tuple[str, str]:

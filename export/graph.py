@@ -49,8 +49,8 @@ class RecognitionGraph(nn.Module):
         self.student = student
         self.map_stride = student.spec.stride
         self.register_buffer(GRAPH_STRIDE, torch.tensor(float(self.map_stride)))
-        self.register_buffer(GRAPH_SLOPE, torch.tensor(calibration.slope))
-        self.register_buffer(GRAPH_INTERCEPT, torch.tensor(calibration.intercept))
+        for name, value in calibration.constants.items():
+            self.register_buffer(name, torch.tensor(value))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
@@ -135,7 +135,7 @@ def calibrate_presence(model: onnx.ModelProto, calibration: Calibration) -> None
     """Give a graph that `to_onnx` made another calibration, in place: exporting it again would take seconds."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     read = [name for node in model.graph.node for name in node.input]
-    for name, value in ((GRAPH_SLOPE, calibration.slope), (GRAPH_INTERCEPT, calibration.intercept)):
+    for name, value in calibration.constants.items():
         assert read.count(name) == 1, f"{name} must be read by the presence alone"
         stored[name].CopyFrom(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from edge.contract import GRAPH_INTERCEPT, GRAPH_SLOPE, Calibration
+from edge.contract import Calibration
 from edge.errors import ModelError, UnusableInputError
 from edge.geometry import Placement
 from edge.ladder import shape_on_ladder
@@ -98,16 +98,16 @@ def test_a_shape_from_the_ladder_changes_the_padding_alone(model_file):
 @pytest.mark.parametrize(
     ("claim", "message"),
     [
-        ({"strides": (8,)}, "strides 4, got 8; export it again"),
-        ({"calibration": Calibration(2.0, -0.5)}, r"calibration\.slope 3, got 2; export it again"),
-        ({"calibration": Calibration(3.0, 0.5)}, r"calibration\.intercept -0\.5, got 0\.5; export it again"),
+        ({"strides": (8,)}, "stride 4, got 8; export it again"),
+        ({"calibration": Calibration(2.0, -0.5)}, "presence_slope 3, got 2; export it again"),
+        ({"calibration": Calibration(3.0, 0.5)}, r"presence_intercept -0\.5, got 0\.5; export it again"),
     ],
 )
 def test_metadata_that_contradict_the_constants_of_the_graph_are_refused(tmp_path, claim, message):
     model = spot_model()
-    for name, value in ((GRAPH_SLOPE, 3.0), (GRAPH_INTERCEPT, -0.5)):
-        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
     honest = replace(METADATA, calibration=Calibration(3.0, -0.5))
+    for name, value in honest.calibration.constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
     assert Recognizer(save(tmp_path / "honest.onnx", model, honest)).metadata == honest
     with pytest.raises(ModelError, match=message):
         Recognizer(save(tmp_path / "contradicting.onnx", model, replace(honest, **claim)))

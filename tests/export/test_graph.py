@@ -7,15 +7,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from edge.contract import (
-    GRAPH_INTERCEPT,
-    GRAPH_SLOPE,
-    GRAPH_STRIDE,
-    MAX_DETECTIONS,
-    OUTPUT_NAMES,
-    Calibration,
-    ModelMetadata,
-)
+from edge.contract import GRAPH_CONSTANTS, MAX_DETECTIONS, OUTPUT_NAMES, Calibration, ModelMetadata
 from edge.onnx_wire import read_outline
 from edge.records import Image
 from export.graph import RecognitionGraph, calibrate_presence, fold_normalization
@@ -133,10 +125,8 @@ def test_the_calibration_moves_presence_alone():
 
 
 def test_the_graph_names_the_stride_and_the_calibration_that_it_computes_with(exported, graph):
-    told = read_outline(exported.read_bytes(), exported.name).told
-    expected = {
-        GRAPH_STRIDE: float(graph.map_stride),
-        GRAPH_SLOPE: float(graph.presence_slope),
-        GRAPH_INTERCEPT: float(graph.presence_intercept),
-    }
-    assert told == pytest.approx(expected)
+    outline = read_outline(exported.read_bytes(), exported.name)
+    metadata = ModelMetadata.from_props(outline.metadata, exported.name)
+    assert metadata.strides == (graph.map_stride,)
+    assert outline.constants == pytest.approx(metadata.constants)
+    assert outline.constants.keys() == set(GRAPH_CONSTANTS)
