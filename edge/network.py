@@ -112,7 +112,7 @@ class Network:
         """What the network says of each picture of a batch (B, H, W, 3) uint8 BGR.
 
         Raises:
-            ProcessingError: ONNX Runtime failed, for want of memory as a rule.
+            ProcessingError: ONNX Runtime failed, for want of memory as a rule, or what it gave are no numbers.
         """
         try:
             boxes_xyxy, scores, presence = self._session.run(OUTPUT_NAMES, {INPUT_NAME: tensor})
@@ -121,6 +121,12 @@ class Network:
                 f"the network failed on an input of {tensor.shape[2]}x{tensor.shape[1]}: {_first_line(error)}; "
                 "try a smaller --size"
             ) from error
+        in_range = np.all((presence >= 0) & (presence <= 1))  # NaN is not; it is below any threshold, and so "clear"
+        if not (in_range and np.isfinite(scores).all() and np.isfinite(boxes_xyxy).all()):
+            raise ProcessingError(
+                f"the network's outputs must be finite, with presence in 0..1, got others on an input of "
+                f"{tensor.shape[2]}x{tensor.shape[1]} by {self.provider}; try another --provider or --precision"
+            )
         return tuple(Predictions(boxes_xyxy[k], scores[k], float(presence[k])) for k in range(len(tensor)))
 
 

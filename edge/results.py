@@ -15,6 +15,7 @@ PICTURES = "annotated"  # a folder
 SEGMENT = "annotated"  # how the names of videos begin that are written in parts
 LIST_NAME = ".kestrel-files"  # which parts, clips and pictures in its folder are ours, see sinks/own_files.py
 FIRST_OF_RECORDS = b'{"record": "header"'
+_KINDS = {"model": dict, "frames": int}  # of what is looked at in a summary
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
@@ -22,7 +23,8 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     with suppress(OSError, ValueError):
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         if isinstance(summary, dict) and not summary.keys().isdisjoint(("exit_reason", "outcomes")):
-            return summary
+            whole = all(isinstance(summary.get(name), kind | None) for name, kind in _KINDS.items())
+            return summary if whole else None
     return None
 
 

@@ -10,8 +10,10 @@ A palette is a curve through colour space: the place of a pixel's colour along t
 palettes are told by how close to their curve the colours of a picture lie; what lies on no known curve stays as it is.
 """
 
+import math
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +28,7 @@ Grey = npt.NDArray[np.uint8]  # (H, W)
 _RAW = re.compile(r"gray(9|1\d)(le|be)")
 
 STRETCH_PERCENTILES = (0.5, 99.5)
-_STRETCH_SAMPLES = 1_000_000  # percentiles of a large picture are taken from every n-th pixel
+_STRETCH_SAMPLES = 40_000  # percentiles of a large picture are taken from every n-th pixel
 
 _SAMPLE_SIDE_PX = 32
 _BLACK = 32.0
@@ -39,9 +41,8 @@ _BITS = 5  # of each channel, in the table from colour to grey
 _CHUNK = 1 << 14
 
 _MOST_STEP = 0.1  # of its width: how far the range moves from frame to frame
-_SAME_SCENE = (
-    0.3  # of the narrower range, that both must have in common; else the camera cut, or calibrated itself anew
-)
+_SAME_SCENE = 0.3  # of the range before, that the picture's own has in common with it; else the camera cut, or
+# calibrated itself anew
 _BAD_PIXEL = 0.3  # of the range: a pixel that sticks out of all its neighbours by more is broken
 
 
@@ -195,39 +196,53 @@ class RollingStretch:
     def to_8_bit(self, raw: Raw) -> Grey:
         """(H, W) or (H, W, C) of any numbers -> the same shape, uint8. Broken pixels are mended, not finite ones become
         black, a picture of one single value, too."""
-        values = np.asarray(raw, np.float32)
-        own = own_range(values)
-        if own is None:
-            return np.zeros(values.shape, np.uint8)
-        self._low_high = next_range(self._low_high, own)
-        low, high = self._low_high
-        values = mend_bad_pixels(values, _BAD_PIXEL * (high - low))
-        scale = 255.0 / (high - low) if high > low else 0.0
-        stretched = np.nan_to_num((values - low) * scale, nan=0.0, posinf=255.0, neginf=0.0)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is infinite, or too large for float32, is an end
+            values = np.asarray(raw, np.float32)
+            own = own_spread(values)
+            if own is None:
+                return np.zeros(values.shape, np.uint8)
+            self._low_high = next_range(self._low_high, own)
+            low, high = self._low_high
+            values = mend_bad_pixels(values, _BAD_PIXEL * (high - low))
+            scale = 255.0 / (high - low) if high > low else 0.0
+            stretched = np.nan_to_num((values - low) * scale, nan=0.0, posinf=255.0, neginf=0.0)
         return np.asarray(np.clip(np.rint(stretched), 0, 255), np.uint8)
 
 
-def own_range(values: npt.NDArray[np.float32]) -> tuple[float, float] | None:
-    """Low and high percentile of one picture, so that a hot spot does not darken the rest; None: nothing finite."""
-    sample = values.ravel()[:: max(1, values.size // _STRETCH_SAMPLES)]
+class Spread(NamedTuple):
+    """Percentiles of one picture's values; with the outer two a hot spot does not darken the rest."""
+
+    low: float
+    median: float
+    high: float
+
+
+def own_spread(values: npt.NDArray[np.float32]) -> Spread | None:
+    """Of a picture (H, W) or (H, W, C); None: nothing in it is finite."""
+    step = max(1, values.size // _STRETCH_SAMPLES)
+    while math.gcd(step, math.prod(values.shape[1:])) > 1:  # else it would meet some columns alone
+        step += 1
+    sample = values.ravel()[::step]
     sample = sample[np.isfinite(sample)]
     if not sample.size:
         return None
-    low, high = np.percentile(sample, STRETCH_PERCENTILES)
-    return float(low), float(high)
+    low, high = STRETCH_PERCENTILES
+    return Spread(*np.percentile(sample, (low, 50, high)).tolist())
 
 
-def next_range(before: tuple[float, float] | None, own: tuple[float, float]) -> tuple[float, float]:
+def next_range(before: tuple[float, float] | None, own: Spread) -> tuple[float, float]:
     """The range to stretch by: a small step from the one before towards the picture's own, or the latter itself at the
-    beginning and after a jump."""
+    beginning and after a jump. Where one hot thing widens it while the rest stays, that is no jump."""
     if before is None:
-        return own
-    common = min(before[1], own[1]) - max(before[0], own[0])
-    narrower = min(before[1] - before[0], own[1] - own[0])
-    if common <= _SAME_SCENE * narrower:
-        return own
-    step = _MOST_STEP * (before[1] - before[0])
-    low, high = (old + min(max(new - old, -step), step) for old, new in zip(before, own, strict=True))
+        return own.low, own.high
+    width = before[1] - before[0]
+    common = min(before[1], own.high) - max(before[0], own.low)
+    if common <= _SAME_SCENE * width or not before[0] <= own.median <= before[1]:
+        return own.low, own.high
+    low, high = (
+        old + min(max(new - old, -_MOST_STEP * width), _MOST_STEP * width)
+        for old, new in zip(before, (own.low, own.high), strict=True)
+    )
     return low, high
 
 

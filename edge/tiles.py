@@ -17,6 +17,7 @@ from edge.geometry import Detections, Mask
 from edge.records import Boxes, Scores, SizeWH
 
 OVERLAP_PX = 96  # the largest person that tiles alone answer for; on the shrunk frame those are tall enough to be found
+_LEAST_OVERLAPS = 2  # that a tile is long, at least
 _CUT_PX = 2.0
 _CUT_SHARE = 0.1  # of the box's side: the network guesses where a person ends that it sees in part
 OVERVIEW_IOU = 0.3  # where the tile's whole box and the overview's are taken for one person
@@ -62,9 +63,12 @@ class Seen:
 
 
 def plan_tiles(frame_wh: SizeWH, least_wh: SizeWH, multiple: int, overlap_px: int = OVERLAP_PX) -> TilePlan:
-    """As many tiles as there can be of at least `least_wh`, so as small as they need to be; sides are multiples."""
-    columns = max(1, (frame_wh.width - overlap_px) // max(1, least_wh.width - overlap_px))
-    rows = max(1, (frame_wh.height - overlap_px) // max(1, least_wh.height - overlap_px))
+    """As many tiles as there can be of at least `least_wh`, so as small as they need to be; sides are multiples.
+
+    None is so low or narrow, as a network's input for a very wide frame is, that most of it would be overlap.
+    """
+    columns = _count_along(frame_wh.width, least_wh.width, overlap_px)
+    rows = _count_along(frame_wh.height, least_wh.height, overlap_px)
     tile_wh = geometry.round_up(
         SizeWH(
             -(-(frame_wh.width + (columns - 1) * overlap_px) // columns),
@@ -73,6 +77,12 @@ def plan_tiles(frame_wh: SizeWH, least_wh: SizeWH, multiple: int, overlap_px: in
         multiple,
     )
     return _plan(frame_wh, tile_wh, columns, rows)
+
+
+def _count_along(length: int, least: int, overlap_px: int) -> int:
+    """How many tiles of at least this length, and of several overlaps, lie along one side of a frame."""
+    least = max(least, _LEAST_OVERLAPS * overlap_px)
+    return max(1, (length - overlap_px) // max(1, least - overlap_px))
 
 
 def plan_tiles_of(frame_wh: SizeWH, tile_wh: SizeWH, overlap_px: int = OVERLAP_PX) -> TilePlan:

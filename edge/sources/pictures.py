@@ -54,7 +54,6 @@ class PicturesSource(Source):
             raise unusable(shown, "a folder with pictures or videos", "it has none")
         self.warnings: list[str] = []
         self._pictures = pictures
-        self._stretch = RollingStretch()
         self._said: set[str] = set()
         size_wh = None
         if len(pictures) == 1:
@@ -67,7 +66,7 @@ class PicturesSource(Source):
     def __iter__(self) -> Iterator[Frame]:
         for seq, picture in enumerate(self._pictures):
             started = time.perf_counter()
-            decoded = read_picture(picture.path, self._stretch)
+            decoded = read_picture(picture.path)
             decode_ms = (time.perf_counter() - started) * 1e3
             for oddity in decoded.oddities:
                 self._say_once(oddity, picture.name)
@@ -86,16 +85,16 @@ class PicturesSource(Source):
         """Nothing stays open between two pictures."""
 
 
-def read_picture(path: Path, stretch: RollingStretch | None = None) -> DecodedPicture:
+def read_picture(path: Path) -> DecodedPicture:
     """Read and decode one file; without an image where it is missing, unreadable, empty or no picture."""
     try:
-        return decode_picture(path.read_bytes(), stretch)
+        return decode_picture(path.read_bytes())
     except OSError:
         return DecodedPicture(None)
 
 
-def decode_picture(content: bytes, stretch: RollingStretch | None = None) -> DecodedPicture:
-    """The bytes of a picture file as BGR of 8 bit; `stretch` knows the pictures before this one."""
+def decode_picture(content: bytes) -> DecodedPicture:
+    """The bytes of a picture file as BGR of 8 bit."""
     if is_cut_short(content):
         return DecodedPicture(None)
     try:
@@ -106,12 +105,14 @@ def decode_picture(content: bytes, stretch: RollingStretch | None = None) -> Dec
         return DecodedPicture(None)
     oddities = []
     if array.dtype != np.uint8:
+        if not np.isfinite(array).any():
+            return DecodedPicture(None)
         low, high = STRETCH_PERCENTILES
         oddities.append(
             f"pictures of {array.dtype.itemsize * 8} bit are stretched to 8 bit, "
             f"from percentile {low} to {high} of their values"
         )
-        array = (stretch or RollingStretch()).to_8_bit(array)
+        array = RollingStretch().to_8_bit(array)  # by itself: it is judged by itself, too
     if array.ndim == 2:
         oddities.append("grey pictures are read as three equal channels")
         array = cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)

@@ -106,7 +106,7 @@ class VideoSource(Source):
             head = _up_to_a_whole_one(self._reader)
         first = head[-1] if head else None
         if first is None or first.image is None:
-            raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts))
+            raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts, damaged=len(head)))
         self._first_ms = (time.perf_counter() - started) * 1e3  # with the opening
         self._frames = chain(_handed_over(head), self._reader)
         self._facts = facts or VideoFacts(None, None, None)
@@ -161,14 +161,13 @@ class VideoSource(Source):
 
 
 def _up_to_a_whole_one(frames: Iterator[DecodedFrame]) -> list[DecodedFrame]:
-    """Those up to the first with a picture: a recording that begins within a stream has damaged ones before it. Empty
-    where none has one."""
+    """Those up to the first with a picture: a recording that begins within a stream has damaged ones before it."""
     head: list[DecodedFrame] = []
     for frame in frames:
         head.append(frame)
         if frame.image is not None:
-            return head
-    return []
+            break
+    return head
 
 
 def _handed_over(frames: list[DecodedFrame]) -> Iterator[DecodedFrame]:
@@ -240,8 +239,10 @@ def _squeezed(aspect: Fraction) -> str:
     )
 
 
-def _why_unreadable(path: Path, facts: VideoFacts | None) -> str:
+def _why_unreadable(path: Path, facts: VideoFacts | None, damaged: int) -> str:
     """The likeliest reason, for a person."""
+    if damaged:
+        return "it is damaged from its first frame on, and no keyframe follows"
     if facts is not None:
         return "not one frame of it could be decoded"
     with path.open("rb") as file:

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from edge.cpu import usable_cores
 from edge.records import Image, SizeWH
+from edge.sources.damage import Damage
 from edge.sources.shrink import Fit, ToBgr, turn_of, upright_image, upright_wh
 from edge.thermal import RollingStretch, is_raw
 
@@ -36,7 +37,7 @@ ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame r
 class DecodedFrame:
     """A decoded frame and its presentation time in seconds from the start of the file."""
 
-    image: Image | None  # None: FFmpeg itself calls it corrupt
+    image: Image | None  # None: it is damaged, or predicted from a damaged one
     time_s: float
     full_wh: SizeWH | None = None  # where `image` is smaller than the frame
 
@@ -124,21 +125,16 @@ def read_with_pyav(
             stream.codec_context.thread_count = min(usable_cores(), _MOST_THREADS)
             start = (stream.start_time or 0) if stream.time_base else 0
             clock, stretch, to_bgr = _Clock(start, stream), RollingStretch(), ToBgr()
-            for frame in _decode(container, stream):
+            for frame, spoilt in _decode(container, stream):
                 time_s = clock.time_s(frame)
                 if after_s is not None and time_s <= after_s + _SAME_TIME_S:
                     continue
-                if is_damaged(frame):
+                if spoilt:
                     yield DecodedFrame(None, time_s, upright_wh(frame, turn_of(frame)))
                 else:
                     yield _decoded(frame, time_s, fit, stretch, to_bgr)
     except (av.error.FFmpegError, OSError):
         return
-
-
-def is_damaged(frame: VideoFrame) -> bool:
-    """Whether FFmpeg says that a part of it was lost."""
-    return bool(frame.is_corrupt)
 
 
 class _Clock:
@@ -167,29 +163,31 @@ def _decoded(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: Rolling
     return DecodedFrame(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
 
 
-def _decode(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames of all packets that decode; one broken packet does not end the file.
+def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
+    """Frames of all packets that decode, and whether each is spoilt; one broken packet does not end the file.
 
     Decoder threads still hold frames when the file ends, and PyAV stops fetching them at the first broken one. Whole
     ones behind it are then decoded once more, by one thread, where a broken packet costs nothing but itself.
     """
     last_sent = last_given = -math.inf  # presentation times in the stream's units
+    damage = Damage(stream, ASSUMED_FPS)
     for packet in container.demux(stream):
         if _is_cut(packet, container):
             continue
         if packet.pts is not None and not packet.is_discard:
             last_sent = max(last_sent, packet.pts)
+        damage.packet_sent(packet)
         try:
             for frame in packet.decode():
                 last_given = last_given if frame.pts is None else frame.pts
-                yield frame
+                yield frame, damage.spoils(frame)
         except av.error.InvalidDataError:
-            continue
+            damage.packet_lost()
     if last_given < last_sent and stream.codec_context.thread_count > 1:
         yield from _decode_again(Path(container.name), last_given)
 
 
-def _decode_again(path: Path, after: float) -> Iterator[VideoFrame]:
+def _decode_again(path: Path, after: float) -> Iterator[tuple[VideoFrame, bool]]:
     """Frames later than `after`, in the stream's units, by one thread."""
     with _open(path) as container:
         stream = _video_of(container)
@@ -197,15 +195,15 @@ def _decode_again(path: Path, after: float) -> Iterator[VideoFrame]:
         stream.codec_context.thread_count = 1
         if math.isfinite(after) and stream.time_base:
             container.seek(int(after - _SEEK_BACK_S / stream.time_base), stream=stream)
-        for frame in _decode(container, stream):
+        for frame, spoilt in _decode(container, stream):
             if frame.pts is not None and frame.pts > after:
-                yield frame
+                yield frame, spoilt
 
 
 def _is_cut(packet: "Packet[VideoStream]", container: InputContainer) -> bool:  # quoted: generic in PyAV's stubs only
     """Whether the file ends within the packet: some decoders, Motion JPEG's and VP9's, show what they have as whole.
 
-    A corrupt packet elsewhere, as in MPEG-TS, may well be whole: the decoder judges it.
+    Elsewhere, as in MPEG-TS, a packet with that mark is decoded all the same, see damage.py.
     """
     return packet.is_corrupt and packet.pos is not None and packet.pos + packet.size >= container.size
 

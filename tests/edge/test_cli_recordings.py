@@ -90,6 +90,16 @@ def test_resume_of_one_finished_recording_does_nothing(watch):
     assert Path("flight/records.jsonl").stat().st_mtime_ns == before
 
 
+def test_a_summary_of_another_shape_is_none_of_ours(watch):
+    write_video(Path("flight.mp4"), crossing(3))
+    Path("flight").mkdir()
+    Path("flight/summary.json").write_text('{"exit_reason": "end_of_source", "model": 3}')
+    done = watch("flight.mp4", "--no-video", "--resume")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert Path("flight/summary.json").read_text() == '{"exit_reason": "end_of_source", "model": 3}'
+
+
 def test_a_run_that_came_only_to_an_earlier_limit_is_not_finished(watch):
     write_video(Path("flight.mp4"), crossing(9))
     watch("flight.mp4", "--no-video", "--limit", 3)

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from edge.contract import Calibration
-from edge.errors import ModelError, UnusableInputError
+from edge.errors import ModelError, ProcessingError, UnusableInputError
 from edge.geometry import Placement
 from edge.ladder import shape_on_ladder
 from edge.network import available_providers, choose_provider, session_options
@@ -51,6 +51,21 @@ def test_a_provider_is_named_with_or_without_its_suffix(asked, name):
 def test_a_provider_that_is_not_offered_is_refused_with_those_that_are(asked):
     with pytest.raises(UnusableInputError, match="provider must be one of Tensorrt, CUDA, CPU, got"):
         choose_provider(asked, OFFERED)
+
+
+def test_outputs_that_are_no_numbers_are_an_error_and_never_clear(tmp_path):
+    model = spot_model()
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == "presence":
+                node.output[place] = "likely"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.9, np.float32), "most"))
+    model.graph.node.append(helper.make_node("Sub", ["most", "likely"], ["rest"]))
+    model.graph.node.append(helper.make_node("Sqrt", ["rest"], ["presence"]))  # NaN where someone is
+    recognizer = Recognizer(save(tmp_path / "nan.onnx", model, METADATA), RecognizerSettings(threads=1))
+    assert recognizer.recognise(np.zeros((64, 64, 3), np.uint8)).presence > 0.9
+    with pytest.raises(ProcessingError, match=r"outputs must be finite, with presence in 0\.\.1, .* by CPUExecutionP"):
+        recognizer.recognise(np.full((64, 64, 3), 255, np.uint8))
 
 
 def test_the_provider_in_use_is_said(model_file):

@@ -2,10 +2,16 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import av
+import numpy as np
 import pytest
 
+from edge.errors import SourceError
 from edge.sources import open_source
+from edge.sources.damage import Damage
 from edge.sources.video import missing_between
 from tests.edge.videos import Recipe, make_video, number_of
 
@@ -53,21 +59,101 @@ def test_frames_that_are_lost_in_a_transport_stream_are_counted(tmp_path: Path) 
     with open_source(str(path)) as source:
         lost = 60 - len(list(source))
     assert lost > 2
-    assert source.warnings == [f"about {lost} frames are missing between others: damaged there, or recorded so"]
+    told, missing = source.warnings
+    assert re.fullmatch(r"\d\d damaged frames: bad_frame, verdict unknown", told)
+    assert missing == f"about {lost} frames are missing between others: damaged there, or recorded so"
 
 
-def test_frames_that_are_corrupt_are_bad_frames_at_their_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FFmpeg says so of frames that lost a part; here of those that a stand-in for it names."""
-    path = tmp_path / "hurt.mkv"
-    make_video(path, 12)
-    monkeypatch.setattr("edge.sources.video_av.is_damaged", lambda frame: frame.pts in (0, 200, 233))
+def flip_bits(path: Path, packet: int) -> None:
+    """Damage what one packet of a video holds, and nothing of its container."""
+    with av.open(path) as container:
+        hit = [sent for sent in container.demux(video=0) if sent.size][packet]
+    assert hit.pos is not None
+    content = bytearray(path.read_bytes())
+    for place in range(hit.pos + hit.size // 5, hit.pos + hit.size, hit.size // 4):
+        content[place] ^= 0x55
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("packet", "spoilt"), [(0, range(20)), (20, range(20, 40))])
+def test_frames_behind_a_damaged_one_are_bad_frames_up_to_the_next_keyframe(
+    tmp_path: Path, packet: int, spoilt: range
+) -> None:
+    path = tmp_path / "hurt.mp4"
+    make_video(path, 60, Recipe(options={"g": "20", "bf": "0"}))
+    with open_source(str(path)) as source:
+        whole = [frame.image for frame in source]
+    flip_bits(path, packet)
     with open_source(str(path)) as source:
         frames = list(source)
-    assert [frame.signal for frame in frames] == ["bad_frame"] + ["ok"] * 5 + ["bad_frame"] * 2 + ["ok"] * 4
-    assert [frames[number].image for number in (0, 6)] == [None, None]
-    assert [frames[number].time_s for number in (0, 6)] == pytest.approx([0.0, 0.2])
-    assert source.info.size_wh == frames[1].size_wh
-    assert source.warnings == ["3 damaged frames: bad_frame, verdict unknown"]
+    assert [frame.seq for frame in frames if frame.signal == "bad_frame"] == list(spoilt)
+    assert all((frame.image is None) == (frame.signal == "bad_frame") for frame in frames)
+    for frame in frames:
+        if frame.image is not None:
+            np.testing.assert_array_equal(frame.image, whole[frame.seq])
+    assert [frame.time_s for frame in frames] == pytest.approx([n / 30 for n in range(60)], abs=1e-3)
+    assert source.info.size_wh == frames[50].size_wh
+    assert source.warnings == ["20 damaged frames: bad_frame, verdict unknown"]
+
+
+def test_a_video_that_is_damaged_from_its_beginning_on_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hurt.mp4"
+    make_video(path, 20, Recipe(options={"g": "20", "bf": "0"}))
+    flip_bits(path, 0)
+    with pytest.raises(SourceError, match="damaged from its first frame on, and no keyframe follows"):
+        open_source(str(path))
+
+
+class Sent(NamedTuple):
+    is_corrupt: bool = False
+    is_keyframe: bool = False
+
+
+class Given(NamedTuple):
+    is_corrupt: bool = False
+    key_frame: bool = False
+
+
+class Stream(NamedTuple):
+    codec_context: SimpleNamespace
+    average_rate: float
+
+
+def damage(*, intra_only: bool = False) -> Damage:
+    stream: Any = Stream(SimpleNamespace(codec=SimpleNamespace(intra_only=intra_only)), 2.0)
+    return Damage(stream, 25.0)
+
+
+def spoilt_of(judge: Damage, *events: Any) -> list[bool]:
+    """The judgement of each given frame, in order."""
+    judged = []
+    for event in events:
+        if isinstance(event, Sent):
+            judge.packet_sent(event)  # type: ignore[arg-type]
+        else:
+            judged.append(judge.spoils(event))
+    return judged
+
+
+KEY, CORRUPT = Given(key_frame=True), Given(is_corrupt=True)
+
+
+def test_a_keyframe_that_was_sent_before_the_damage_ends_nothing():
+    """Threads of the decoder give frames later than their packets are sent."""
+    sent = (Sent(is_keyframe=True), Sent(is_corrupt=True), KEY, Given(), Sent(is_keyframe=True), Given(), KEY, Given())
+    assert spoilt_of(damage(), *sent) == [True, True, True, False, False]
+
+
+def test_a_corrupt_frame_spoils_those_up_to_the_keyframe_that_may_have_been_sent_already():
+    assert spoilt_of(damage(), Given(), CORRUPT, Given(), KEY, Given()) == [False, True, True, False, False]
+
+
+def test_without_a_keyframe_a_stream_heals_in_time():
+    assert spoilt_of(damage(), CORRUPT, *[Given()] * 25) == [True] * 20 + [False] * 6
+
+
+def test_pictures_that_are_predicted_from_none_stay_whole():
+    assert spoilt_of(damage(intra_only=True), Sent(is_corrupt=True), Given(), CORRUPT, Given()) == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,8 @@ def test_the_exif_orientation_is_honoured() -> None:
         (np.array([10, 20, 30], np.uint16), [0, 128, 255]),
         (np.array([np.nan, 0.0, 1.0], np.float32), [0, 0, 255]),
         (np.array([np.inf, 0.0, 1.0], np.float32), [255, 0, 255]),
+        (np.array([1e300, 0.0, 1.0], np.float64), [255, 0, 255]),
+        (np.array([np.inf, 7.0, 7.0], np.float32), [0, 0, 0]),
     ],
 )
 def test_stretching(array: np.ndarray, stretched: list[int]) -> None:

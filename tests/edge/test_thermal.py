@@ -17,8 +17,10 @@ from edge.thermal import (
     Palette,
     PaletteReader,
     RollingStretch,
+    Spread,
     mend_bad_pixels,
     next_range,
+    own_spread,
     recognise_palette,
 )
 from edge.watch import Session
@@ -118,19 +120,30 @@ def test_a_hot_thing_that_crosses_the_picture_does_not_darken_the_rest_at_once()
 @pytest.mark.parametrize(
     ("before", "own", "after"),
     [
-        (None, (10.0, 20.0), (10.0, 20.0)),
-        ((0.0, 100.0), (0.0, 100.0), (0.0, 100.0)),
-        ((0.0, 100.0), (4.0, 150.0), (4.0, 110.0)),  # a step of a tenth at most
-        ((0.0, 100.0), (-50.0, 93.0), (-10.0, 93.0)),
-        ((0.0, 100.0), (500.0, 600.0), (500.0, 600.0)),  # another scene
-        ((0.0, 100.0), (40.0, 50.0), (10.0, 90.0)),
-        ((0.0, 100.0), (0.0, 5000.0), (0.0, 110.0)),  # a fire comes into view
-        ((5.0, 5.0), (5.0, 5.0), (5.0, 5.0)),
-        ((5.0, 5.0), (5.0, 9.0), (5.0, 9.0)),
+        (None, (10.0, 15.0, 20.0), (10.0, 20.0)),
+        ((0.0, 100.0), (0.0, 50.0, 100.0), (0.0, 100.0)),
+        ((0.0, 100.0), (4.0, 50.0, 150.0), (4.0, 110.0)),  # a step of a tenth at most
+        ((0.0, 100.0), (-50.0, 50.0, 93.0), (-10.0, 93.0)),
+        ((0.0, 100.0), (500.0, 550.0, 600.0), (500.0, 600.0)),  # another scene
+        ((0.0, 100.0), (30.0, 40.0, 70.0), (10.0, 90.0)),
+        ((0.0, 100.0), (40.0, 45.0, 50.0), (40.0, 50.0)),  # the camera calibrated itself anew
+        ((0.0, 100.0), (0.0, 50.0, 5000.0), (0.0, 110.0)),  # a fire comes into view
+        ((0.0, 100.0), (0.0, 2500.0, 5000.0), (0.0, 5000.0)),
+        ((5.0, 5.0), (5.0, 5.0, 5.0), (5.0, 5.0)),
+        ((5.0, 5.0), (5.0, 7.0, 9.0), (5.0, 9.0)),
     ],
 )
-def test_the_range_moves_in_small_steps_and_jumps_with_the_scene(before, own, after) -> None:
-    assert next_range(before, own) == pytest.approx(after)
+def test_the_range_moves_in_small_steps_and_jumps_with_the_scene(
+    before: tuple[float, float] | None, own: tuple[float, float, float], after: tuple[float, float]
+) -> None:
+    assert next_range(before, Spread(*own)) == pytest.approx(after)
+
+
+def test_the_range_of_a_large_picture_is_that_of_some_of_its_pixels() -> None:
+    values = np.tile(np.linspace(0, 1000, 640, dtype=np.float32), (512, 1))
+    spread = own_spread(values)
+    assert spread is not None
+    assert spread == pytest.approx((5, 500, 995), abs=3)
 
 
 def test_broken_pixels_are_mended_and_small_people_are_not() -> None:

@@ -59,6 +59,15 @@ def test_4k_is_sixteen_tiles_that_are_hardly_larger_than_they_need_to_be():
     assert plan.tile_wh == SizeWH(1056, 640)
 
 
+@pytest.mark.parametrize(
+    ("frame_wh", "least_wh"), [((5760, 1080), (384, 96)), ((4096, 300), (384, 32)), ((3840, 2160), (384, 224))]
+)
+def test_a_wide_frame_is_not_looked_at_many_times_over(frame_wh, least_wh):
+    plan = plan_tiles(SizeWH(*frame_wh), SizeWH(*least_wh), 32)
+    looked_at = len(plan.tiles) * plan.tile_wh.width * plan.tile_wh.height
+    assert looked_at < 3 * frame_wh[0] * frame_wh[1]
+
+
 def test_a_frame_that_is_hardly_larger_than_a_tile_is_one_tile():
     assert len(plan_tiles(SizeWH(1280, 720), SizeWH(960, 544), 32).tiles) == 1
 
