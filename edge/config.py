@@ -98,11 +98,22 @@ def write_config(values: Mapping[str, Any], settings: Sequence[Setting]) -> str:
             lines.append(f"# {setting.key} =")
             continue
         items = value if setting.many else [value]
+        for item in items:
+            _refuse_odd_text(setting, str(item))
         if any(isinstance(item, str) and holds_credentials(item) for item in items):
             lines.append("# The credentials are hidden: write ${NAME}, and set NAME in the environment or source-file.")
         text = ", ".join(_toml(item) for item in items)
         lines.append(f"{setting.key} = [{text}]" if setting.many else f"{setting.key} = {text}")
     return "\n".join(lines) + "\n"
+
+
+def _refuse_odd_text(setting: Setting, text: str) -> None:
+    """TOML is UTF-8; names of files may be any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        advice = "a file of options cannot hold it: rename it, or name it on the command line"
+        raise InvalidValueError(setting.key, "a name in UTF-8", text, advice) from None
 
 
 def _kind_of(declared: Any) -> tuple[type, bool]:

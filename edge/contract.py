@@ -68,6 +68,11 @@ class Calibration:
         """What the graph computes presence with, by name."""
         return {GRAPH_SLOPE: self.slope, GRAPH_INTERCEPT: self.intercept}
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether presence is the highest score itself: nothing has been fitted."""
+        return (self.slope, self.intercept) == (1.0, 0.0)
+
     def presence(self, top_score: float) -> float:
         """Probability (0..1) that a picture with this highest score (0..1) shows a pedestrian."""
         score = min(max(top_score, _LEAST_SCORE), 1 - _LEAST_SCORE)

@@ -239,9 +239,9 @@ def refuse_shared_files(options: OutputOptions) -> None:
         raise InvalidValueError("csv", "left out for several recordings", "-", advice)
     for name, file in (("jsonl", options.jsonl), ("csv", options.csv)):
         if file not in (None, outputs.STDOUT):
-            raise InvalidValueError(
-                name, "left out or '-' for several recordings", str(file), "each one's folder has its own records.jsonl"
-            )
+            rule = "left out or '-'" if name == "jsonl" else "left out"  # as said above
+            advice = "each one's folder has its own records.jsonl"
+            raise InvalidValueError(name, f"{rule} for several recordings", str(file), advice)
 
 
 def _attempt(recording: str, folder: Path, request: WatchRequest, session: Session) -> Outcome:

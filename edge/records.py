@@ -298,6 +298,7 @@ class Summary:
     """Last record of a run."""
 
     frames: int
+    judged: int  # frames that had a signal
     seconds: float
     fps: float | None
     pedestrian_share: float | None
@@ -315,6 +316,7 @@ class Summary:
             "record": "summary",
             **_source_of(self.source),
             "frames": self.frames,
+            "judged": self.judged,
             "seconds": round(self.seconds, 3),
             "fps": None if self.fps is None else round(self.fps, 2),
             "pedestrian_share": None if self.pedestrian_share is None else round(self.pedestrian_share, 5),

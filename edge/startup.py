@@ -83,7 +83,8 @@ def run_app(program: str, app: "typer.Typer") -> int:
         if "\n" in message:  # no command at all: the message is the help
             print(message, file=sys.stderr)
             return int(error.exit_code)
-        raise UnusableInputError(f"{message.rstrip('.')}; see `{program} --help`") from None
+        command = getattr(getattr(error, "ctx", None), "command_path", program)  # with the sub-command
+        raise UnusableInputError(f"{message.rstrip('.')}; see `{command} --help`") from None
     if result == _INTERRUPTED:  # typer swallows Ctrl-C
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0

@@ -71,6 +71,7 @@ class Tally:
         seconds = time.perf_counter() - self._started
         return Summary(
             frames=self.frames,
+            judged=self._judged,
             seconds=seconds,
             fps=self.frames / seconds if self.frames and seconds > 0 else None,
             pedestrian_share=self._with_pedestrian / self._judged if self._judged else None,

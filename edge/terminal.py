@@ -88,6 +88,7 @@ def _holds_anything(folder: Path) -> bool:
 def in_words(title: str, summary: Summary, results: Path | None) -> str:
     """The summary for a person: how long it took, where people are, and where to look; `results` None: nowhere."""
     speed = "" if summary.fps is None else f" ({summary.fps:.1f} a second)"
+    judged = "them" if summary.judged == summary.frames else f"the {summary.judged} that could be judged"
     frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
     lines = [f"{title}: {frames} in {summary.seconds:.1f} s{speed}, {_ENDS[summary.exit_reason]}"]
     if summary.pedestrian_share is None:
@@ -95,10 +96,10 @@ def in_words(title: str, summary: Summary, results: Path | None) -> str:
     elif summary.pedestrian_share == 0 and summary.max_count:  # many tiles, or a sighting too short for a verdict
         lines.append(f"  no frame was judged to show a pedestrian, though up to {summary.max_count} boxes were found")
     elif summary.pedestrian_share == 0:
-        lines.append("  no pedestrian was recognised")
+        lines.append("  no pedestrian was recognised" + ("" if judged == "them" else f" in {judged}"))
     else:
         lines.append(
-            f"  pedestrians in {_percent(summary.pedestrian_share)} of them, at most {summary.max_count} at once"
+            f"  pedestrians in {_percent(summary.pedestrian_share)} of {judged}, at most {summary.max_count} at once"
         )
     if summary.dropped:
         lines.append(f"  {summary.dropped} {'frame was' if summary.dropped == 1 else 'frames were'} dropped to keep up")

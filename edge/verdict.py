@@ -6,6 +6,7 @@ from edge.contract import VerdictRule
 from edge.records import Event, EventName, Frame, Recognition, Verdict
 
 _TIME_STEP_S = 1e-6  # time stamps carry rounding: 0.3 - 0.2 < 0.1
+_OUTLIVED_S = 10.0  # a gap in the signal that a verdict outlives, at most
 _RULE_FIELDS = ("enter", "leave", "enter_s", "leave_s")
 
 
@@ -62,8 +63,8 @@ class VerdictOptions:
 class Judge:
     """Judges the frames of one source in their order.
 
-    Without signal the verdict is unknown. The standing outlives the gap: a gap is evidence neither for nor against,
-    and a doubt begins anew after it.
+    Without signal the verdict is unknown. The standing outlives a short gap: that is evidence neither for nor against,
+    and a doubt begins anew after it. After a long one whoever was there is gone, or has appeared anew.
     Where it would be clear, but a part of the frame was not looked at, the verdict is unknown, too.
     """
 
@@ -76,19 +77,19 @@ class Judge:
         """Judge the next frame; `recognition` is None exactly where there is no picture."""
         if frame.name is not None or frame.time_s is None:  # pictures have no order in time
             return Ruling(_judge_alone(recognition, self._rule))
-        signal_events = self._signal_events(frame, frame.time_s)
+        events = (*self._signal_events(frame, frame.time_s), *self._forget(frame, frame.time_s))
         if recognition is None:
             self._standing = Standing(self._standing.verdict)
-            return Ruling("unknown", signal_events)
+            return Ruling("unknown", events)
         before = self._standing
         self._standing = next_standing(before, recognition.presence, frame.time_s, self._rule)
         if self._standing.verdict == "clear" and recognition.coverage < 1:
             if before.verdict == "pedestrian":  # neither confirmed nor gone: nobody knows what is in the rest
                 self._standing = before
-            return Ruling("unknown", signal_events)
+            return Ruling("unknown", events)
         if self._standing.verdict == before.verdict:
-            return Ruling(self._standing.verdict, signal_events)
-        return Ruling(self._standing.verdict, (*signal_events, _turn(frame, frame.time_s, before)))
+            return Ruling(self._standing.verdict, events)
+        return Ruling(self._standing.verdict, (*events, _turn(frame, frame.time_s, before)))
 
     def _signal_events(self, frame: Frame, time_s: float) -> tuple[Event, ...]:
         """That the signal was lost, with the reason, or is back, with the time that it was away."""
@@ -97,10 +98,20 @@ class Judge:
             self._lost_since_s = time_s if lost_since_s is None else lost_since_s
             reason = frame.signal if frame.reason is None else f"{frame.signal}: {frame.reason}"
             return () if lost_since_s is not None else (_signal_event("signal_lost", frame, reason),)
-        self._lost_since_s = None
         if lost_since_s is None:
             return ()
         return (_signal_event("signal_back", frame, f"{frame.size_wh}, after {time_s - lost_since_s:.3f} s"),)
+
+    def _forget(self, frame: Frame, time_s: float) -> tuple[Event, ...]:
+        """The first picture after a gap; that whoever stood before a long one is gone."""
+        if frame.image is None or self._lost_since_s is None:
+            return ()
+        gap_s, self._lost_since_s = time_s - self._lost_since_s, None
+        if gap_s <= _OUTLIVED_S or self._standing.verdict == "clear":
+            return ()
+        self._standing = Standing()
+        detail = f"at some time in {gap_s:.3f} s without signal"
+        return (Event("gone", time_s=time_s, captured_at=frame.captured_at, detail=detail),)
 
 
 def _signal_event(name: EventName, frame: Frame, detail: str) -> Event:

@@ -157,8 +157,8 @@ class VerdictSection:
         float | None,
         option(
             VERDICT,
-            "Seconds that presence must stay at or above --enter before it says pedestrian.  "
-            "[default: the model's own]",
+            "Seconds that presence must stay at or above --enter before it says pedestrian; until then, at the "
+            "beginning too, it says clear.  [default: the model's own]",
             "S",
         ),
     ] = None

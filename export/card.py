@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge.contract import FITTED_TO, ModelMetadata
+from edge.contract import FITTED_TO, Calibration, ModelMetadata
 from training.history import learnt_on, told
 from training.markdown import bullets, table
 from training.rounding import text_of
@@ -88,7 +88,7 @@ def _about_metrics(metadata: ModelMetadata) -> str:
     fitted_to = metadata.settings.get(FITTED_TO)
     fit = (
         f" Threshold and calibration are fitted on {fitted_to}; there, every figure that depends on either is "
-        f"cross-fitted by {_cut(metadata)}.{_unfitted(metadata.metrics.get(fitted_to, {}))}"
+        f"cross-fitted by {_cut(metadata)}.{_unfitted(metadata.metrics.get(fitted_to, {}), metadata.calibration)}"
         if fitted_to
         else ""
     )
@@ -116,11 +116,12 @@ def _about_finetuning(told: Mapping[str, Any] | None) -> str:
     )
 
 
-def _unfitted(figures: Mapping[str, Any]) -> str:
+def _unfitted(figures: Mapping[str, Any], calibration: Calibration) -> str:
     """What a data set cannot teach that shows pedestrians in each of its pictures, or in none."""
     presence = figures.get("presence", {})
     lacking = [kind for kind, count in (("with", "positives"), ("without", "negatives")) if presence.get(count) == 0]
-    return f" It has no picture {lacking[0]} pedestrians: presence is the highest score, a guess." if lacking else ""
+    said = "presence is the highest score, a guess" if calibration.is_identity else "presence stays as it was before"
+    return f" It has no picture {lacking[0]} pedestrians: {said}." if lacking else ""
 
 
 def _cut(metadata: ModelMetadata) -> str:

@@ -20,11 +20,13 @@ def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dat
     """Metadata with threshold, calibration and figures; the first data set is the one that they are fitted to.
 
     `draft` is a model whose presence is its highest score. Where fine-tuning held out too few pictures to fit anything
-    to, both stay as it left them.
+    to, both stay as it left them; where all of them show somebody, or none does, the calibration does.
     """
     first, *others = (evaluate_model(draft, dataset) for dataset in datasets)
     few = len(first.judged) < FEWEST_TO_FIT
     fitted = (_kept_by_finetuning(metadata.settings, first) if few else None) or fit(first.judged, _tops(first))
+    if fitted.anew and not (fitted.presence.positives and fitted.presence.negatives):
+        fitted = _with_kept_calibration(metadata.settings, first, fitted)
     figures = _cross_fitted(first, fitted) if fitted.anew else _as_shipped(first, fitted)
     metrics = {first.dataset: figures, **{e.dataset: _as_shipped(e, fitted) for e in others}}
     by = {FITTED_TO: first.dataset, FITTED_BY: "scene" if fitted.by_scene else "picture"} if fitted.anew else {}
@@ -41,10 +43,10 @@ def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dat
 
 def _kept_by_finetuning(settings: Mapping[str, Any], first: Evaluation) -> Fit | None:
     """What fine-tuning left as it was, as it does on these pictures; None where it kept nothing."""
-    told = settings.get("finetune") or {}
-    if not told.get("calibration"):
+    calibration = _calibration_of_finetuning(settings)
+    if calibration is None:
         return None
-    threshold, calibration = float(told["threshold"]), Calibration(**told["calibration"])
+    threshold = float(settings["finetune"]["threshold"])
     return Fit(
         calibration=calibration,
         threshold=threshold,
@@ -54,6 +56,20 @@ def _kept_by_finetuning(settings: Mapping[str, Any], first: Evaluation) -> Fit |
         sources=score_sources(first.judged, threshold),
         anew=False,
     )
+
+
+def _with_kept_calibration(settings: Mapping[str, Any], first: Evaluation, fitted: Fit) -> Fit:
+    """The same threshold, and the calibration that fine-tuning left as it was; `fitted` where it left none."""
+    calibration = _calibration_of_finetuning(settings)
+    if calibration is None:
+        return fitted
+    verdict, presence = verdict_rule(fitted.threshold, calibration), _presence(first, calibration)
+    return dataclasses.replace(fitted, calibration=calibration, verdict=verdict, presence=presence)
+
+
+def _calibration_of_finetuning(settings: Mapping[str, Any]) -> Calibration | None:
+    told = settings.get("finetune") or {}
+    return Calibration(**told["calibration"]) if told.get("calibration") else None
 
 
 def _tops(evaluation: Evaluation) -> list[float]:

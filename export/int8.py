@@ -56,7 +56,7 @@ class _Workbench:
 
 
 def frames_for(settings: Int8Settings, fp32_file: Path, datasets: Sequence[Dataset]) -> list[Image]:
-    """Frames to calibrate on, as that model sees them; asked for first, so that bad ones are refused before the work.
+    """Frames to calibrate on, as that model sees them; asked for before anything is measured.
 
     Raises:
         UnusableInputError: nothing fit to calibrate on.

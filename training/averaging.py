@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edge.errors import InvalidValueError, UnusableInputError
 from training.checkpoints import Checkpoint
-from training.history import entries
+from training.history import entries, learnt_on
 
 
 def average(checkpoints: Sequence[Checkpoint], last_share: float | None = None) -> Checkpoint:
@@ -26,6 +26,7 @@ def average(checkpoints: Sequence[Checkpoint], last_share: float | None = None) 
         UnusableInputError: fewer than two, or they are not of one architecture and modality.
         InvalidValueError: `last_share` is out of range.
     """
+    checkpoints = [one.finished() if one.progress else one for one in checkpoints]
     if len(checkpoints) < 2:
         raise UnusableInputError(f"CHECKPOINT must be given at least twice, got {len(checkpoints)}; name another run's")
     last_share = 1 / len(checkpoints) if last_share is None else last_share
@@ -68,6 +69,12 @@ def _mean(others: Sequence[Tensor], share: float, last: Tensor, last_share: floa
 def _history(last: Mapping[str, Any], others: Sequence[Mapping[str, Any]], share: float) -> list[Mapping[str, Any]]:
     *before, chapter = entries(last)
     with_others = [
-        {"share": share, "step": other.get("step"), "seed": other.get("train", {}).get("seed")} for other in others
+        {
+            "share": share,
+            "step": other.get("step"),
+            "seed": other.get("train", {}).get("seed"),
+            "learnt_on": sorted(learnt_on(other)),
+        }
+        for other in others
     ]
     return [*before, {**chapter, "mean_with": with_others}]

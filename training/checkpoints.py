@@ -39,6 +39,9 @@ class Checkpoint:
             if not isinstance(getattr(self, name), Mapping):
                 advice = "it is damaged: train it again, or name another file"
                 raise InvalidValueError(f"checkpoint's {name}", "a mapping", type(getattr(self, name)).__name__, advice)
+        unnamed = next((name for name in self.averaged if not isinstance(name, str)), None)
+        if unnamed is not None:
+            raise InvalidValueError("checkpoint's averaged", "tensors by their names", unnamed, "train it again")
 
     def network(self) -> AnyNetwork:
         """The network with its averaged weights, in evaluation mode.
@@ -130,7 +133,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UnusableInputError(
             f"checkpoint must be a file that kestrel-train wrote, got {path.name}; name another file"
         )
-    if values.pop("kestrel_checkpoint") != CHECKPOINT_SCHEMA:
+    schema = values.pop("kestrel_checkpoint")
+    if not isinstance(schema, int) or schema != CHECKPOINT_SCHEMA:
         raise UnusableInputError(f"checkpoint must have schema {CHECKPOINT_SCHEMA}, got another; update kestrel-drone")
     try:
         checkpoint = Checkpoint(**values)

@@ -71,6 +71,10 @@ def apart(checkpoint: Checkpoint) -> list[Checkpoint]:
         return [checkpoint]
     specs = EnsembleSpec.from_json(checkpoint.spec).members
     told = member_settings(checkpoint.settings)
+    if len(told) != len(specs):
+        raise UnusableInputError(
+            f"checkpoint must tell how each of its {len(specs)} networks was trained, got {len(told)}"
+        )
     members = []
     for number, (member, settings) in enumerate(zip(specs, told, strict=True)):
         start = f"members.{number}."

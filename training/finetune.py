@@ -17,7 +17,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,8 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     yield from _described(split)
     yield from _repeated(split)
     old = _old_pictures(settings, start, split.held_out)
-    yield from (f"warning: {said}" for said in (old.warnings if old else ()))
+    mixed_in = () if old is None else (old,)
+    yield from (f"warning: {said}" for one in mixed_in for said in one.warnings)
     teacher, stream = _load_teacher(settings, start), _stream(settings, start, split.learn, old)
     before = _ask(start.student, start, split.held_out)
     snapshots = _learn(settings, start, split.held_out, teacher, stream)
@@ -110,8 +111,8 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     worse = regressions(comparison.before, comparison.after)
     finished = settings.out / "student.pt"
     if not worse or settings.allow_worse:  # first of all: no picture of it is worth as much
-        save_checkpoint(_checkpoint(settings, start, dataset, best(snapshots), comparison), finished)
-    _write_report(settings, start, split, comparison)
+        save_checkpoint(_checkpoint(settings, start, (dataset, *mixed_in), best(snapshots), comparison), finished)
+    _write_report(settings, start, split, [one.name for one in mixed_in], comparison)
     yield table(comparison)
     if start.threshold is not None and len(split.held_out.pictures) < FEWEST_TO_FIT:
         yield f"threshold and calibration stay as they were: fewer than {FEWEST_TO_FIT} held-out pictures"
@@ -213,16 +214,19 @@ def _load_teacher(settings: FinetuneSettings, start: StartPoint) -> AnyNetwork |
 
 
 def _old_pictures(settings: FinetuneSettings, start: StartPoint, held_out: Dataset) -> Dataset | None:
-    """The older pictures to mix in, None for none; what nearly repeats a held-out one would give that away.
+    """The older pictures to mix in, None for none; one that nearly repeats a held-out one, or is of a scene that is
+    held out, would give that away.
 
     Raises:
-        UnusableInputError: all of them do.
+        UnusableInputError: all of them would.
     """
     if settings.replay is None:
         return None
     old = _of_modality(start, read_dataset(settings.replay, usual="train"), "replay")
     require_decodable(old.pictures)
-    known = {id(pair.test) for pair in near_pairs(old.pictures, held_out.pictures)}
+    near = {id(pair.test) for pair in near_pairs(old.pictures, held_out.pictures)}
+    scenes = {(picture.source, picture.scene) for picture in held_out.pictures}
+    known = near | {id(picture) for picture in old.pictures if (picture.source, picture.scene) in scenes}
     if not known:
         return old
     kept = tuple(picture for picture in old.pictures if id(picture) not in known)
@@ -230,7 +234,10 @@ def _old_pictures(settings: FinetuneSettings, start: StartPoint, held_out: Datas
         raise UnusableInputError(
             f"replay must hold other pictures than those held out, got {old.name}; name older ones"
         )
-    said = f"{len(known)} of {len(old.pictures)} pictures of {old.name} nearly repeat held-out ones and are left out"
+    said = (
+        f"{len(known)} of {len(old.pictures)} pictures of {old.name} nearly repeat held-out ones, or are of their "
+        "scenes, and are left out"
+    )
     return dataclasses.replace(old, pictures=kept, warnings=(*old.warnings, said))
 
 
@@ -283,11 +290,11 @@ def _compare(start: StartPoint, before: tuple[DetectedPicture, ...], snapshots: 
 
 
 def _checkpoint(
-    settings: FinetuneSettings, start: StartPoint, dataset: Dataset, kept: Snapshot, comparison: Comparison
+    settings: FinetuneSettings, start: StartPoint, learnt: Sequence[Dataset], kept: Snapshot, comparison: Comparison
 ) -> Checkpoint:
     described: Mapping[str, Any] = {
         "augment": asdict(_augment(settings, start)),
-        "dataset": dataset.name if settings.replay is None else f"{dataset.name}+{settings.replay.resolve().name}",
+        "dataset": "+".join(dataset.name for dataset in learnt),
         "train": asdict(settings.train),
         "losses": asdict(settings.losses),
         "teacher": settings.teacher.name if settings.teacher else None,
@@ -304,10 +311,10 @@ def _checkpoint(
         },
     }
     stored = with_start(taken_over(start.settings), described, 0)
-    learnt = Checkpoint(
+    student = Checkpoint(
         "student", start.student.spec.to_json(), start.modality, kept.weights, stored, {"step": kept.step}, {}, {}
     )
-    return learnt.finished()
+    return student.finished()
 
 
 def _fitted(start: StartPoint, comparison: Comparison) -> dict[str, Any]:
@@ -316,7 +323,9 @@ def _fitted(start: StartPoint, comparison: Comparison) -> dict[str, Any]:
     return {"threshold": comparison.threshold, "calibration": asdict(calibration) if calibration else None}
 
 
-def _write_report(settings: FinetuneSettings, start: StartPoint, split: Split, comparison: Comparison) -> None:
+def _write_report(
+    settings: FinetuneSettings, start: StartPoint, split: Split, mixed_in: Sequence[str], comparison: Comparison
+) -> None:
     out = settings.out
     held = split.held_out
     scenes = "by scene" if split.by_scene else "by picture: no whole scenes are that share"
@@ -327,16 +336,15 @@ def _write_report(settings: FinetuneSettings, start: StartPoint, split: Split, c
     try:
         (out / "before-after.txt").write_text(f"{title}\n\n{table(comparison)}\n", encoding="utf-8")
         (out / "before-after.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        (out / "data-card.toml").write_text(_data_card(start, held.name, settings.replay), encoding="utf-8")
+        (out / "data-card.toml").write_text(_data_card(start, held.name, mixed_in), encoding="utf-8")
     except OSError as error:
         raise ProcessingError(f"{out} must be writable, got {error}; free some space and try again") from None
 
 
-def _data_card(start: StartPoint, dataset: str, replay: Path | None) -> str:
+def _data_card(start: StartPoint, dataset: str, mixed_in: Sequence[str]) -> str:
     """TOML as kestrel-export reads it; JSON's strings are TOML's. What the start was trained on is part of it."""
     earlier = start.data or tuple(TrainingData(name, UNSTATED) for name in sorted(learnt_on(start.settings)))
-    mixed_in = () if replay is None else (TrainingData(replay.resolve().name, UNSTATED),)
-    data = (*earlier, *(d for d in mixed_in if d.name not in {e.name for e in earlier}))
+    data = (*earlier, *(TrainingData(name, UNSTATED) for name in mixed_in if name not in {e.name for e in earlier}))
     data += (TrainingData(dataset, "the user's own"),)
     lines = [f"intended_use = {_quoted(start.intended_use or UNSTATED)}"]
     for one in data:

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.errors import InvalidValueError
-from edge.model_files import resolve
+from edge.model_files import SHIPPED_NAMES, resolve
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Boxes, Image
 from training.datasets import Dataset, LabelledPicture, load_image
@@ -40,8 +40,9 @@ def with_hard_ground(dataset: Dataset, model: str, long_side: int, folder: Path)
         ProcessingError: the disk is full.
     """
     stored = folder / STORED
-    names = [picture.path.name for picture in dataset.pictures]
-    looked = {"model": Path(model).name, "long_side": long_side, "pictures": names}
+    names = [str(picture.path.resolve()) for picture in dataset.pictures]
+    which = model if model in SHIPPED_NAMES else str(Path(model).resolve())
+    looked = {"model": which, "long_side": long_side, "pictures": names}
     known = json.loads(stored.read_bytes()) if stored.exists() else None
     if isinstance(known, dict) and known | looked == known:
         found = [np.array(rows, np.float32).reshape(-1, 4) for rows in known["boxes"]]

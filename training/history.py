@@ -38,7 +38,14 @@ def taken_over(model: Settings) -> dict[str, Any]:
 def learnt_on(settings: Settings) -> set[str]:
     """Names of the data sets that a model, or any network of a teacher, has learnt on."""
     chapters = [chapter for one in settings.get("members", (settings,)) for chapter in entries(one)]
-    return {name for chapter in chapters for name in str(chapter.get("dataset", "")).split("+")} - {""}
+    own = {name for chapter in chapters for name in str(chapter.get("dataset", "")).split("+")}
+    mixed_in = {name for chapter in chapters for other in chapter.get("mean_with", ()) for name in _of_other(other)}
+    return (own | mixed_in) - {""}
+
+
+def _of_other(mean_with: Settings) -> Iterable[str]:
+    """What a network had learnt on whose weights averaging.py mixed in; older files do not tell."""
+    return map(str, mean_with.get("learnt_on", ()))
 
 
 def learnt_warning(names: Iterable[str], judged: Iterable[str]) -> tuple[str, ...]:

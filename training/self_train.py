@@ -90,8 +90,8 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     require_modality(teacher, labelled)
     require_start(settings.run, settings.noise)
     if processes.first:
-        # What is taught belongs to one footage and one teacher.
-        begun_with = require_as_begun(out / FOOTAGE, _taught_by(settings))
+        # What is taught belongs to one footage and one teacher, and others may have the same names.
+        begun_with = require_as_begun(out / FOOTAGE, {**_taught_by(settings), **_places(settings)})
         yield from collect_frames(settings.unlabelled, settings.thin, out / "images")
         note(out / FOOTAGE, begun_with)
     for number in range(1, settings.rounds + 1):
@@ -192,6 +192,13 @@ def _taught_by(settings: SelfTrainSettings) -> dict[str, Any]:
         **asdict(settings.noise),
         **asdict(settings.thin),
         **asdict(settings.rule),
+    }
+
+
+def _places(settings: SelfTrainSettings) -> dict[str, Any]:
+    return {
+        "teacher_file": str(settings.teacher.resolve()),
+        "footage": [str(Path(uri).resolve()) for uri in settings.unlabelled],
     }
 
 

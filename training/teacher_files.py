@@ -21,6 +21,7 @@ from edge.errors import ProcessingError, UnusableInputError
 from edge.records import Modality
 from training.checkpoints import Checkpoint, load_checkpoint
 from training.data_card import DataCard
+from training.history import learnt_on, told
 from training.write_aside import write_aside
 
 SCHEMA = 1
@@ -64,8 +65,21 @@ def load_network_file(path: Path) -> Checkpoint:
     Raises:
         UnusableInputError: missing, neither of both, or it contradicts itself.
     """
-    if path.suffix != SUFFIX:
-        return load_checkpoint(path)
+    checkpoint = load_checkpoint(path) if path.suffix != SUFFIX else _load_teacher(path)
+    try:
+        learnt_on(checkpoint.settings)
+        for settings in checkpoint.settings.get("members", (checkpoint.settings,)):
+            told(settings)
+        checkpoint.finished()
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise UnusableInputError(
+            f"checkpoint must tell in plain values how it was trained, got {path.name} ({error}); it is damaged: "
+            "train it again"
+        ) from None
+    return checkpoint
+
+
+def _load_teacher(path: Path) -> Checkpoint:
     about = read_about(path)
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
@@ -88,7 +102,7 @@ def read_about(path: Path) -> TeacherFile:
         if schema == SCHEMA:
             data = tuple(TrainingData(**entry) for entry in values.pop("data"))
             about = TeacherFile(**{**values, "data": data, "classes": tuple(values["classes"])})
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnusableInputError(
             f"teacher must be a file of kestrel-train export-teacher, got {path.name} ({error}); name another"
         ) from None

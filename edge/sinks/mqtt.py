@@ -99,7 +99,7 @@ class MqttConnection:
         self._options = options
         self._lock = threading.Lock()
         self._states: dict[str, str] = {}  # the latest of each topic, said anew to a broker that returns
-        self._lost_events = 0
+        self._lost_events = self._waiting_events = 0
         self._closed = False
         self._client = _make_client(options)
         self._client.will_set(self._available, "offline", qos=1, retain=True)
@@ -125,8 +125,11 @@ class MqttConnection:
 
     def event(self, topic: str, payload: str) -> None:
         """Waits for a broker that is away, together with a bounded number of others."""
-        if self._client.publish(topic, payload, qos=1).rc == _QUEUE_FULL:
-            with self._lock:
+        code = self._client.publish(topic, payload, qos=1).rc
+        with self._lock:
+            if code != _QUEUE_FULL:
+                self._waiting_events += not self.connected
+            else:
                 self._lost_events += 1
                 if self._lost_events == 1:
                     say_at_once("MQTT: the broker is away for too long; events are lost and counted")
@@ -144,6 +147,8 @@ class MqttConnection:
                 goodbye.wait_for_publish(GOODBYE_WITHIN_S)
             except (RuntimeError, ValueError):
                 self._warn("MQTT: the broker did not hear our goodbye; its last will says it")
+        elif self._waiting_events:
+            say_at_once(f"MQTT: the broker is away at the end; events that it never heard of: {self._waiting_events}")
         self._client.disconnect()
         # A thread that is stuck in a connection attempt is left behind: it dies with the process.
         stopping = threading.Thread(target=self._client.loop_stop, daemon=True)
@@ -167,6 +172,7 @@ class MqttConnection:
             return
         client.publish(self._available, "online", qos=0, retain=True)
         with self._lock:
+            self._waiting_events = 0
             for topic, payload in self._states.items():
                 client.publish(topic, payload, qos=0, retain=True)
 

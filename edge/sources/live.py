@@ -18,13 +18,12 @@ from edge.capture.process import CapturedPicture, CaptureProcess
 from edge.errors import BrokenStreamError
 from edge.records import Frame, Image, SourceInfo
 from edge.sources import signal
+from edge.sources.black import SAMPLE, is_black
 from edge.sources.signal import SignalRules, Suspicion
 from edge.sources.source import Source, unusable
 
 _LISTEN_S = 0.1  # how long to wait before looking whether somebody asked to stop
-_BLACK_BELOW = 8
 _OUTAGE_COUNTS_S = 2.0  # at most, as time that a picture has been the same: snapshots are connections of one picture
-_SAMPLE = (slice(None, None, 16), slice(None, None, 16))  # most pictures are told apart by these pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +178,6 @@ class Eye:
         )
 
 
-def is_black(image: Image) -> bool:
-    """Whether every value of the picture is below 8."""
-    return bool(image[_SAMPLE].max() < _BLACK_BELOW) and bool(image.max() < _BLACK_BELOW)
-
-
 def is_same(one: Image, other: Image) -> bool:
     """Whether two pictures are the same to the bit."""
-    return one.shape == other.shape and np.array_equal(one[_SAMPLE], other[_SAMPLE]) and np.array_equal(one, other)
+    return one.shape == other.shape and np.array_equal(one[SAMPLE], other[SAMPLE]) and np.array_equal(one, other)

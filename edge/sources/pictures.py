@@ -15,6 +15,7 @@ import numpy as np
 
 from edge.jpeg import is_cut_short
 from edge.records import Frame, Image, SourceInfo, size_of
+from edge.sources.black import is_black
 from edge.sources.quiet import silence
 from edge.sources.source import Source, unusable
 from edge.thermal import STRETCH_PERCENTILES, RollingStretch
@@ -120,9 +121,12 @@ def decode_picture(content: bytes) -> DecodedPicture:
         oddities.append("the alpha channel of pictures is left out")
     if holds_several(content):
         oddities.append("of files that hold several pictures only the first is looked at")
+    image = np.asarray(array, np.uint8)
+    if is_black(image):
+        oddities.append("black pictures show nothing: clear does not mean that nobody is there")
     if min(array.shape[:2]) < _TINY_PX:
         oddities.append(f"pictures with a side below {_TINY_PX} pixels can hardly show a pedestrian")
-    return DecodedPicture(np.asarray(array, np.uint8), tuple(oddities))
+    return DecodedPicture(image, tuple(oddities))
 
 
 def has_alpha(content: bytes) -> bool:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from edge.records import Frame, Signal, SourceInfo, size_of
+from edge.sources.black import is_black
 from edge.sources.quiet import silence
 from edge.sources.shrink import Fit
 from edge.sources.source import Source, unusable
@@ -122,22 +123,25 @@ class VideoSource(Source):
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        seq, time_s, started, gaps, damaged = -1, 0.0, 0.0, Gaps(), 0
+        seq, time_s, started, gaps, damaged, black = -1, 0.0, 0.0, Gaps(), 0, 0
         for seq, decoded in enumerate(self._every_frame()):
             time_s = decoded.time_s
             gaps.see(time_s)
             decode_ms = self._first_ms if seq == 0 else (time.perf_counter() - started) * 1e3
             damaged += decoded.image is None
+            black += decoded.image is not None and is_black(decoded.image)
             signal: Signal = "bad_frame" if decoded.image is None else "ok"
             yield Frame(seq, decoded.image, time_s=time_s, signal=signal, decode_ms=decode_ms, full_wh=decoded.full_wh)
             started = time.perf_counter()
         early = early_end(self._facts, seq + 1, time_s, damaged)
         self.ended_early = early is not None
-        plural = "s" if damaged > 1 else ""
         longest = gaps.longest(usual_step_s(self._facts, seq + 1, time_s))
         counted = self._facts.frame_count is not None
         notes = (
-            f"{damaged} damaged frame{plural}: bad_frame, verdict unknown" if damaged else None,
+            f"{damaged} damaged frame{'s' if damaged > 1 else ''}: bad_frame, verdict unknown" if damaged else None,
+            f"{black} black frame{'s' if black > 1 else ''}: clear does not mean that nobody is there"
+            if black
+            else None,
             longest,
             early if early or longest or counted else gaps.several(),
         )
@@ -230,6 +234,10 @@ def early_end(facts: VideoFacts, decoded: int, last_time_s: float, damaged: int 
     if ended_at and facts.frame_count is None and not facts.timed:
         what = "the file ends early, or is damaged, and times behind that are too early"
     return f"{what}: {decoded - damaged}{promised} frames could be decoded"
+
+
+def _counted(count: int, kind: str, meaning: str) -> str | None:
+    return f"{count} {kind} frame{'s' if count > 1 else ''}: {meaning}" if count else None
 
 
 def _squeezed(aspect: Fraction) -> str:

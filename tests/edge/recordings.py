@@ -15,6 +15,7 @@ HEADER = Header(
 )
 SUMMARY = Summary(
     frames=3,
+    judged=3,
     seconds=1.5,
     fps=2.0,
     pedestrian_share=0.5,

@@ -144,3 +144,8 @@ def test_every_option_of_watch_can_be_in_a_file(tmp_path):
     file.write_text(write_config(values, settings))
     assert len(tomllib.loads(file.read_text())) == len(values) > 10
     assert set(read_config(file, settings)) == set(values)
+
+
+def test_a_name_that_toml_cannot_hold_is_refused_when_it_is_written():
+    with pytest.raises(InvalidValueError, match=r"source must be a name in UTF-8, got 'caf.*'; a file of options can"):
+        write_config({"source": "caf\udce9.mp4"}, SETTINGS)

@@ -76,6 +76,15 @@ def test_the_broker_hears_who_is_there_what_is_seen_and_what_changes(broker: Bro
     assert connection.warnings == []
 
 
+def test_events_that_a_broker_never_heard_of_are_counted_at_the_end(capsys) -> None:
+    nobody = MqttOptions(Address("127.0.0.1", 1), "board-1")
+    with MqttConnection(nobody) as connection, MqttSink(connection) as sink:
+        sink.write(HEADER, None)
+        sink.write(Event("appeared", 2 / 30), None)
+        sink.write(Event("gone", 3 / 30), None)
+    assert "MQTT: the broker is away at the end; events that it never heard of: 2" in capsys.readouterr().err
+
+
 @needs_broker
 def test_several_sources_share_one_connection(broker: Broker) -> None:
     with listening(broker) as listener, MqttConnection(options(broker)) as connection:

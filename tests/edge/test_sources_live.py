@@ -11,7 +11,8 @@ from edge.capture.process import CapturedPicture
 from edge.errors import BrokenStreamError, SourceError
 from edge.records import Frame, SizeWH
 from edge.sources import live
-from edge.sources.live import LiveOptions, LiveSource, is_black, is_same
+from edge.sources.black import is_black
+from edge.sources.live import LiveOptions, LiveSource, is_same
 from edge.sources.signal import SignalRules
 
 TARGET = Target("stream", "rtsp://u:secret@cam/live", CaptureOptions())

@@ -98,6 +98,22 @@ def test_a_single_picture_that_cannot_be_decoded_is_refused(tmp_path: Path, cont
         open_source(str(tmp_path / "a.png"))
 
 
+def test_sixteen_bit_pictures_do_not_depend_on_those_before_them(tmp_path: Path) -> None:
+    narrow = np.linspace(29_000, 29_100, 100 * 100, dtype=np.uint16).reshape(100, 100)
+    for name, counts in (("a.png", narrow), ("b.png", 40 * (narrow - 28_000)), ("c.png", narrow)):
+        cv2.imwrite(str(tmp_path / name), counts)
+    first, _, again = read(tmp_path)[1]
+    np.testing.assert_array_equal(first.image, again.image)
+
+
+def test_a_black_picture_is_warned_of(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), COLOUR)
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((20, 30, 3), np.uint8))
+    source, frames = read(tmp_path)
+    assert [frame.signal for frame in frames] == ["ok", "ok"]
+    assert source.warnings == ["black pictures show nothing: clear does not mean that nobody is there (first: b.png)"]
+
+
 def test_sixteen_bit_is_stretched_and_said_once(tmp_path: Path) -> None:
     thermal = np.linspace(29_000, 31_000, 100 * 100, dtype=np.uint16).reshape(100, 100)
     for name in ("a.png", "b.png", "c.tif"):
@@ -115,9 +131,9 @@ def test_sixteen_bit_is_stretched_and_said_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (np.full((20, 30), 7, np.uint8), "grey"),
-        (np.full((20, 30, 4), 7, np.uint8), "alpha"),
-        (np.full((1, 1, 3), 7, np.uint8), "16 pixels"),
+        (np.full((20, 30), 70, np.uint8), "grey"),
+        (np.full((20, 30, 4), 70, np.uint8), "alpha"),
+        (np.full((1, 1, 3), 70, np.uint8), "16 pixels"),
     ],
 )
 def test_odd_pictures_become_colour_of_8_bit_with_a_warning(tmp_path: Path, array: np.ndarray, said: str) -> None:
@@ -125,7 +141,7 @@ def test_odd_pictures_become_colour_of_8_bit_with_a_warning(tmp_path: Path, arra
     source, (frame,) = read(tmp_path / "odd.png")
     assert frame.image is not None
     assert frame.image.shape == (*array.shape[:2], 3)
-    assert (frame.image == 7).all()
+    assert (frame.image == 70).all()
     (warning,) = source.warnings
     assert said in warning
 

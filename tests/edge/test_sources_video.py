@@ -117,6 +117,20 @@ def test_what_happens_between_opening_and_reading_is_no_decoding(tmp_path: Path)
     assert 0 < first.decode_ms <= opened_ms
 
 
+def test_black_frames_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "covered.mkv"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for brightness in (90, 0, 0):
+            image = np.full((48, 64, 3), brightness, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+    source, frames = read(path)
+    assert [frame.signal for frame in frames] == ["ok"] * 3
+    assert source.warnings == ["2 black frames: clear does not mean that nobody is there"]
+
+
 def test_pyav_steps_in_where_opencv_cannot_decode(tmp_path: Path) -> None:
     path = tmp_path / "av1.mp4"
     times_s = make_video(path, 12, Recipe(AV1 or "", steps=VARIABLE_STEPS))
@@ -205,20 +219,25 @@ def test_a_truncated_video_gives_each_whole_frame_and_says_so_once(
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_a_broken_frame_at_the_end_costs_nothing_but_itself(
+def test_a_broken_frame_at_the_end_costs_itself_and_the_trust_in_what_is_shown_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     monkeypatch.setattr("edge.sources.video_av.usable_cores", lambda: threads)
     path = tmp_path / "damaged.mp4"
     make_video(path, 100, Recipe(options={"bf": "3", "b-pyramid": "none"}))  # so that no frame needs a B-frame
-    *others, last = packets_of(path)  # frame 98, which is shown before 99
+    *_, last = packets_of(path)  # frame 98, which is shown before 99
     content = bytearray(path.read_bytes())
     begin = last.pos or 0
     content[begin : begin + last.size] = bytes(last.size)
     path.write_bytes(content)
     source, frames = read(path)
-    assert [number_of(f.image) for f in frames if f.image is not None] == numbers_of(others)
-    assert source.warnings == ["the file is damaged: 99 of 100 frames could be decoded"]
+    *whole, behind = frames
+    assert [number_of(f.image) for f in whole if f.image is not None] == list(range(98))
+    assert (behind.signal, behind.time_s) == ("bad_frame", pytest.approx(99 / 30))
+    assert source.warnings == [
+        "1 damaged frame: bad_frame, verdict unknown",
+        "the file is damaged: 98 of 100 frames could be decoded",
+    ]
     assert source.ended_early
 
 

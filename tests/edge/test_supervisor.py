@@ -9,7 +9,7 @@ from edge.supervisor import Supervisor, is_due
 
 MODEL = ModelInfo("spots", "1", "thermal", "fp32", "0" * 64)
 HEADER = Header("cam", "2026-01-01T00:00:00Z", None, None, MODEL, None, 0.5, 1)
-SUMMARY = Summary(0, 0.0, None, None, None, None, 0, {}, "interrupted")
+SUMMARY = Summary(0, 0, 0.0, None, None, None, None, 0, {}, "interrupted")
 LOST = FrameRecord(0, "no_signal", "unknown", None, (), None, None)
 SEEN = FrameRecord(1, "ok", "clear", 0.1, (), 1.0, None)
 

@@ -19,6 +19,8 @@ from tests.edge.recordings import HEADER, SUMMARY, seen
         ({}, "a.mp4: 3 frames in 1.5 s (2.0 a second), to the end|pedestrians in 50 % of them, at most 2 at once"),
         ({"pedestrian_share": 0.0, "max_count": 0}, "no pedestrian was recognised"),
         ({"pedestrian_share": 0.0}, "no frame was judged to show a pedestrian, though up to 2 boxes were found"),
+        ({"judged": 2}, "pedestrians in 50 % of the 2 that could be judged, at most 2 at once"),
+        ({"judged": 2, "pedestrian_share": 0.0, "max_count": 0}, "no pedestrian was recognised in the 2 that could be"),
         ({"pedestrian_share": 0.001}, "pedestrians in less than 1 % of them"),
         ({"pedestrian_share": None, "max_count": None}, "no frame could be judged"),
         ({"frames": 1, "fps": None}, "a.mp4: 1 frame in 1.5 s, to the end"),

@@ -71,6 +71,14 @@ def test_a_verdict_outlives_a_gap_in_the_signal():
     assert [event[0] for event in events] == ["appeared", "signal_lost", "signal_back"]
 
 
+@pytest.mark.parametrize(("after", "verdict", "told"), [(0.1, "clear", ["gone"]), (0.9, "clear", ["gone", "appeared"])])
+def test_who_was_there_before_a_long_gap_is_gone(after, verdict, told):
+    verdicts, events = judge_all([0.9, 0.9, 0.9, *[None] * 101, after, after, after])
+    assert verdicts[104:] == [verdict, verdict, "pedestrian" if after > 0.5 else "clear"]
+    assert [event[0] for event in events] == ["appeared", "signal_lost", "signal_back", *told]
+    assert events[3][1:] == (10.4, "at some time in 10.100 s without signal")
+
+
 @pytest.mark.parametrize(
     ("presences", "coverages", "verdicts", "events"),
     [

@@ -234,3 +234,29 @@ def test_few_held_out_pictures_leave_what_fine_tuning_left(learnt_student, peopl
     assert metadata.metrics["people-rgb"]["at_threshold"]["threshold"] == 0.25
     card = out.with_suffix(".md").read_text(encoding="utf-8")
     assert "cross-fitted over them, AP50 was 0.700 before and 0.740 after" in card
+
+
+def test_pictures_that_all_show_somebody_leave_the_calibration_that_fine_tuning_left(learnt_student, tmp_path):
+    folder = write_people(tmp_path / "crowd-rgb", 28)
+    document = json.loads((folder / "annotations.json").read_text())
+    document["images"] = [image for image in document["images"] if image["id"] % 4 != 3]  # those without anybody
+    (folder / "annotations.json").write_text(json.dumps(document))
+    checkpoint = load_checkpoint(learnt_student)
+    kept = {"threshold": 0.25, "calibration": {"slope": 2.0, "intercept": 0.5, "error": 0.04}}
+    told = {**kept, "before": {"ap50": 0.7}, "after": {"ap50": 0.74}}
+    student = tmp_path / "student.pt"
+    save_checkpoint(dataclasses.replace(checkpoint, settings={**checkpoint.settings, "finetune": told}), student)
+    for file, calibration, said in (
+        (student, Calibration(2.0, 0.5, 0.04), "presence stays as fine-tuning left it: crowd-rgb shows people in all"),
+        (learnt_student, Calibration(1.0, 0.0), "warning: crowd-rgb must show people in some pictures, not in all: pr"),
+    ):
+        out = tmp_path / f"{said[:4]}.onnx"
+        lines = list(export_model(export_settings(file, out, validate=folder)))
+        assert any(line.startswith(said) for line in lines)
+        metadata = Recognizer(out).metadata
+        found = metadata.calibration
+        assert (found.slope, found.intercept) == pytest.approx((calibration.slope, calibration.intercept))
+        assert metadata.score_threshold != 0.25
+        assert metadata.settings["fitted_to"] == "crowd-rgb"
+        card = out.with_suffix(".md").read_text(encoding="utf-8")
+        assert ("presence is the highest score, a guess" in card) == (file == learnt_student)

@@ -9,7 +9,7 @@ from edge.errors import InvalidValueError, UnusableInputError
 from tests.training.people import STUDENT, TEACHER
 from training.averaging import average
 from training.checkpoints import Checkpoint, strip
-from training.history import told
+from training.history import learnt_on, told
 from training.networks.student import Student
 from training.networks.teacher import Teacher
 
@@ -44,6 +44,17 @@ def test_the_last_may_have_a_larger_share_and_the_card_tells_it():
         "seed 3; then the mean of the rest with 0.25 of the weights after 5 steps with seed 1 and 0.25 of the weights "
         "after 6 steps with seed 2."
     )
+
+
+def test_what_each_has_learnt_on_is_known_and_how_far_an_unfinished_one_came():
+    first, last = learnt(1), learnt(2)
+    first = dataclasses.replace(first, settings={**first.settings, "dataset": "a+b"})
+    middle = average([dataclasses.replace(first, progress={"step": 4, "seconds": 2.0}), last])
+    assert learnt_on(middle.settings) == {"a", "b", "d"}
+    assert middle.settings["history"][-1]["mean_with"][0]["step"] == 4
+    other = learnt(3)
+    other = dataclasses.replace(other, settings={**other.settings, "dataset": "c"})
+    assert learnt_on(average([middle, other]).settings) == {"a", "b", "c", "d"}
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, float("nan"), -1.0])

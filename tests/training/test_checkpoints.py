@@ -10,6 +10,7 @@ from tests.training.people import STUDENT, TEACHER
 from training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint, strip
 from training.networks.student import Student
 from training.networks.teacher import Teacher
+from training.teacher_files import load_network_file
 
 
 def student_checkpoint(**changes: object) -> Checkpoint:
@@ -79,6 +80,7 @@ def test_a_pickle_with_code_in_it_is_refused_without_running_it(tmp_path, write)
         ({"weights": torch.zeros(1)}, "checkpoint must be a file that kestrel-train wrote"),
         (torch.zeros(1), "checkpoint must be a file that kestrel-train wrote"),
         ({"kestrel_checkpoint": 2}, "checkpoint must have schema 1"),
+        ({"kestrel_checkpoint": torch.zeros(2)}, "checkpoint must have schema 1"),
         ({"kestrel_checkpoint": 1, "kind": "student"}, "checkpoint must have all its fields"),
     ],
 )
@@ -112,12 +114,28 @@ def test_anything_else_is_refused(tmp_path, content, rule):
         ({"spec": [1]}, "checkpoint's spec must be a mapping, got 'list'; it is damaged: train it again"),
         ({"settings": [1]}, "checkpoint's settings must be a mapping, got 'list'"),
         ({"averaged": None}, "checkpoint's averaged must be a mapping, got 'NoneType'"),
+        ({"averaged": {3: torch.zeros(1)}}, "checkpoint's averaged must be tensors by their names, got 3"),
         ({"averaged": {"trunk": 1}}, "checkpoint must hold the weights of its own architecture"),
     ],
 )
 def test_a_checkpoint_that_contradicts_itself_is_refused(changes, rule):
     with pytest.raises(UnusableInputError, match=rule):
         student_checkpoint(**changes).network()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {"history": 5}},
+        {"settings": {"history": [5]}},
+        {"settings": {"members": 5}},
+        {"progress": {"step": "x"}},
+    ],
+)
+def test_a_checkpoint_that_does_not_tell_how_it_was_trained_is_refused(tmp_path, changes):
+    save_checkpoint(student_checkpoint(**changes), tmp_path / "last.pt")
+    with pytest.raises(UnusableInputError, match=r"must tell in plain values how it was trained, got last\.pt \("):
+        load_network_file(tmp_path / "last.pt")
 
 
 @pytest.mark.parametrize("augment", [{"default_long_side": "abc"}, {"max_enlarge": None}, 7])

@@ -39,6 +39,11 @@ def test_a_crowd_of_pedestrians_is_an_ignore_region(tmp_path: Path, said: object
     assert len(dataset.pictures[0].ignore_xyxy) == 1
 
 
+def test_a_field_that_is_null_is_as_if_it_were_left_out(tmp_path: Path) -> None:
+    rows = [_annotation(iscrowd=None)]
+    assert read_dataset(write_coco(tmp_path, coco_document(annotations=rows))).pedestrians == 1
+
+
 def _annotation(**changes: Any) -> dict[str, Any]:
     return {"id": 1, "image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4]} | changes
 
@@ -74,6 +79,9 @@ BROKEN = {
         "images": [{"id": 7, "file_name": "a.png", "modality": "radar"}]
     },
     "categories must name pedestrian, person or people, got ['car']": {"categories": CATEGORIES[1:2]},
+    "categories[1]: id must be unique, got 1 again": {"categories": [{"id": 1, "name": "car"}, *CATEGORIES]},
+    "annotations[0]: iscrowd must be 0 or 1, got 2": {"annotations": [_annotation(iscrowd=2)]},
+    "annotations[0]: bbox must be given, got only id, image_id, category_id": {"annotations": [_annotation(bbox=None)]},
     "modality must be one for all pictures, got rgb (1 pictures) and thermal (1 pictures)": {
         "images": [
             {"id": 7, "file_name": "a.png", "modality": "rgb"},

@@ -139,6 +139,7 @@ def test_a_share_that_misses_its_range_by_rounding_is_taken(tmp_path: Path) -> N
         ("train: [images/train\n", r"data.yaml:\d: must be YAML"),
         ("names: [person]\ndate: 2026-02-30\n", "data.yaml must be readable YAML; day"),
         ("just text", "data.yaml:1: must be a YAML mapping"),
+        (f"names: {'[' * 3000}", "data.yaml must be readable YAML; maximum recursion"),
         ("train: images/train\n", "names must be a list or a mapping of class names, got None"),
         ("train: images/train\nnames: [car]\n", r"names must contain pedestrian, person or people, got \['car'\]"),
         ("train: images/train\nnames: {person: 0}\n", "names must map whole numbers to text"),

@@ -119,10 +119,21 @@ def test_older_pictures_that_repeat_held_out_ones_are_left_out(learnt_student, p
     assert old is not None
     names = {picture.path.name for picture in held_out.pictures}
     assert not names & {picture.path.name for picture in old.pictures}
-    assert "nearly repeat held-out ones and are left out" in old.warnings[-1]
+    assert "nearly repeat held-out ones, or are of their scenes, and are left out" in old.warnings[-1]
     only = dataclasses.replace(asked, replay=people_rgb)
     with pytest.raises(UnusableInputError, match="replay must hold other pictures than those held out, got people-rgb"):
         _old_pictures(only, start, read_dataset(people_rgb))
+
+
+def test_older_pictures_of_a_held_out_scene_are_left_out(learnt_student, place_rgb, tmp_path):
+    start = read_start_point(str(learnt_student), [])
+    whole = read_dataset(place_rgb)
+    kept = whole.pictures[0].scene
+    others = dataclasses.replace(whole, pictures=tuple(p for p in whole.pictures if p.scene != kept))
+    asked = settings(learnt_student, place_rgb, tmp_path / "out", replay=place_rgb)
+    old = _old_pictures(asked, start, dataclasses.replace(others, pictures=others.pictures))
+    assert old is not None
+    assert {picture.scene for picture in old.pictures} == {kept}
 
 
 def test_a_shipped_model_file_is_adapted_and_its_sources_are_kept(shipped_model, place_rgb, tmp_path):
@@ -268,5 +279,6 @@ def test_held_out_pictures_that_repeat_learnt_ones_are_told(place_rgb):
 
 def test_the_data_card_is_toml_whatever_a_folder_is_called(learnt_student):
     start = read_start_point(str(learnt_student), [])
-    card = tomllib.loads(_data_card(start, 'flug \U0001f681 "a"', None))
+    card = tomllib.loads(_data_card(start, 'flug \U0001f681 "a"', ["older"]))
+    assert card["data"][-2]["name"] == "older"
     assert card["data"][-1]["name"] == 'flug \U0001f681 "a"'

@@ -79,8 +79,16 @@ def test_a_run_that_was_cut_off_goes_on_with_the_labels_that_it_had(people_rgb, 
         list(self_train(whole))
     shutil.rmtree(gone)
     again = dataclasses.replace(whole, run=dataclasses.replace(whole.run, resume=True))
-    others = ({"unlabelled": ("elsewhere.mp4",)}, {"rule": LabelRule(0.3, 0.05)}, {"noise": NoiseSettings()})
-    for changes, name in zip(others, ("unlabelled", "floor", "dropout"), strict=True):
+    namesake = tmp_path / "elsewhere" / learnt_student.name
+    others = (
+        {"unlabelled": ("elsewhere.mp4",)},
+        {"teacher": namesake},
+        {"rule": LabelRule(0.3, 0.05)},
+        {"noise": NoiseSettings()},
+    )
+    namesake.parent.mkdir()
+    shutil.copy(learnt_student, namesake)
+    for changes, name in zip(others, ("unlabelled", "teacher_file", "floor", "dropout"), strict=True):
         with pytest.raises(UnusableInputError, match=f"^{name} must be as the run began, .* name another folder"):
             list(self_train(dataclasses.replace(again, **changes)))  # type: ignore[arg-type]
     said = list(self_train(again))

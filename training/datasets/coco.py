@@ -81,7 +81,12 @@ def read_coco(files: CocoFiles, name: str) -> Dataset:
         DatasetError: not JSON, a missing or ill-typed field, a box outside its picture, a picture that is not there.
     """
     document = load_document(files.annotations)
-    kinds = {entry.integer("id"): kind_of_class(entry.text("name")) for entry in document.entries("categories")}
+    kinds: dict[int, Kind] = {}
+    for entry in document.entries("categories"):
+        category_id = entry.integer("id")
+        if category_id in kinds:
+            raise DatasetError(f"{entry.place}: id must be unique, got {category_id} again")
+        kinds[category_id] = kind_of_class(entry.text("name"))
     if "pedestrian" not in kinds.values():
         names = [entry.text("name") for entry in document.entries("categories")]
         raise DatasetError(
@@ -196,10 +201,17 @@ def _label(entry: "Entry", kinds: Mapping[int, Kind]) -> Label:
     if category_id not in kinds:
         raise DatasetError(f"{entry.place}: category_id must be the id of a category, got {category_id}")
     kind = kinds[category_id]
-    if kind == "pedestrian" and "iscrowd" in entry.values and entry.integer("iscrowd") == 1:
+    if kind == "pedestrian" and entry.values.get("iscrowd") is not None and _is_crowd(entry):
         kind = "ignore"
     x, y, width, height = entry.box()
     return Label(kind, (x, y, x + width, y + height), f"{entry.place}: bbox")
+
+
+def _is_crowd(entry: "Entry") -> bool:
+    value = entry.integer("iscrowd")
+    if value not in (0, 1):
+        raise DatasetError(f"{entry.place}: iscrowd must be 0 or 1, got {value}")
+    return value == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +255,8 @@ class Entry:
                 return self.values[name]
         if default is not None:
             return default
-        raise DatasetError(f"{self.place}: {names[0]} must be given, got only {', '.join(self.values) or 'nothing'}")
+        given = [name for name, value in self.values.items() if value is not None]
+        raise DatasetError(f"{self.place}: {names[0]} must be given, got only {', '.join(given) or 'nothing'}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def _describe(file: Path) -> YoloDescription:
         raise DatasetError(
             f"{place}: must be YAML; {getattr(error, 'problem', None) or 'it cannot be parsed'}"
         ) from None
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a date that there is not
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date that there is not
         raise DatasetError(f"{file} must be readable YAML; {error}") from None
     if not isinstance(values, dict):
         raise DatasetError(f"{file}:1: must be a YAML mapping with names and train or val, got {type(values).__name__}")
