@@ -4,11 +4,14 @@ PyAV rather than OpenCV: its time-outs hold for every protocol, its options need
 without the frames of delay that OpenCV's threads add, and it says which pictures are corrupt.
 """
 
+import errno
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import av.error
@@ -62,7 +65,18 @@ def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Take
     except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
         # FFmpeg has many words for a time-out, "Invalid data" among them
         timed_out = time.monotonic() - heard_s >= patience_s
-        raise CaptureError("it timed out" if timed_out else reason_of(error)) from None
+        unknown = isinstance(error, OSError) and error.errno == errno.EIO and not resolves(address)
+        reason = "its host's name cannot be resolved" if unknown else reason_of(error)
+        raise CaptureError("it timed out" if timed_out else reason) from None
+
+
+def resolves(address: str) -> bool:
+    """Whether the host in an address can be found: where it cannot, FFmpeg speaks of an input/output error."""
+    try:
+        host = urlsplit(address).hostname
+        return host is None or bool(socket.getaddrinfo(host, None))
+    except (OSError, ValueError):
+        return False
 
 
 def decoding_threads(area_px: int) -> str:

@@ -1,5 +1,7 @@
 """The rules of capturing, without a process: newest picture first, doubt, bursts, turning, options."""
 
+import errno
+import socket
 import threading
 from dataclasses import replace
 
@@ -20,6 +22,8 @@ from edge.capture.stream import (
     after_wait,
     decoding_threads,
     open_options,
+    read_stream,
+    resolves,
 )
 from edge.records import SizeWH
 from edge.thermal import RollingStretch
@@ -185,3 +189,26 @@ def test_each_protocol_has_its_options(address, option):
 @pytest.mark.parametrize(("size", "threads"), [((1920, 1080), "SLICE"), ((3840, 2160), "AUTO"), ((0, 0), "SLICE")])
 def test_only_large_pictures_are_decoded_with_frames_of_delay(size, threads):
     assert decoding_threads(size[0] * size[1]) == threads
+
+
+def test_a_host_that_nobody_knows_is_told_from_one_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(host: str, _: object) -> list[str]:
+        if host == "cam.invalid":
+            raise socket.gaierror(-2, "Name or service not known")
+        return [host]
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    assert not resolves("rtsp://me:s3cret@cam.invalid:554/live")
+    assert resolves("rtsp://10.0.0.5/live")
+    assert resolves("udp://:5600")
+
+
+def test_an_unknown_host_is_the_reason_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("edge.capture.stream.av.open", refused)
+    for known, reason in ((False, "its host's name cannot be resolved"), (True, "Input/output error")):
+        monkeypatch.setattr("edge.capture.stream.resolves", lambda _, known=known: known)
+        with pytest.raises(CaptureError, match=reason):
+            next(read_stream("rtsp://cam/live", CaptureOptions()))
