@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge.contract import FITTED_TO, Calibration, ModelMetadata
+from edge.contract import FITTED_TO, ModelMetadata
 from training.history import learnt_on, told
 from training.markdown import bullets, table
 from training.rounding import text_of
@@ -86,12 +86,7 @@ def _about_metrics(metadata: ModelMetadata) -> str:
     if not metadata.metrics:
         return "Not measured: threshold and presence are guesses."
     fitted_to = metadata.settings.get(FITTED_TO)
-    fit = (
-        f" Threshold and calibration are fitted on {fitted_to}; there, every figure that depends on either is "
-        f"cross-fitted by {_cut(metadata)}.{_unfitted(metadata.metrics.get(fitted_to, {}), metadata.calibration)}"
-        if fitted_to
-        else ""
-    )
+    fit = f" {_about_fit(metadata, fitted_to)}" if fitted_to else ""
     fit += _about_finetuning(metadata.settings.get("finetune"))
     learnt = sorted(learnt_on(metadata.settings) & metadata.metrics.keys())
     kept_out = (
@@ -102,6 +97,17 @@ def _about_metrics(metadata: ModelMetadata) -> str:
     return (
         f"Measured through the edge runtime {kept_out}{fit} The calibration error is that of 15 bins; below it stands "
         "what a perfectly calibrated model would show by chance on so few pictures."
+    )
+
+
+def _about_fit(metadata: ModelMetadata, fitted_to: str) -> str:
+    lacking = _lacking(metadata.metrics.get(fitted_to, {}))
+    fitted = "The threshold is" if lacking else "Threshold and calibration are"
+    presence = "the highest score, a guess" if metadata.calibration.is_identity else "as fine-tuning left it"
+    rest = f" It has no picture {lacking} pedestrians: presence is {presence}." if lacking else ""
+    return (
+        f"{fitted} fitted on {fitted_to}; there, every figure that depends on what is fitted is cross-fitted by "
+        f"{_cut(metadata)}.{rest}"
     )
 
 
@@ -116,12 +122,11 @@ def _about_finetuning(told: Mapping[str, Any] | None) -> str:
     )
 
 
-def _unfitted(figures: Mapping[str, Any], calibration: Calibration) -> str:
-    """What a data set cannot teach that shows pedestrians in each of its pictures, or in none."""
+def _lacking(figures: Mapping[str, Any]) -> str:
+    """The kind of pictures that a data set lacks whose pictures all show pedestrians, or none of which does."""
     presence = figures.get("presence", {})
-    lacking = [kind for kind, count in (("with", "positives"), ("without", "negatives")) if presence.get(count) == 0]
-    said = "presence is the highest score, a guess" if calibration.is_identity else "presence stays as it was before"
-    return f" It has no picture {lacking[0]} pedestrians: {said}." if lacking else ""
+    counts = (("with", "positives"), ("without", "negatives"))
+    return next((kind for kind, count in counts if presence.get(count) == 0), "")
 
 
 def _cut(metadata: ModelMetadata) -> str:

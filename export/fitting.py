@@ -20,7 +20,7 @@ def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dat
     """Metadata with threshold, calibration and figures; the first data set is the one that they are fitted to.
 
     `draft` is a model whose presence is its highest score. Where fine-tuning held out too few pictures to fit anything
-    to, both stay as it left them; where all of them show somebody, or none does, the calibration does.
+    to, both stay as it left them; where all of them show somebody, or none does, the calibration does, too.
     """
     first, *others = (evaluate_model(draft, dataset) for dataset in datasets)
     few = len(first.judged) < FEWEST_TO_FIT
@@ -59,7 +59,7 @@ def _kept_by_finetuning(settings: Mapping[str, Any], first: Evaluation) -> Fit |
 
 
 def _with_kept_calibration(settings: Mapping[str, Any], first: Evaluation, fitted: Fit) -> Fit:
-    """The same threshold, and the calibration that fine-tuning left as it was; `fitted` where it left none."""
+    """The same threshold, and the calibration that fine-tuning left; `fitted` where it left none."""
     calibration = _calibration_of_finetuning(settings)
     if calibration is None:
         return fitted

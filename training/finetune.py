@@ -35,7 +35,7 @@ from training.calibration import FEWEST_TO_FIT, fit
 from training.checkpoints import Checkpoint, save_checkpoint, strip
 from training.coco_scoring import DetectedPicture
 from training.data_card import UNSTATED
-from training.datasets import Dataset, load_image, read_dataset, require_decodable
+from training.datasets import Dataset, LabelledPicture, load_image, read_dataset, require_decodable
 from training.datasets.coco_writing import write_coco
 from training.distill import LossSettings, distill_step
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
@@ -101,7 +101,7 @@ def finetune(settings: FinetuneSettings) -> Iterator[str]:
     split = split_by_scene(dataset, settings.hold_out, settings.train.seed)
     yield from _described(split)
     yield from _repeated(split)
-    old = _old_pictures(settings, start, split.held_out)
+    old = _old_pictures(settings, start, split)
     mixed_in = () if old is None else (old,)
     yield from (f"warning: {said}" for one in mixed_in for said in one.warnings)
     teacher, stream = _load_teacher(settings, start), _stream(settings, start, split.learn, old)
@@ -213,9 +213,9 @@ def _load_teacher(settings: FinetuneSettings, start: StartPoint) -> AnyNetwork |
     return network.requires_grad_(False)
 
 
-def _old_pictures(settings: FinetuneSettings, start: StartPoint, held_out: Dataset) -> Dataset | None:
-    """The older pictures to mix in, None for none; one that nearly repeats a held-out one, or is of a scene that is
-    held out, would give that away.
+def _old_pictures(settings: FinetuneSettings, start: StartPoint, split: Split) -> Dataset | None:
+    """The older pictures to mix in, None for none; one that nearly repeats a held-out one would give that away, or one
+    of a scene that is held out. Names of scenes may coincide by chance: they count within one folder.
 
     Raises:
         UnusableInputError: all of them would.
@@ -224,9 +224,9 @@ def _old_pictures(settings: FinetuneSettings, start: StartPoint, held_out: Datas
         return None
     old = _of_modality(start, read_dataset(settings.replay, usual="train"), "replay")
     require_decodable(old.pictures)
-    near = {id(pair.test) for pair in near_pairs(old.pictures, held_out.pictures)}
-    scenes = {(picture.source, picture.scene) for picture in held_out.pictures}
-    known = near | {id(picture) for picture in old.pictures if (picture.source, picture.scene) in scenes}
+    near = {id(pair.test) for pair in near_pairs(old.pictures, split.held_out.pictures)}
+    scenes = {_scene_of(picture) for picture in split.held_out.pictures} if split.by_scene else set()
+    known = near | {id(picture) for picture in old.pictures if _scene_of(picture) in scenes}
     if not known:
         return old
     kept = tuple(picture for picture in old.pictures if id(picture) not in known)
@@ -239,6 +239,10 @@ def _old_pictures(settings: FinetuneSettings, start: StartPoint, held_out: Datas
         "scenes, and are left out"
     )
     return dataclasses.replace(old, pictures=kept, warnings=(*old.warnings, said))
+
+
+def _scene_of(picture: LabelledPicture) -> tuple[Path, str]:
+    return picture.path.resolve().parent, picture.scene
 
 
 def _stream(settings: FinetuneSettings, start: StartPoint, learn: Dataset, old: Dataset | None) -> Iterator[Batch]:

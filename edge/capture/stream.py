@@ -33,7 +33,7 @@ _MOST_AHEAD_S = 30.0  # a time stamp further ahead is a jump, not a picture that
 _DOUBT_MOST_S = 10.0  # streams without keyframes (intra refresh) heal within this time
 _ONE_CORE_PX = 2560 * 1440
 _WAIT_S, _BEHIND_AFTER_S = 0.002, 3.0
-_NEAR_PACKETS = 2  # FFmpeg's parser puts the mark of a damage on the packet before it
+NEAR_PACKETS = 2  # FFmpeg's parser puts the mark of a damage on the packet before it
 
 
 def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Taken]:
@@ -65,9 +65,13 @@ def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Take
     except (av.error.FFmpegError, OSError, ValueError, RuntimeError) as error:
         # FFmpeg has many words for a time-out, "Invalid data" among them
         timed_out = time.monotonic() - heard_s >= patience_s
-        unknown = isinstance(error, OSError) and error.errno == errno.EIO and not resolves(address)
-        reason = "its host's name cannot be resolved" if unknown else reason_of(error)
-        raise CaptureError("it timed out" if timed_out else reason) from None
+        if timed_out:
+            reason = "it timed out"
+        elif isinstance(error, OSError) and error.errno == errno.EIO and not resolves(address):
+            reason = "its host's name cannot be resolved"
+        else:
+            reason = reason_of(error)
+        raise CaptureError(reason) from None
 
 
 def resolves(address: str) -> bool:
@@ -167,7 +171,7 @@ def after_picture(doubt: Doubt, *, corrupt: bool, key: bool, now_s: float) -> Do
     """The doubt about a picture: a keyframe ends it, unless it is so near to the damage that it may be what was hit."""
     if corrupt:
         return Doubt(now_s)
-    return Doubt() if key and doubt.packets > _NEAR_PACKETS else doubt
+    return Doubt() if key and doubt.packets > NEAR_PACKETS else doubt
 
 
 @dataclass(frozen=True, slots=True)

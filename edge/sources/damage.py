@@ -4,32 +4,62 @@ A decoder conceals what it lost and says so of that frame alone, if at all; thos
 smeared, and look whole. So nothing is trusted from a damage on until a keyframe that was sent after it.
 """
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-_HEALED_S = 10.0  # streams without keyframes (intra refresh) heal within this time
+from edge.capture.stream import NEAR_PACKETS
+
+_HEALED_S, _HEALED_FRAMES = 10.0, 25  # streams without keyframes (intra refresh) heal within this time, or so many
+# By a unit's first byte: parameter sets, messages and marks, which hold nothing of a picture.
+_NO_PICTURE: dict[str, Callable[[int], bool]] = {
+    "h264": lambda first: 6 <= first & 31 <= 13,
+    "hevc": lambda first: 32 <= first >> 1 & 63 <= 40,
+}
+_LENGTHS_AT = {"h264": 4, "hevc": 21}  # in the stream's description: of how many bytes a unit's length is
 
 
 class Damage:
     """Follows the packets and the frames of one stream. It goes by their order: times may begin anew within a file."""
 
-    def __init__(self, stream: VideoStream, usual_fps: float) -> None:
-        self._predicts = not stream.codec_context.codec.intra_only
-        self._patience = round(_HEALED_S * float(stream.average_rate or usual_fps))
+    def __init__(self, stream: VideoStream, fps: float) -> None:
+        codec = stream.codec_context
+        self._predicts = not codec.codec.intra_only
+        self._codec, self._description = codec.name, bytes(codec.extradata or b"")
+        self._threads = codec.thread_count
+        self._patience = max(_HEALED_FRAMES, round(_HEALED_S * fps))
         self._frames_left = 0  # that are not to be trusted, unless a keyframe comes; 0: all is well
         self._key_sent = True  # since the damage
+        self._too_near = 0  # packets to come whose keyframe may be what was hit
+        self._sent = 0
+        self._without_picture: deque[int] = deque()  # numbers of such packets, which decoders refuse
 
-    def packet_sent(self, packet: "Packet[VideoStream]") -> None:  # quoted: generic in PyAV's stubs only
-        """Before it is decoded; the container may mark it as damaged."""
-        if packet.is_corrupt:
-            self.packet_lost()
+    def packet_sent(self, packet: "Packet[VideoStream]", following: Sequence["Packet[VideoStream]"]) -> None:
+        """Before it is decoded. The container may mark it as damaged; FFmpeg marks a packet before the one that was
+        hit, or near the end of a file that another one was joined to."""
+        self._sent += 1
+        if self._predicts and packet.size and _is_without_picture(packet, self._codec, self._description):
+            self._without_picture.append(self._sent)
+        if packet.is_corrupt and not _begins_anew(packet, following):
+            self._begins(key_sent=False)
+            self._too_near = NEAR_PACKETS
+        elif self._too_near:
+            self._too_near -= 1
         elif packet.is_keyframe:
             self._key_sent = True
 
-    def packet_lost(self) -> None:
+    def packet_refused(self) -> None:
         """The decoder refused a packet, this one or, having threads, one shortly before."""
-        self._begins(key_sent=False)
+        while self._without_picture and self._without_picture[0] < self._sent - self._threads:
+            self._without_picture.popleft()
+        if self._without_picture:
+            self._without_picture.popleft()
+        else:
+            self._begins(key_sent=False)
 
     def spoils(self, frame: VideoFrame) -> bool:
         """Whether the next frame, in order of presentation, is not to be trusted."""
@@ -44,3 +74,57 @@ class Damage:
     def _begins(self, *, key_sent: bool) -> None:
         if self._predicts:
             self._frames_left, self._key_sent = self._patience, key_sent
+
+
+def with_following(
+    packets: Iterable["Packet[VideoStream]"],
+) -> Iterator[tuple["Packet[VideoStream]", Sequence["Packet[VideoStream]"]]]:
+    """Each packet, and those that come soon after it."""
+    waiting: deque[Packet[VideoStream]] = deque()
+    for packet in packets:
+        waiting.append(packet)
+        if len(waiting) > NEAR_PACKETS:
+            yield waiting.popleft(), tuple(waiting)
+    while waiting:
+        yield waiting.popleft(), tuple(waiting)
+
+
+def _begins_anew(packet: "Packet[VideoStream]", following: Sequence["Packet[VideoStream]"]) -> bool:
+    """Whether another recording follows, as where files of MPEG-TS were joined: its times go back."""
+    return any(
+        after.is_keyframe and before.dts is not None and after.dts is not None and after.dts < before.dts
+        for before, after in pairwise((packet, *following))
+    )
+
+
+def _is_without_picture(packet: "Packet[VideoStream]", codec: str, description: bytes) -> bool:
+    """Whether it holds whole units of H.264 or HEVC, and none of them is of a picture."""
+    if codec not in _NO_PICTURE:
+        return False
+    at = _LENGTHS_AT[codec]
+    in_lengths = len(description) > at and description[0] == 1
+    content = memoryview(packet)
+    firsts = _after_lengths(content, 1 + (description[at] & 3)) if in_lengths else _after_marks(bytes(content))
+    found = False
+    for first in firsts:
+        if not _NO_PICTURE[codec](first):
+            return False
+        found = True
+    return found
+
+
+def _after_lengths(content: memoryview, width: int) -> Iterator[int]:
+    """First bytes of the units in a packet of MP4 or Matroska; 0, which no unit begins with, where it is broken."""
+    at = 0
+    while at < len(content):
+        end = at + width + int.from_bytes(content[at : at + width], "big")
+        yield content[at + width] if at + width < end <= len(content) else 0
+        at = end
+
+
+def _after_marks(content: bytes) -> Iterator[int]:
+    """The same where 00 00 01 stands before each unit, as in MPEG-TS."""
+    at = content.find(b"\0\0\1")
+    while at >= 0:
+        yield content[at + 3] if at + 3 < len(content) else 0
+        at = content.find(b"\0\0\1", at + 3)

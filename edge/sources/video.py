@@ -133,15 +133,13 @@ class VideoSource(Source):
             signal: Signal = "bad_frame" if decoded.image is None else "ok"
             yield Frame(seq, decoded.image, time_s=time_s, signal=signal, decode_ms=decode_ms, full_wh=decoded.full_wh)
             started = time.perf_counter()
-        early = early_end(self._facts, seq + 1, time_s, damaged)
+        early = early_end(self._facts, seq + 1, time_s)
         self.ended_early = early is not None
         longest = gaps.longest(usual_step_s(self._facts, seq + 1, time_s))
         counted = self._facts.frame_count is not None
         notes = (
-            f"{damaged} damaged frame{'s' if damaged > 1 else ''}: bad_frame, verdict unknown" if damaged else None,
-            f"{black} black frame{'s' if black > 1 else ''}: clear does not mean that nobody is there"
-            if black
-            else None,
+            _counted(damaged, "damaged", "bad_frame, verdict unknown"),
+            _counted(black, "black", "clear does not mean that nobody is there"),
             longest,
             early if early or longest or counted else gaps.several(),
         )
@@ -212,8 +210,8 @@ def usual_step_s(facts: VideoFacts, decoded: int, last_time_s: float) -> float:
     return max(1.0 / (facts.fps or ASSUMED_FPS), last_time_s / decoded)
 
 
-def early_end(facts: VideoFacts, decoded: int, last_time_s: float, damaged: int = 0) -> str | None:
-    """What to say of a file that gave fewer frames than it promised, `damaged` ones told apart; None where it gave all.
+def early_end(facts: VideoFacts, decoded: int, last_time_s: float) -> str | None:
+    """What to say of a file that gave fewer frames than it promised; None where it gave all.
 
     Without a count of frames the length decides, with some slack, since containers round it. Where frames carry no
     times, a hole looks like an early end, and what lies behind it comes too early.
@@ -233,7 +231,7 @@ def early_end(facts: VideoFacts, decoded: int, last_time_s: float, damaged: int 
     what = "the file ends early" if ended_at else "the file is damaged"
     if ended_at and facts.frame_count is None and not facts.timed:
         what = "the file ends early, or is damaged, and times behind that are too early"
-    return f"{what}: {decoded - damaged}{promised} frames could be decoded"
+    return f"{what}: {decoded}{promised} frames could be decoded"
 
 
 def _counted(count: int, kind: str, meaning: str) -> str | None:
@@ -250,7 +248,7 @@ def _squeezed(aspect: Fraction) -> str:
 def _why_unreadable(path: Path, facts: VideoFacts | None, damaged: int) -> str:
     """The likeliest reason, for a person."""
     if damaged:
-        return "it is damaged from its first frame on, and no keyframe follows"
+        return "it is damaged from its first frame on, and no keyframe comes that could be trusted"
     if facts is not None:
         return "not one frame of it could be decoded"
     with path.open("rb") as file:

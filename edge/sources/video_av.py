@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from edge.cpu import usable_cores
 from edge.records import Image, SizeWH
-from edge.sources.damage import Damage
+from edge.sources.damage import Damage, with_following
 from edge.sources.shrink import Fit, ToBgr, turn_of, upright_image, upright_wh
 from edge.thermal import RollingStretch, is_raw
 
@@ -62,8 +62,7 @@ def read_facts(path: Path) -> VideoFacts | None:
             stream = _video_of(container)
             if stream is None:
                 return None
-            rate = stream.average_rate
-            fps = float(rate) if rate and 0 < rate < 1000 else None
+            fps = _rate_fps(stream)
             timed = not _TIMED.isdisjoint(container.format.name.split(","))
             raw = _has_decoder(stream) and is_raw(stream.codec_context.pix_fmt)
             aspect = Fraction(stream.sample_aspect_ratio or 1)
@@ -71,6 +70,12 @@ def read_facts(path: Path) -> VideoFacts | None:
             return VideoFacts(frames, duration_s, fps, timed, raw, aspect, _is_still(container, stream))
     except (av.error.FFmpegError, OSError, ValueError):
         return None
+
+
+def _rate_fps(stream: VideoStream) -> float | None:
+    """Average; None where the container is silent, or tells what cannot be."""
+    rate = stream.average_rate
+    return float(rate) if rate and 0 < rate < 1000 else None
 
 
 def _open(path: Path) -> InputContainer:
@@ -141,9 +146,8 @@ class _Clock:
     """Presentation times that never go back; a frame without one comes a frame's length after the last."""
 
     def __init__(self, start: int, stream: VideoStream) -> None:
-        rate = stream.average_rate
         self._start = start
-        self._step_s = 1 / float(rate) if rate and 0 < rate < 1000 else 1 / ASSUMED_FPS
+        self._step_s = 1 / (_rate_fps(stream) or ASSUMED_FPS)
         self._last_s = -self._step_s
 
     def time_s(self, frame: VideoFrame) -> float:
@@ -170,19 +174,19 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Vi
     ones behind it are then decoded once more, by one thread, where a broken packet costs nothing but itself.
     """
     last_sent = last_given = -math.inf  # presentation times in the stream's units
-    damage = Damage(stream, ASSUMED_FPS)
-    for packet in container.demux(stream):
+    damage = Damage(stream, _rate_fps(stream) or ASSUMED_FPS)
+    for packet, following in with_following(container.demux(stream)):
         if _is_cut(packet, container):
             continue
         if packet.pts is not None and not packet.is_discard:
             last_sent = max(last_sent, packet.pts)
-        damage.packet_sent(packet)
+        damage.packet_sent(packet, following)
         try:
             for frame in packet.decode():
                 last_given = last_given if frame.pts is None else frame.pts
                 yield frame, damage.spoils(frame)
         except av.error.InvalidDataError:
-            damage.packet_lost()
+            damage.packet_refused()
     if last_given < last_sent and stream.codec_context.thread_count > 1:
         yield from _decode_again(Path(container.name), last_given)
 

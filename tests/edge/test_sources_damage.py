@@ -100,13 +100,79 @@ def test_a_video_that_is_damaged_from_its_beginning_on_is_refused(tmp_path: Path
     path = tmp_path / "hurt.mp4"
     make_video(path, 20, Recipe(options={"g": "20", "bf": "0"}))
     flip_bits(path, 0)
-    with pytest.raises(SourceError, match="damaged from its first frame on, and no keyframe follows"):
+    with pytest.raises(SourceError, match="damaged from its first frame on, and no keyframe comes that"):
         open_source(str(path))
+
+
+def add_message(path: Path, at: int) -> Path:
+    """The same video with one more packet that holds a message (SEI) and no picture, as some recorders write."""
+    message = b"\x06\x05\x11" + b"kestrel-test-uuid" + b"\x80"
+    out = path.with_name("message.mkv")
+    with av.open(path) as source, av.open(out, "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            if number == at:
+                extra = av.Packet(len(message).to_bytes(4, "big") + message)
+                extra.pts = extra.dts = packet.dts
+                extra.time_base, extra.stream = packet.time_base, stream
+                target.mux(extra)
+            packet.stream = stream
+            target.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("at", [0, 20, 30])
+def test_a_packet_without_a_picture_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, threads: int
+) -> None:
+    monkeypatch.setattr("edge.sources.video_av.usable_cores", lambda: threads)
+    make_video(tmp_path / "whole.mkv", 40, Recipe(options={"g": "20", "bf": "0"}))
+    with open_source(str(add_message(tmp_path / "whole.mkv", at))) as source:
+        frames = list(source)
+    assert [frame.signal for frame in frames] == ["ok"] * 40
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_transport_streams_that_were_joined_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr("edge.sources.video_av.usable_cores", lambda: threads)
+    make_video(tmp_path / "a.ts", 45, Recipe(options={"g": "20", "bf": "2"}))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(2 * (tmp_path / "a.ts").read_bytes())
+    with open_source(str(joined)) as source:
+        assert [frame.signal for frame in source] == ["ok"] * 90
+        assert source.warnings == []
+
+
+def test_a_keyframe_that_lost_a_part_is_no_new_beginning(tmp_path: Path) -> None:
+    """FFmpeg marks the packet before it, and the decoder of HEVC says nothing."""
+    path = tmp_path / "hurt.ts"
+    options = {"x265-params": "keyint=20:min-keyint=20:bframes=0:log-level=none:scenecut=0"}
+    make_video(path, 60, Recipe("libx265", options=options))
+    with open_source(str(path)) as source:
+        whole = [frame.image for frame in source]
+    with av.open(path) as container:
+        hit = [packet for packet in container.demux(video=0) if packet.size][20]
+    assert hit.is_keyframe
+    assert hit.pos is not None
+    content = path.read_bytes()
+    begin = hit.pos - hit.pos % 188 + 188  # the keyframe's second packet of the transport stream
+    path.write_bytes(content[:begin] + content[begin + 188 :])
+    with open_source(str(path)) as source:
+        frames = list(source)
+    for frame in frames:
+        if frame.image is not None:
+            near = np.abs(frame.image.astype(int) - whole[round((frame.time_s or 0) * 30)].astype(int)).mean()
+            assert near < 3
 
 
 class Sent(NamedTuple):
     is_corrupt: bool = False
     is_keyframe: bool = False
+    dts: int | None = None
+    size: int = 9
 
 
 class Given(NamedTuple):
@@ -114,14 +180,11 @@ class Given(NamedTuple):
     key_frame: bool = False
 
 
-class Stream(NamedTuple):
-    codec_context: SimpleNamespace
-    average_rate: float
-
-
 def damage(*, intra_only: bool = False) -> Damage:
-    stream: Any = Stream(SimpleNamespace(codec=SimpleNamespace(intra_only=intra_only)), 2.0)
-    return Damage(stream, 25.0)
+    codec = SimpleNamespace(intra_only=intra_only)
+    context = SimpleNamespace(codec=codec, name="mpeg2video", extradata=None, thread_count=1)
+    stream: Any = SimpleNamespace(codec_context=context)
+    return Damage(stream, 3.0)
 
 
 def spoilt_of(judge: Damage, *events: Any) -> list[bool]:
@@ -129,31 +192,36 @@ def spoilt_of(judge: Damage, *events: Any) -> list[bool]:
     judged = []
     for event in events:
         if isinstance(event, Sent):
-            judge.packet_sent(event)  # type: ignore[arg-type]
+            judge.packet_sent(event, ())  # type: ignore[arg-type]
         else:
             judged.append(judge.spoils(event))
     return judged
 
 
 KEY, CORRUPT = Given(key_frame=True), Given(is_corrupt=True)
+SENT, SENT_KEY, HURT = Sent(), Sent(is_keyframe=True), Sent(is_corrupt=True)
 
 
-def test_a_keyframe_that_was_sent_before_the_damage_ends_nothing():
+def test_a_keyframe_that_was_sent_before_the_damage_ends_nothing() -> None:
     """Threads of the decoder give frames later than their packets are sent."""
-    sent = (Sent(is_keyframe=True), Sent(is_corrupt=True), KEY, Given(), Sent(is_keyframe=True), Given(), KEY, Given())
-    assert spoilt_of(damage(), *sent) == [True, True, True, False, False]
+    events = (SENT_KEY, HURT, KEY, Given(), SENT, SENT, SENT_KEY, Given(), KEY, Given())
+    assert spoilt_of(damage(), *events) == [True, True, True, False, False]
 
 
-def test_a_corrupt_frame_spoils_those_up_to_the_keyframe_that_may_have_been_sent_already():
+def test_a_keyframe_so_near_behind_a_mark_may_be_what_was_hit() -> None:
+    assert spoilt_of(damage(), HURT, SENT, SENT_KEY, KEY, SENT, SENT_KEY, KEY) == [True, False]
+
+
+def test_a_corrupt_frame_spoils_those_up_to_the_keyframe_that_may_have_been_sent_already() -> None:
     assert spoilt_of(damage(), Given(), CORRUPT, Given(), KEY, Given()) == [False, True, True, False, False]
 
 
-def test_without_a_keyframe_a_stream_heals_in_time():
-    assert spoilt_of(damage(), CORRUPT, *[Given()] * 25) == [True] * 20 + [False] * 6
+def test_without_a_keyframe_a_stream_heals_in_time() -> None:
+    assert spoilt_of(damage(), CORRUPT, *[Given()] * 40) == [True] * 30 + [False] * 11
 
 
-def test_pictures_that_are_predicted_from_none_stay_whole():
-    assert spoilt_of(damage(intra_only=True), Sent(is_corrupt=True), Given(), CORRUPT, Given()) == [False, True, False]
+def test_pictures_that_are_predicted_from_none_stay_whole() -> None:
+    assert spoilt_of(damage(intra_only=True), HURT, Given(), CORRUPT, Given()) == [False, True, False]
 
 
 @pytest.mark.parametrize(

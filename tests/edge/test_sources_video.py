@@ -236,7 +236,7 @@ def test_a_broken_frame_at_the_end_costs_itself_and_the_trust_in_what_is_shown_a
     assert (behind.signal, behind.time_s) == ("bad_frame", pytest.approx(99 / 30))
     assert source.warnings == [
         "1 damaged frame: bad_frame, verdict unknown",
-        "the file is damaged: 98 of 100 frames could be decoded",
+        "the file is damaged: 99 of 100 frames could be decoded",
     ]
     assert source.ended_early
 

@@ -71,7 +71,7 @@ def test_a_card_has_the_error_of_count_and_presence_and_says_what_was_cross_fitt
     assert "| presence AUROC (20 pictures with, 10 without pedestrians) | 0.900 |" in card
     assert "| presence calibration error (ECE) | 0.070 |" in card
     assert "| presence calibration error by chance alone | 0.060 |" in card
-    assert "fitted on flights-val; there, every figure that depends on either is cross-fitted by scene" in card
+    assert "fitted on flights-val; there, every figure that depends on what is fitted is cross-fitted" in card
     assert "| empty | 10 | 0 | - | - | 13 |" in card
     assert "![AP50 by height, and how far presence can be trusted](m.png)" in card
     assert "(m-example.jpg)" in card

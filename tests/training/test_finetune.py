@@ -113,27 +113,45 @@ def test_the_held_out_pictures_have_a_name_of_their_own(adapted):
 
 def test_older_pictures_that_repeat_held_out_ones_are_left_out(learnt_student, place_rgb, people_rgb, tmp_path):
     start = read_start_point(str(learnt_student), [])
-    held_out = split_by_scene(read_dataset(place_rgb), 0.3, 0).held_out
+    split = split_by_scene(read_dataset(place_rgb), 0.3, 0)
+    held_out = split.held_out
     asked = settings(learnt_student, place_rgb, tmp_path / "out", replay=place_rgb)
-    old = _old_pictures(asked, start, held_out)
+    old = _old_pictures(asked, start, split)
     assert old is not None
     names = {picture.path.name for picture in held_out.pictures}
     assert not names & {picture.path.name for picture in old.pictures}
     assert "nearly repeat held-out ones, or are of their scenes, and are left out" in old.warnings[-1]
     only = dataclasses.replace(asked, replay=people_rgb)
     with pytest.raises(UnusableInputError, match="replay must hold other pictures than those held out, got people-rgb"):
-        _old_pictures(only, start, read_dataset(people_rgb))
+        _old_pictures(only, start, dataclasses.replace(split, held_out=read_dataset(people_rgb)))
 
 
-def test_older_pictures_of_a_held_out_scene_are_left_out(learnt_student, place_rgb, tmp_path):
+@pytest.mark.parametrize("by_scene", [True, False])
+def test_older_pictures_of_a_held_out_scene_are_left_out(learnt_student, place_rgb, tmp_path, by_scene):
     start = read_start_point(str(learnt_student), [])
     whole = read_dataset(place_rgb)
-    kept = whole.pictures[0].scene
-    others = dataclasses.replace(whole, pictures=tuple(p for p in whole.pictures if p.scene != kept))
+    first, second, *_ = whole.pictures
+    assert first.scene == second.scene
+    held_out = dataclasses.replace(whole, pictures=(first,))
     asked = settings(learnt_student, place_rgb, tmp_path / "out", replay=place_rgb)
-    old = _old_pictures(asked, start, dataclasses.replace(others, pictures=others.pictures))
+    old = _old_pictures(asked, start, Split(whole, held_out, by_scene))
     assert old is not None
-    assert {picture.scene for picture in old.pictures} == {kept}
+    names = {picture.path.name for picture in old.pictures}
+    assert first.path.name not in names
+    assert (second.path.name in names) == (not by_scene)
+
+
+def test_scenes_of_the_same_name_in_another_folder_are_other_scenes(learnt_student, place_rgb, tmp_path):
+    start = read_start_point(str(learnt_student), [])
+    elsewhere = write_people(tmp_path / "elsewhere" / place_rgb.name, 3)
+    for number in range(3):  # other pictures of the same names
+        picture = np.random.default_rng(number).integers(0, 255, (96, 96, 3), np.uint8)
+        cv2.imwrite(str(elsewhere / "images" / f"{number}.png"), cv2.GaussianBlur(picture, (0, 0), 9) * 9)
+    split = split_by_scene(read_dataset(place_rgb), 0.3, 0)
+    asked = settings(learnt_student, place_rgb, tmp_path / "out", replay=elsewhere)
+    old = _old_pictures(asked, start, dataclasses.replace(split, held_out=read_dataset(place_rgb), by_scene=True))
+    assert old is not None
+    assert len(old.pictures) == 3
 
 
 def test_a_shipped_model_file_is_adapted_and_its_sources_are_kept(shipped_model, place_rgb, tmp_path):
