@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from edge.capture.messages import CaptureError, CaptureOptions, Opened, Taken
 from edge.jpeg import is_cut_short
+from edge.nal import is_without_picture
 from edge.records import Image
 from edge.thermal import RollingStretch, is_raw
 
@@ -111,7 +112,8 @@ def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Take
     """Every picture that decodes, with its doubts; keyframes alone while decoding is behind what comes in."""
     doubt, skipped, stretch = Doubt(), 0, RollingStretch()
     pace = Pace() if comes_in_bursts(container) else None
-    is_jpeg = stream.codec_context.name == "mjpeg"
+    codec = stream.codec_context
+    is_jpeg = codec.name == "mjpeg"
     started_s = time.monotonic()
     backlog = Backlog(started_s)
     for packet in container.demux(stream):
@@ -125,6 +127,7 @@ def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Take
         doubt = after_packet(doubt, damaged=packet.is_corrupt, now_s=received_s)
         frames, broken = decode(packet)
         decode_ms = 1e3 * (time.monotonic() - received_s)
+        broken = broken and not is_without_picture(packet, codec.name, codec.extradata)
         doubt = Doubt(received_s) if broken or (is_jpeg and is_cut_short(bytes(packet))) else doubt
         for frame in frames:
             if pace is not None and frame.time is not None:

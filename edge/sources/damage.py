@@ -5,7 +5,7 @@ smeared, and look whole. So nothing is trusted from a damage on until a keyframe
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from av.packet import Packet
@@ -13,14 +13,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from edge.capture.stream import NEAR_PACKETS
+from edge.nal import is_without_picture
 
+_LATEST = 8  # more than threads of a decoder
 _HEALED_S, _HEALED_FRAMES = 10.0, 25  # streams without keyframes (intra refresh) heal within this time, or so many
-# By a unit's first byte: parameter sets, messages and marks, which hold nothing of a picture.
-_NO_PICTURE: dict[str, Callable[[int], bool]] = {
-    "h264": lambda first: 6 <= first & 31 <= 13,
-    "hevc": lambda first: 32 <= first >> 1 & 63 <= 40,
-}
-_LENGTHS_AT = {"h264": 4, "hevc": 21}  # in the stream's description: of how many bytes a unit's length is
 
 
 class Damage:
@@ -29,20 +25,20 @@ class Damage:
     def __init__(self, stream: VideoStream, fps: float) -> None:
         codec = stream.codec_context
         self._predicts = not codec.codec.intra_only
-        self._codec, self._description = codec.name, bytes(codec.extradata or b"")
+        self._codec, self._description = codec.name, codec.extradata
         self._threads = codec.thread_count
         self._patience = max(_HEALED_FRAMES, round(_HEALED_S * fps))
         self._frames_left = 0  # that are not to be trusted, unless a keyframe comes; 0: all is well
         self._key_sent = True  # since the damage
         self._too_near = 0  # packets to come whose keyframe may be what was hit
         self._sent = 0
-        self._without_picture: deque[int] = deque()  # numbers of such packets, which decoders refuse
+        self._without_picture: deque[int] = deque(maxlen=_LATEST)  # numbers of such packets, which decoders refuse
 
     def packet_sent(self, packet: "Packet[VideoStream]", following: Sequence["Packet[VideoStream]"]) -> None:
         """Before it is decoded. The container may mark it as damaged; FFmpeg marks a packet before the one that was
         hit, or near the end of a file that another one was joined to."""
         self._sent += 1
-        if self._predicts and packet.size and _is_without_picture(packet, self._codec, self._description):
+        if self._predicts and packet.size and is_without_picture(packet, self._codec, self._description):
             self._without_picture.append(self._sent)
         if packet.is_corrupt and not _begins_anew(packet, following):
             self._begins(key_sent=False)
@@ -95,36 +91,3 @@ def _begins_anew(packet: "Packet[VideoStream]", following: Sequence["Packet[Vide
         after.is_keyframe and before.dts is not None and after.dts is not None and after.dts < before.dts
         for before, after in pairwise((packet, *following))
     )
-
-
-def _is_without_picture(packet: "Packet[VideoStream]", codec: str, description: bytes) -> bool:
-    """Whether it holds whole units of H.264 or HEVC, and none of them is of a picture."""
-    if codec not in _NO_PICTURE:
-        return False
-    at = _LENGTHS_AT[codec]
-    in_lengths = len(description) > at and description[0] == 1
-    content = memoryview(packet)
-    firsts = _after_lengths(content, 1 + (description[at] & 3)) if in_lengths else _after_marks(bytes(content))
-    found = False
-    for first in firsts:
-        if not _NO_PICTURE[codec](first):
-            return False
-        found = True
-    return found
-
-
-def _after_lengths(content: memoryview, width: int) -> Iterator[int]:
-    """First bytes of the units in a packet of MP4 or Matroska; 0, which no unit begins with, where it is broken."""
-    at = 0
-    while at < len(content):
-        end = at + width + int.from_bytes(content[at : at + width], "big")
-        yield content[at + width] if at + width < end <= len(content) else 0
-        at = end
-
-
-def _after_marks(content: bytes) -> Iterator[int]:
-    """The same where 00 00 01 stands before each unit, as in MPEG-TS."""
-    at = content.find(b"\0\0\1")
-    while at >= 0:
-        yield content[at + 3] if at + 3 < len(content) else 0
-        at = content.find(b"\0\0\1", at + 3)

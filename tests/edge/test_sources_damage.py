@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from edge.capture.stream import read_frames
 from edge.errors import SourceError
 from edge.sources import open_source
 from edge.sources.damage import Damage
@@ -131,6 +132,13 @@ def test_a_packet_without_a_picture_is_no_damage(
     with open_source(str(add_message(tmp_path / "whole.mkv", at))) as source:
         frames = list(source)
     assert [frame.signal for frame in frames] == ["ok"] * 40
+
+
+def test_nor_is_it_in_a_live_stream(tmp_path: Path) -> None:
+    make_video(tmp_path / "whole.mkv", 40, Recipe(options={"g": "20", "bf": "0"}))
+    with av.open(add_message(tmp_path / "whole.mkv", 5)) as container:
+        pictures = list(read_frames(container, container.streams.video[0]))
+    assert [picture.corrupt for picture in pictures] == [False] * 40
 
 
 @pytest.mark.parametrize("threads", [1, 4])
