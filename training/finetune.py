@@ -35,7 +35,7 @@ from training.calibration import FEWEST_TO_FIT, fit
 from training.checkpoints import Checkpoint, save_checkpoint, strip
 from training.coco_scoring import DetectedPicture
 from training.data_card import UNSTATED
-from training.datasets import Dataset, LabelledPicture, load_image, read_dataset, require_decodable
+from training.datasets import Dataset, load_image, read_dataset, require_decodable
 from training.datasets.coco_writing import write_coco
 from training.distill import LossSettings, distill_step
 from training.engine import Learner, MovingAverage, Progress, TrainSettings, make_optimizer, train_one_epoch
@@ -46,6 +46,7 @@ from training.near_duplicates import near_pairs
 from training.networks.ensemble import AnyNetwork
 from training.networks.student import Student
 from training.processes import Processes, refuse_processes
+from training.replay import without_held_out
 from training.run import require_crop
 from training.snapshots import Snapshot, best, cross_fitted, stale
 from training.splits import Split, split_by_scene
@@ -214,35 +215,12 @@ def _load_teacher(settings: FinetuneSettings, start: StartPoint) -> AnyNetwork |
 
 
 def _old_pictures(settings: FinetuneSettings, start: StartPoint, split: Split) -> Dataset | None:
-    """The older pictures to mix in, None for none; one that nearly repeats a held-out one would give that away, or one
-    of a scene that is held out. Names of scenes may coincide by chance: they count within one folder.
-
-    Raises:
-        UnusableInputError: all of them would.
-    """
+    """The older pictures to mix in; None for none."""
     if settings.replay is None:
         return None
     old = _of_modality(start, read_dataset(settings.replay, usual="train"), "replay")
     require_decodable(old.pictures)
-    near = {id(pair.test) for pair in near_pairs(old.pictures, split.held_out.pictures)}
-    scenes = {_scene_of(picture) for picture in split.held_out.pictures} if split.by_scene else set()
-    known = near | {id(picture) for picture in old.pictures if _scene_of(picture) in scenes}
-    if not known:
-        return old
-    kept = tuple(picture for picture in old.pictures if id(picture) not in known)
-    if not kept:
-        raise UnusableInputError(
-            f"replay must hold other pictures than those held out, got {old.name}; name older ones"
-        )
-    said = (
-        f"{len(known)} of {len(old.pictures)} pictures of {old.name} nearly repeat held-out ones, or are of their "
-        "scenes, and are left out"
-    )
-    return dataclasses.replace(old, pictures=kept, warnings=(*old.warnings, said))
-
-
-def _scene_of(picture: LabelledPicture) -> tuple[Path, str]:
-    return picture.path.resolve().parent, picture.scene
+    return without_held_out(old, split)
 
 
 def _stream(settings: FinetuneSettings, start: StartPoint, learn: Dataset, old: Dataset | None) -> Iterator[Batch]:

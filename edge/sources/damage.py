@@ -15,7 +15,6 @@ from av.video.stream import VideoStream
 from edge.capture.stream import NEAR_PACKETS
 from edge.nal import is_without_picture
 
-_LATEST = 8  # more than threads of a decoder
 _HEALED_S, _HEALED_FRAMES = 10.0, 25  # streams without keyframes (intra refresh) heal within this time, or so many
 
 
@@ -26,20 +25,17 @@ class Damage:
         codec = stream.codec_context
         self._predicts = not codec.codec.intra_only
         self._codec, self._description = codec.name, codec.extradata
-        self._threads = codec.thread_count
         self._patience = max(_HEALED_FRAMES, round(_HEALED_S * fps))
         self._frames_left = 0  # that are not to be trusted, unless a keyframe comes; 0: all is well
         self._key_sent = True  # since the damage
         self._too_near = 0  # packets to come whose keyframe may be what was hit
-        self._sent = 0
-        self._without_picture: deque[int] = deque(maxlen=_LATEST)  # numbers of such packets, which decoders refuse
+        # One of these is meant where the decoder refuses a packet: those that its threads hold, and the latest.
+        self._recent: deque[Packet[VideoStream]] = deque(maxlen=codec.thread_count + 1)
 
     def packet_sent(self, packet: "Packet[VideoStream]", following: Sequence["Packet[VideoStream]"]) -> None:
         """Before it is decoded. The container may mark it as damaged; FFmpeg marks a packet before the one that was
         hit, or near the end of a file that another one was joined to."""
-        self._sent += 1
-        if self._predicts and packet.size and is_without_picture(packet, self._codec, self._description):
-            self._without_picture.append(self._sent)
+        self._recent.append(packet)
         if packet.is_corrupt and not _begins_anew(packet, following):
             self._begins(key_sent=False)
             self._too_near = NEAR_PACKETS
@@ -50,12 +46,11 @@ class Damage:
 
     def packet_refused(self) -> None:
         """The decoder refused a packet, this one or, having threads, one shortly before."""
-        while self._without_picture and self._without_picture[0] < self._sent - self._threads:
-            self._without_picture.popleft()
-        if self._without_picture:
-            self._without_picture.popleft()
-        else:
-            self._begins(key_sent=False)
+        for packet in self._recent:
+            if is_without_picture(packet, self._codec, self._description):  # as decoders do with these
+                self._recent.remove(packet)
+                return
+        self._begins(key_sent=False)
 
     def spoils(self, frame: VideoFrame) -> bool:
         """Whether the next frame, in order of presentation, is not to be trusted."""
