@@ -114,9 +114,9 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
             yield f"threshold {fitted.threshold:.3f}, presence calibration error {text_of(fitted.calibration.error)}"
             if not fitted.anew:
                 yield f"both stay as fine-tuning left them: {datasets[0].name} has fewer than {FEWEST_TO_FIT} pictures"
-            elif not (fitted.presence.positives and fitted.presence.negatives) and fitted.calibration.is_identity:
+            elif not fitted.presence.of_both_kinds and fitted.calibration.is_identity:
                 yield f"warning: {datasets[0].name} must show people in some pictures, not in all: presence is a guess"
-            elif not (fitted.presence.positives and fitted.presence.negatives):
+            elif not fitted.presence.of_both_kinds:
                 yield f"presence stays as fine-tuning left it: {datasets[0].name} shows people in all pictures, or none"
             if metadata.metrics[datasets[0].name]["AP50"] == 0:
                 yield f"warning: it finds nobody on {datasets[0].name}; let it learn for longer"

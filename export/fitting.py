@@ -25,7 +25,7 @@ def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dat
     first, *others = (evaluate_model(draft, dataset) for dataset in datasets)
     few = len(first.judged) < FEWEST_TO_FIT
     fitted = (_kept_by_finetuning(metadata.settings, first) if few else None) or fit(first.judged, _tops(first))
-    if fitted.anew and not (fitted.presence.positives and fitted.presence.negatives):
+    if fitted.anew and not fitted.presence.of_both_kinds:
         fitted = _with_kept_calibration(metadata.settings, first, fitted)
     figures = _cross_fitted(first, fitted) if fitted.anew else _as_shipped(first, fitted)
     metrics = {first.dataset: figures, **{e.dataset: _as_shipped(e, fitted) for e in others}}

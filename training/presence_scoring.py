@@ -37,6 +37,11 @@ class PresenceScore:
     error_by_chance: float | None  # what a perfectly calibrated model would show on so few pictures
     bins: tuple[CalibrationBin, ...]
 
+    @property
+    def of_both_kinds(self) -> bool:
+        """Whether a calibration can be fitted: to pictures that all show somebody, or nobody, it cannot."""
+        return self.positives > 0 and self.negatives > 0
+
     def to_json(self) -> dict[str, Any]:
         """Figures to 0.0001, without the bins."""
         return {
