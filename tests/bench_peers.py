@@ -116,14 +116,15 @@ def judge_all(detectors: Sequence[Detector], options: argparse.Namespace) -> lis
     from training.evaluation import judge
 
     pictures = read_dataset(options.dataset_dir).pictures[: options.limit]
-    for number, picture in enumerate([*pictures[:_WARM_UP], *pictures]):
+    warm_up = pictures[:_WARM_UP]
+    for number, picture in enumerate([*warm_up, *pictures]):
         image = load_image(picture)
         for turn in range(len(detectors)):
             detector = detectors[(number + turn) % len(detectors)]
             started = time.perf_counter()
             found = detector.detect(image)
             ms = 1000 * (time.perf_counter() - started)
-            if number >= _WARM_UP:
+            if number >= len(warm_up):
                 detector.ms.append(ms)
                 detector.found.append(found)
     rows = []
@@ -165,7 +166,7 @@ def peak_of(options: argparse.Namespace) -> float | None:
 def table(rows: Sequence[Row]) -> str:
     """The comparison as Markdown, the best AP50 first."""
     head = ("model", "input", "AP50", "centre AP", "presence AUROC", "ms p50", "ms p95", f"time / {REFERENCE}")
-    reference = next((np.median(row.detector.ms) for row in rows if row.detector.name == REFERENCE), None)
+    reference = next((row.detector.ms for row in rows if row.detector.name == REFERENCE), None)
     cells = []
     for row in sorted(rows, key=lambda row: -(row.ap50 or 0.0)):
         ms = row.detector.ms
@@ -176,7 +177,7 @@ def table(rows: Sequence[Row]) -> str:
                 *(_figure(value) for value in (row.ap50, row.centre_ap, row.auroc)),
                 f"{np.median(ms):.1f}",
                 f"{np.percentile(ms, 95):.1f}",
-                "-" if reference is None else f"{np.median(ms) / reference:.2f}",
+                _ratio(ms, reference),
                 f"{row.detector.file.stat().st_size / 1e6:.1f}",
                 "-" if row.peak_mb is None else f"{row.peak_mb:.0f}",
             )
@@ -185,7 +186,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def frame_table(detectors: Sequence[Detector], rounds: int) -> str:
-    """Resize to boxes of one frame, ours against the reference, turn by turn."""
+    """Resize to boxes of one frame, ours against the reference, turn by turn; each nano against its small, too."""
     chosen = [one for one in detectors if one.name == REFERENCE or one.name not in RECIPES]
     images = {grey: paint_ground(_FRAME_WH, grey=grey) for grey in (False, True)}
     ms: dict[str, list[float]] = {one.name: [] for one in chosen}
@@ -196,17 +197,21 @@ def frame_table(detectors: Sequence[Detector], rounds: int) -> str:
             detector.detect(images[detector.grey])
             if number >= _WARM_UP:
                 ms[detector.name].append(1000 * (time.perf_counter() - started))
-    reference = np.median(ms[REFERENCE]) if REFERENCE in ms else None
     cells = [
         (
             name,
             f"{np.median(values):.1f}",
             f"{np.percentile(values, 95):.1f}",
-            "-" if reference is None else f"{np.median(values) / reference:.2f}",
+            _ratio(values, ms.get(REFERENCE)),
+            _ratio(values, ms.get(name.replace("-nano-", "-small-")) if "-nano-" in name else None),
         )
         for name, values in ms.items()
     ]
-    return markdown(("model", "ms p50", "ms p95", f"time / {REFERENCE}"), cells)
+    return markdown(("model", "ms p50", "ms p95", f"time / {REFERENCE}", "nano / small"), cells)
+
+
+def _ratio(ms: Sequence[float], others_ms: Sequence[float] | None) -> str:
+    return "-" if others_ms is None else f"{np.median(ms) / np.median(others_ms):.3f}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
