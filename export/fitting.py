@@ -19,14 +19,10 @@ FITTED_BY = "fitted_by"  # in the settings: by what their figures are cross-fitt
 def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dataset]) -> tuple[ModelMetadata, Fit]:
     """Metadata with threshold, calibration and figures; the first data set is the one that they are fitted to.
 
-    `draft` is a model whose presence is its highest score. Where fine-tuning held out too few pictures to fit anything
-    to, both stay as it left them; where all of them show somebody, or none does, the calibration does, too.
+    `draft` is a model whose presence is its highest score.
     """
     first, *others = (evaluate_model(draft, dataset) for dataset in datasets)
-    few = len(first.judged) < FEWEST_TO_FIT
-    fitted = (_kept_by_finetuning(metadata.settings, first) if few else None) or fit(first.judged, _tops(first))
-    if fitted.anew and not fitted.presence.of_both_kinds:
-        fitted = _with_kept_calibration(metadata.settings, first, fitted)
+    fitted = _fit(first, metadata.settings)
     figures = _cross_fitted(first, fitted) if fitted.anew else _as_shipped(first, fitted)
     metrics = {first.dataset: figures, **{e.dataset: _as_shipped(e, fitted) for e in others}}
     by = {FITTED_TO: first.dataset, FITTED_BY: "scene" if fitted.by_scene else "picture"} if fitted.anew else {}
@@ -41,35 +37,28 @@ def fitted_metadata(metadata: ModelMetadata, draft: Path, datasets: Sequence[Dat
     return changed, fitted
 
 
-def _kept_by_finetuning(settings: Mapping[str, Any], first: Evaluation) -> Fit | None:
-    """What fine-tuning left as it was, as it does on these pictures; None where it kept nothing."""
-    calibration = _calibration_of_finetuning(settings)
-    if calibration is None:
-        return None
-    threshold = float(settings["finetune"]["threshold"])
-    return Fit(
-        calibration=calibration,
-        threshold=threshold,
-        verdict=verdict_rule(threshold, calibration),
-        presence=_presence(first, calibration),
-        at_threshold=operating_point(first.judged, threshold),
-        sources=score_sources(first.judged, threshold),
-        anew=False,
-    )
+def _fit(evaluation: Evaluation, settings: Mapping[str, Any]) -> Fit:
+    """Threshold and calibration, fitted to these pictures as far as they can tell.
 
-
-def _with_kept_calibration(settings: Mapping[str, Any], first: Evaluation, fitted: Fit) -> Fit:
-    """The same threshold, and the calibration that fine-tuning left; `fitted` where it left none."""
-    calibration = _calibration_of_finetuning(settings)
-    if calibration is None:
+    Fine-tuning may have left both. They stay where the pictures are too few to fit anything to, and its calibration
+    stays where all of them show somebody, or none does.
+    """
+    fitted, left = fit(evaluation.judged, _tops(evaluation)), settings.get("finetune") or {}
+    few = len(evaluation.judged) < FEWEST_TO_FIT
+    if not left.get("calibration") or (fitted.presence.of_both_kinds and not few):
         return fitted
-    verdict, presence = verdict_rule(fitted.threshold, calibration), _presence(first, calibration)
+    if few:
+        threshold = float(left["threshold"])
+        fitted = dataclasses.replace(
+            fitted,
+            threshold=threshold,
+            at_threshold=operating_point(evaluation.judged, threshold),
+            sources=score_sources(evaluation.judged, threshold),
+            anew=False,
+        )
+    calibration = Calibration(**left["calibration"])
+    verdict, presence = verdict_rule(fitted.threshold, calibration), _presence(evaluation, calibration)
     return dataclasses.replace(fitted, calibration=calibration, verdict=verdict, presence=presence)
-
-
-def _calibration_of_finetuning(settings: Mapping[str, Any]) -> Calibration | None:
-    told = settings.get("finetune") or {}
-    return Calibration(**told["calibration"]) if told.get("calibration") else None
 
 
 def _tops(evaluation: Evaluation) -> list[float]:
