@@ -62,45 +62,45 @@ class Seen:
     found: Detections
 
 
-def plan_tiles(frame_wh: SizeWH, least_wh: SizeWH, multiple: int, overlap_px: int = OVERLAP_PX) -> TilePlan:
+def plan_tiles(frame_wh: SizeWH, least_wh: SizeWH, multiple: int) -> TilePlan:
     """As many tiles as there can be of at least `least_wh`, so as small as they need to be; sides are multiples.
 
     None is so low or narrow, as a network's input for a very wide frame is, that most of it would be overlap.
     """
-    columns = _count_along(frame_wh.width, least_wh.width, overlap_px)
-    rows = _count_along(frame_wh.height, least_wh.height, overlap_px)
+    columns = _count_along(frame_wh.width, least_wh.width)
+    rows = _count_along(frame_wh.height, least_wh.height)
     tile_wh = geometry.round_up(
         SizeWH(
-            -(-(frame_wh.width + (columns - 1) * overlap_px) // columns),
-            -(-(frame_wh.height + (rows - 1) * overlap_px) // rows),
+            -(-(frame_wh.width + (columns - 1) * OVERLAP_PX) // columns),
+            -(-(frame_wh.height + (rows - 1) * OVERLAP_PX) // rows),
         ),
         multiple,
     )
     return _plan(frame_wh, tile_wh, columns, rows)
 
 
-def _count_along(length: int, least: int, overlap_px: int) -> int:
+def _count_along(length: int, least: int) -> int:
     """How many tiles of at least this length, and of several overlaps, lie along one side of a frame."""
-    least = max(least, _LEAST_OVERLAPS * overlap_px)
-    return max(1, (length - overlap_px) // max(1, least - overlap_px))
+    least = max(least, _LEAST_OVERLAPS * OVERLAP_PX)
+    return max(1, (length - OVERLAP_PX) // (least - OVERLAP_PX))
 
 
-def plan_tiles_of(frame_wh: SizeWH, tile_wh: SizeWH, overlap_px: int = OVERLAP_PX) -> TilePlan:
+def plan_tiles_of(frame_wh: SizeWH, tile_wh: SizeWH) -> TilePlan:
     """As few tiles of exactly this size as cover the frame.
 
     Raises:
         InvalidValueError: they are too small to overlap.
     """
-    refuse_small(tile_wh, overlap_px)
-    columns = max(1, -(-(frame_wh.width - overlap_px) // (tile_wh.width - overlap_px)))
-    rows = max(1, -(-(frame_wh.height - overlap_px) // (tile_wh.height - overlap_px)))
+    refuse_small(tile_wh)
+    columns = max(1, -(-(frame_wh.width - OVERLAP_PX) // (tile_wh.width - OVERLAP_PX)))
+    rows = max(1, -(-(frame_wh.height - OVERLAP_PX) // (tile_wh.height - OVERLAP_PX)))
     return _plan(frame_wh, tile_wh, columns, rows)
 
 
-def refuse_small(tile_wh: SizeWH, overlap_px: int = OVERLAP_PX) -> None:
+def refuse_small(tile_wh: SizeWH) -> None:
     """Raises InvalidValueError for tiles that are too small to overlap."""
-    if min(tile_wh.width, tile_wh.height) <= overlap_px:
-        raise InvalidValueError("size", f"larger than the tiles' overlap of {overlap_px} px", str(tile_wh))
+    if min(tile_wh.width, tile_wh.height) <= OVERLAP_PX:
+        raise InvalidValueError("size", f"larger than the tiles' overlap of {OVERLAP_PX} px", str(tile_wh))
 
 
 def _plan(frame_wh: SizeWH, tile_wh: SizeWH, columns: int, rows: int) -> TilePlan:
@@ -229,7 +229,7 @@ def _areas(boxes_xyxy: Boxes) -> Scores:
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
-def left_to_tiles(overview: Detections, tiles: Sequence[Tile], overlap_px: int = OVERLAP_PX) -> Mask:
+def left_to_tiles(overview: Detections, tiles: Sequence[Tile]) -> Mask:
     """Which boxes of the overview are small enough, and where a tile was looked at: the tile knows better."""
     sides = overview.boxes_xyxy[:, 2:] - overview.boxes_xyxy[:, :2]
     centres_xy = (overview.boxes_xyxy[:, 2:] + overview.boxes_xyxy[:, :2]) / 2
@@ -237,5 +237,5 @@ def left_to_tiles(overview: Detections, tiles: Sequence[Tile], overlap_px: int =
     for tile in tiles:
         x, y = centres_xy[:, 0], centres_xy[:, 1]
         inside |= (tile.x0 <= x) & (x < tile.x1) & (tile.y0 <= y) & (y < tile.y1)
-    small: Mask = sides.max(axis=1, initial=0) <= overlap_px
+    small: Mask = sides.max(axis=1, initial=0) <= OVERLAP_PX
     return np.logical_and(inside, small)

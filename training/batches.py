@@ -59,7 +59,6 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         balance: float = 0.7,
-        cache_bytes: int | None = None,
     ) -> None:
         if not dataset.pictures:
             raise InvalidValueError("dataset", "one with pictures", dataset.name)
@@ -75,7 +74,7 @@ class TrainingBatches:
         weights = np.array([wanted[p.source] for p in dataset.pictures]) * empty
         self._shares = weights / weights.sum()
         self._empty = [p for p in dataset.pictures if p.shows_pedestrian is False]
-        self._decoded = DecodedPictures(dataset.modality, _room_bytes() if cache_bytes is None else cache_bytes)
+        self._decoded = DecodedPictures(dataset.modality, _room_bytes())
 
     def batch(self, number: int) -> Batch:
         """Batch `number`.

@@ -109,7 +109,7 @@ def presence_of(top_scores: Vector, calibration: Calibration) -> Vector:
     return np.array([calibration.presence(score) for score in top_scores.tolist()])
 
 
-def folds_by_scene(scenes: Sequence[str], positive: Mask, folds: int = FOLDS) -> npt.NDArray[np.int64]:
+def folds_by_scene(scenes: Sequence[str], positive: Mask) -> npt.NDArray[np.int64]:
     """(N,) fold of each picture; a scene lies in one fold, and each fold has about its share of either kind.
 
     Largest scene first, each into the fold where it makes the shares of pictures with and without pedestrians the
@@ -119,7 +119,7 @@ def folds_by_scene(scenes: Sequence[str], positive: Mask, folds: int = FOLDS) ->
     for scene, with_people in zip(scenes, positive.tolist(), strict=True):
         counts.setdefault(scene, [0, 0])[with_people] += 1
     totals = np.maximum(np.sum([*counts.values(), [0, 0]], axis=0), 1)
-    shares, fold_of = np.zeros((folds, 2)), {}
+    shares, fold_of = np.zeros((FOLDS, 2)), {}
     for scene in sorted(counts, key=lambda s: (-sum(counts[s]), s)):
         added = np.array(counts[scene]) / totals
         fold = int((((shares + added) ** 2).sum(1) - (shares**2).sum(1)).argmin())

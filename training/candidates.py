@@ -8,7 +8,7 @@ from edge.contract import FITTED_TO
 from edge.errors import UnusableInputError
 from edge.model_files import resolve
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.records import Image, Modality, Recognition, SizeWH
+from edge.records import Image, Modality, Recognition
 from training.evaluation import SCORE_FLOOR
 from training.history import learnt_on
 
@@ -28,9 +28,7 @@ class Candidate:
     fitted_to: str = ""  # name of the data set that threshold and presence were fitted to
 
 
-def open_candidate(
-    model: str, *, threads: int | None = None, tta: bool = False, input_wh: SizeWH | None = None
-) -> Candidate:
+def open_candidate(model: str, *, threads: int | None = None, tta: bool = False) -> Candidate:
     """A shipped model by its name, a model file, a checkpoint, or a teacher's file. `tta`: averaged over scales and
     flips, for what runs in PyTorch.
 
@@ -43,7 +41,7 @@ def open_candidate(
     if tta:
         raise UnusableInputError(f"--tta must come with a checkpoint, got {model!r}; a model file runs as it flies")
     file = resolve(model)
-    recognizer = Recognizer(file, RecognizerSettings(threads, threshold=SCORE_FLOOR, input_wh=input_wh))
+    recognizer = Recognizer(file, RecognizerSettings(threads, threshold=SCORE_FLOOR))
     settings = recognizer.metadata.settings
     return Candidate(
         recognise=recognizer.recognise,

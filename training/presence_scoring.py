@@ -84,11 +84,11 @@ def auroc(positives: Vector, negatives: Vector) -> float | None:
     return float((below + ties / 2).mean() / len(negatives))
 
 
-def calibration_bins(presences: Vector, positive: Mask, bins: int = CALIBRATION_BINS) -> tuple[CalibrationBin, ...]:
+def calibration_bins(presences: Vector, positive: Mask) -> tuple[CalibrationBin, ...]:
     """Bins of equal width over 0..1, as in a reliability diagram."""
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    index = np.clip(np.searchsorted(edges, presences, side="left") - 1, 0, bins - 1)
-    return tuple(_bin(edges[k : k + 2], presences[index == k], positive[index == k]) for k in range(bins))
+    edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
+    index = np.clip(np.searchsorted(edges, presences, side="left") - 1, 0, CALIBRATION_BINS - 1)
+    return tuple(_bin(edges[k : k + 2], presences[index == k], positive[index == k]) for k in range(CALIBRATION_BINS))
 
 
 def calibration_error(bins: tuple[CalibrationBin, ...]) -> float | None:
@@ -108,7 +108,7 @@ def calibration_error(bins: tuple[CalibrationBin, ...]) -> float | None:
     return sum(gaps) / total
 
 
-def error_by_chance(presences: Vector, draws: int = CHANCE_DRAWS) -> float | None:
+def error_by_chance(presences: Vector) -> float | None:
     """The calibration error to expect if every presence were exactly right: chance alone, on so many pictures.
 
     Mean over truths drawn from the presences themselves, always the same draws; None without pictures.
@@ -116,7 +116,7 @@ def error_by_chance(presences: Vector, draws: int = CHANCE_DRAWS) -> float | Non
     if not len(presences):
         return None
     rng = np.random.default_rng(0)
-    drawn = (calibration_bins(presences, rng.random(len(presences)) < presences) for _ in range(draws))
+    drawn = (calibration_bins(presences, rng.random(len(presences)) < presences) for _ in range(CHANCE_DRAWS))
     return float(np.mean([calibration_error(bins) or 0.0 for bins in drawn]))
 
 

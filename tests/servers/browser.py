@@ -1,6 +1,5 @@
 """A real browser for the tests: headless Chromium, led through its debugging pipe."""
 
-import base64
 import contextlib
 import json
 import os
@@ -52,9 +51,6 @@ class Tab:
             assert time.monotonic() < ends, f"never true: {script}; the page complains of {self.problems}"
             time.sleep(0.1)
         return value
-
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1

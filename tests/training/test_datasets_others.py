@@ -10,7 +10,6 @@ from tests.training.folders import write_hit_uav, write_picture, write_text, wri
 from tests.training.people import write_people
 from training.datasets import DatasetError, read_dataset
 from training.datasets.labels import size_from_header
-from training.datasets.visdrone import read_visdrone
 
 VISDRONE = """1,2,10,20,1,1,0,0
 20,2,10,20,1,2,1,1,
@@ -29,10 +28,6 @@ def test_visdrone_people_are_pedestrians_and_hidden_or_unjudged_ones_are_ignored
     assert picture.boxes_xyxy.tolist() == [[1, 2, 11, 22], [20, 2, 30, 22]]
     assert picture.ignore_xyxy.tolist() == [[30, 2, 40, 22], [40, 2, 50, 22], [0, 30, 20, 40]]
     assert picture.others_xyxy.tolist() == [[20, 30, 40, 40]]
-
-
-def test_heavily_occluded_people_can_be_kept_as_the_benchmark_does(tmp_path: Path) -> None:
-    assert read_visdrone(write_visdrone(tmp_path, VISDRONE), keep_heavily_occluded=True).pedestrians == 3
 
 
 def test_a_folder_in_visdrones_layout_is_thermal_where_its_name_says_so(tmp_path: Path) -> None:

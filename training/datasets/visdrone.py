@@ -6,8 +6,8 @@ walking), 2 people (any other pose), 3 to 10 vehicles, 11 others. VisDrone (Zhu 
 
 Classes 1 and 2 become pedestrians. Class 0 and a score of 0 become ignore regions. A person who is more than half
 hidden becomes one too: such a box holds more background than person, and whether it should be found is a matter of
-taste. The official benchmark counts them, so figures are comparable with published ones only with
-`keep_heavily_occluded`. Truncated people stay pedestrians: their box ends at the border and is what can be seen.
+taste. The official benchmark counts them, so its figures are not comparable with ours. Truncated people stay
+pedestrians: their box ends at the border and is what can be seen.
 
 VisDrone is colour. A folder in its layout is thermal where its name says so.
 """
@@ -44,7 +44,7 @@ def find_visdrone(path: Path, split: str | None) -> Path | None:
     return None
 
 
-def read_visdrone(folder: Path, *, keep_heavily_occluded: bool = False) -> Dataset:
+def read_visdrone(folder: Path) -> Dataset:
     """Read one split. Every picture needs an annotation file; an empty one says that it holds nobody.
 
     Raises:
@@ -63,14 +63,14 @@ def read_visdrone(folder: Path, *, keep_heavily_occluded: bool = False) -> Datas
             raise DatasetError(f"{file} must have a picture of the same name in {images}, got none")
     checked = []
     for file, path in label_files.items():
-        labels = _labels(file, keep_heavily_occluded)
+        labels = _labels(file)
         sequence = path.stem.split("_")[0]  # 0000086_00000_d_0000001 is a frame of sequence 86
         checked.append(check_picture(PictureEntry(path, size_from_header(path), sequence, "visdrone"), labels))
     name = folder.resolve().name
     return as_dataset(name, modality_of_words(name) or "rgb", checked)
 
 
-def _labels(file: Path, keep_heavily_occluded: bool) -> Iterator[Label]:
+def _labels(file: Path) -> Iterator[Label]:
     for line in read_lines(file, ","):
         fields = line.fields[:-1] if line.fields[-1] == "" else line.fields  # many files end each line with a comma
         if len(fields) != _COLUMNS:
@@ -80,11 +80,11 @@ def _labels(file: Path, keep_heavily_occluded: bool) -> Iterator[Label]:
             )
         x, y = line.number(0, "left"), line.number(1, "top")
         width, height = line.number(2, "width"), line.number(3, "height")
-        kind = _kind(line, keep_heavily_occluded)
+        kind = _kind(line)
         yield Label(kind, (x, y, x + width, y + height), f"{line.place}: box")
 
 
-def _kind(line: Line, keep_heavily_occluded: bool) -> Kind:
+def _kind(line: Line) -> Kind:
     judged = line.choice(4, "score", range(2))
     class_id = line.choice(5, "class", range(12))
     line.choice(6, "truncation", range(2))
@@ -93,4 +93,4 @@ def _kind(line: Line, keep_heavily_occluded: bool) -> Kind:
         return "ignore"
     if class_id not in PEDESTRIAN_CLASSES:
         return "other"
-    return "ignore" if occlusion == HEAVY_OCCLUSION and not keep_heavily_occluded else "pedestrian"
+    return "ignore" if occlusion == HEAVY_OCCLUSION else "pedestrian"

@@ -5,9 +5,11 @@ from torch.nn import functional
 
 from training.losses.per_picture import mean_over_pictures
 
+ALPHA, BETA = 2.0, 4.0
 
-def heatmap_focal_loss(logits: Tensor, heat: Tensor, counted: Tensor, alpha: float = 2.0, beta: float = 4.0) -> Tensor:
-    """Sum of -(1-p)^alpha log p at centres and -(1-heat)^beta p^alpha log(1-p) elsewhere, see mean_over_pictures.
+
+def heatmap_focal_loss(logits: Tensor, heat: Tensor, counted: Tensor) -> Tensor:
+    """Sum of -(1-p)^2 log p at centres and -(1-heat)^4 p^2 log(1-p) elsewhere, see mean_over_pictures.
 
     Args:
         logits: (B, h, w) pedestrian against background.
@@ -20,6 +22,6 @@ def heatmap_focal_loss(logits: Tensor, heat: Tensor, counted: Tensor, alpha: flo
     logits = logits.float()
     p = logits.sigmoid()
     centre = (heat == 1).float()
-    towards = (1 - p) ** alpha * functional.logsigmoid(logits) * centre
-    away = (1 - heat) ** beta * p**alpha * functional.logsigmoid(-logits) * (1 - centre) * counted
+    towards = (1 - p) ** ALPHA * functional.logsigmoid(logits) * centre
+    away = (1 - heat) ** BETA * p**ALPHA * functional.logsigmoid(-logits) * (1 - centre) * counted
     return mean_over_pictures(-(towards + away).sum((1, 2)), centre.sum((1, 2)))

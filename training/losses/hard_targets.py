@@ -18,7 +18,7 @@ def hard_target_loss(student_logits: Tensor, teacher_logits: Tensor, counted: Te
     """
     student_logits, teacher_logits = student_logits.float(), teacher_logits.detach().float()
     decision = (teacher_logits > 0).float()
-    surprise = functional.binary_cross_entropy_with_logits(student_logits, decision, reduction="none")
+    cross_entropy = functional.binary_cross_entropy_with_logits(student_logits, decision, reduction="none")
     belief = teacher_logits.sigmoid()
     weight = belief.maximum(student_logits.detach().sigmoid()) * counted
-    return mean_over_pictures((surprise * weight).sum((1, 2)), (belief * counted).sum((1, 2)))
+    return mean_over_pictures((cross_entropy * weight).sum((1, 2)), (belief * counted).sum((1, 2)))

@@ -3,13 +3,12 @@
 from torch import Tensor
 from torch.nn import functional
 
+from training.losses.focal import ALPHA, BETA
 from training.losses.per_picture import mean_over_pictures
 
 
-def scored_heat_loss(
-    logits: Tensor, heat: Tensor, score: Tensor, counted: Tensor, alpha: float = 2.0, beta: float = 4.0
-) -> Tensor:
-    """|y - p|^alpha x cross-entropy(p, y), y = score at centres and 0 elsewhere, where (1-heat)^beta spares neighbours.
+def scored_heat_loss(logits: Tensor, heat: Tensor, score: Tensor, counted: Tensor) -> Tensor:
+    """(y - p)^2 x cross-entropy(p, y), y = score at centres and 0 elsewhere, where (1-heat)^4 spares neighbours.
 
     What a foreign detector found is so learnt as it was scored. With every score at 1 this is heatmap_focal_loss.
 
@@ -22,7 +21,7 @@ def scored_heat_loss(
     logits = logits.float()
     centre = (heat == 1).float()
     y = score * centre
-    surprise = functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
-    scaled = (y - logits.sigmoid()).abs() ** alpha * surprise
-    weight = centre + (1 - heat) ** beta * (1 - centre) * counted
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
+    scaled = (y - logits.sigmoid()).abs() ** ALPHA * cross_entropy
+    weight = centre + (1 - heat) ** BETA * (1 - centre) * counted
     return mean_over_pictures((scaled * weight).sum((1, 2)), y.sum((1, 2)))
