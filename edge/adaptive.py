@@ -12,7 +12,7 @@ from edge.ladder import Footing, LadderRule, Reading, after_gap, ladder_for, lar
 from edge.machine import temperature_c
 from edge.pace import Pace
 from edge.recognizer import Recognizer
-from edge.records import Event, EventName, Frame, Image, Recognition, SizeWH, size_of
+from edge.records import Event, Frame, Image, Recognition, SizeWH, size_of
 from edge.view import Sighting, View, WholeView
 
 _READ_HEAT_EVERY_S = 1.0
@@ -67,7 +67,7 @@ class AdaptiveView(View):
         if step.reason is None:
             return Sighting(recognition, begun)
         detail = f"input {self._input_wh(before.rung)} -> {self._input_wh(step.footing.rung)}: {step.reason}"
-        return Sighting(recognition, (*begun, _event("size_changed", frame, detail)))
+        return Sighting(recognition, (*begun, Event.at(frame, "size_changed", detail)))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:  # noqa: ARG002  # every view is asked
         """None: it may change. The events say what it is."""
@@ -86,7 +86,7 @@ class AdaptiveView(View):
             rung = largest_within(costs_ms, self._rule.budget_ms)
             measured = f", {costs_ms[rung]:.1f} ms a frame of {self._rule.budget_ms:.1f} ms allowed"
         self._footing = Footing(rung)
-        return _event("size_chosen", frame, f"input {self._input_wh(rung)}{measured}{self._blind()}")
+        return Event.at(frame, "size_chosen", f"input {self._input_wh(rung)}{measured}{self._blind()}")
 
     def _measure(self, image: Image, budget_ms: float) -> list[float]:
         """Milliseconds of each size, the smallest first, up to the first that is too slow."""
@@ -121,7 +121,3 @@ class AdaptiveView(View):
         if self._rule.max_temperature_c is None or self._thermometer() is not None:
             return ""
         return "; --max-temperature does nothing: this machine has no sensor that can be read"
-
-
-def _event(name: EventName, frame: Frame, detail: str) -> Event:
-    return Event(name, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail)

@@ -221,6 +221,11 @@ class FrameRecord:
     dropped: int = 0
     source: str | None = None  # given where several sources are watched at once, as in their headers
 
+    @classmethod
+    def unseen(cls, seq: int, signal: Signal = "no_signal", time_s: float | None = None) -> "FrameRecord":
+        """That of a frame which nobody has seen."""
+        return cls(seq, signal, "unknown", None, (), None, None, time_s=time_s)
+
     def __post_init__(self) -> None:
         if self.signal != "ok" and (self.verdict != "unknown" or self.presence is not None or self.pedestrians):
             raise InvalidValueError("verdict", "unknown and empty without signal", self.verdict)
@@ -266,6 +271,11 @@ class Event:
     track: int | None = None
     detail: str | None = None
     source: str | None = None
+
+    @classmethod
+    def at(cls, frame: Frame, event: EventName, detail: str) -> "Event":
+        """What changed with a frame."""
+        return cls(event, frame.time_s, frame.captured_at, detail=detail)
 
     def to_json(self) -> dict[str, Any]:
         """The line `record: event`."""

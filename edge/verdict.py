@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from edge.contract import VerdictRule
-from edge.records import Event, EventName, Frame, Recognition, Verdict
+from edge.records import Event, Frame, Recognition, Verdict
 
 _TIME_STEP_S = 1e-6  # time stamps carry rounding: 0.3 - 0.2 < 0.1
 _OUTLIVED_S = 10.0  # a gap in the signal that a verdict outlives, at most
@@ -97,10 +97,10 @@ class Judge:
         if frame.image is None:
             self._lost_since_s = time_s if lost_since_s is None else lost_since_s
             reason = frame.signal if frame.reason is None else f"{frame.signal}: {frame.reason}"
-            return () if lost_since_s is not None else (_signal_event("signal_lost", frame, reason),)
+            return () if lost_since_s is not None else (Event.at(frame, "signal_lost", reason),)
         if lost_since_s is None:
             return ()
-        return (_signal_event("signal_back", frame, f"{frame.size_wh}, after {time_s - lost_since_s:.3f} s"),)
+        return (Event.at(frame, "signal_back", f"{frame.size_wh}, after {time_s - lost_since_s:.3f} s"),)
 
     def _forget(self, frame: Frame, time_s: float) -> tuple[Event, ...]:
         """The first picture after a gap; that whoever stood before a long one is gone."""
@@ -111,11 +111,7 @@ class Judge:
             return ()
         self._standing = Standing()
         detail = f"at some time in {gap_s:.3f} s without signal"
-        return (Event("gone", time_s=time_s, captured_at=frame.captured_at, detail=detail),)
-
-
-def _signal_event(name: EventName, frame: Frame, detail: str) -> Event:
-    return Event(name, time_s=frame.time_s, captured_at=frame.captured_at, detail=detail)
+        return (Event.at(frame, "gone", detail),)
 
 
 def _judge_alone(recognition: Recognition | None, rule: VerdictRule) -> Verdict:
@@ -129,10 +125,7 @@ def _judge_alone(recognition: Recognition | None, rule: VerdictRule) -> Verdict:
 def _turn(frame: Frame, time_s: float, before: Standing) -> Event:
     """The event of a verdict that changed; `before` is what stood until then."""
     since_s = time_s if before.doubted_since_s is None else before.doubted_since_s
-    sign = "presence rose" if before.verdict == "clear" else "presence fell"
-    return Event(
-        "appeared" if before.verdict == "clear" else "gone",
-        time_s=time_s,
-        captured_at=frame.captured_at,
-        detail=f"{sign} at {since_s:.3f} s; reported {time_s - since_s:.3f} s later",
-    )
+    detail = f"at {since_s:.3f} s; reported {time_s - since_s:.3f} s later"
+    if before.verdict == "clear":
+        return Event.at(frame, "appeared", f"presence rose {detail}")
+    return Event.at(frame, "gone", f"presence fell {detail}")

@@ -297,7 +297,7 @@ class _Stage:
 
 
 def _notice(latest: FrameRecord | None) -> FrameRecord:
-    return FrameRecord(0 if latest is None else latest.seq, "no_signal", "unknown", None, (), None, None)
+    return FrameRecord.unseen(0 if latest is None else latest.seq)
 
 
 def _encode(image: Image | None, record: FrameRecord, size_wh: SizeWH) -> bytes:

@@ -259,7 +259,7 @@ class MqttSink(Sink):
         """What is retained must not go on saying clear."""
         with self._lock:
             self._said = None
-            self._say(FrameRecord(0, "no_signal", "unknown", None, (), None, None))
+            self._say(FrameRecord.unseen(0))
 
     def _say(self, record: FrameRecord) -> None:
         self._connection.state(f"{self._topic}/state", json.dumps(state_json(record, self._header)))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from edge.errors import InvalidValueError
 from edge.records import Frame, FrameRecord, Record, SizeWH, size_of
+from edge.results import SEGMENT
 from edge.sinks.own_files import Budget, OwnFiles
 from edge.sinks.part import VideoPart, room_for, time_of
 from edge.sinks.sink import Sink
 
-KIND = "annotated"
 _LOOK_AGAIN_S = 5.0
 
 
@@ -77,7 +77,7 @@ class SegmentsSink(Sink):
         if full is not None:
             self._pause(full)
             return None
-        self._part = VideoPart(self._files, KIND, frame, self._size_wh, self._fps, self._fsync_s)
+        self._part = VideoPart(self._files, SEGMENT, frame, self._size_wh, self._fps, self._fsync_s)
         return self._part
 
     def _keep_house(self) -> None:

@@ -82,8 +82,7 @@ class VideoSink(Sink):
     def skip(self, frame: Frame) -> None:
         """Append a frame that was not recognised, with the boxes of the last record."""
         if frame.signal != "ok":
-            lost = FrameRecord(frame.seq, frame.signal, "unknown", None, (), None, None, time_s=frame.time_s)
-            image = self._annotated(frame, lost)
+            image = self._annotated(frame, FrameRecord.unseen(frame.seq, frame.signal, frame.time_s))
         elif self._last is not None:
             image = self._annotated(frame, replace(self._last, seq=frame.seq, time_s=frame.time_s))
         else:
