@@ -1,7 +1,8 @@
 """Every frame tile by tile at its own scale, so that small people in large footage are seen.
 
 `all`: all tiles of every frame, and the frame as a whole, shrunk, in one batch. `auto`: so many tiles a frame as the
-budget allows, the most urgent first; what was looked at longer ago than `max_age_s` counts as not looked at.
+budget allows, the most urgent first; what was looked at longer ago than `max_age_s` counts as not looked at. Without a
+budget they are as many as keep every tile fresh, which does not depend on the machine.
 """
 
 import time
@@ -25,34 +26,14 @@ from edge.view import Sighting, View
 _SMOOTHING = 0.3  # of what one picture of a batch costs, from frame to frame
 
 
-@dataclass(frozen=True, slots=True)
-class Spreading:
-    """How tiles are spread over successive frames.
-
-    `budget_ms` None: as many a frame as keep every tile fresh, which does not depend on the machine.
-    """
-
-    max_age_s: float
-    budget_ms: float | None = None
-
-
 class TiledView(View):
-    """Looks at all tiles of every frame, or spreads them over successive frames. Pictures of a folder get them all.
+    """Looks at all tiles of every frame, or, with `max_age_s`, spreads them over successive ones by the budget of
+    `pace`. Pictures of a folder get them all."""
 
-    With a `pace` it says the budget, not the spreading.
-    """
-
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        spreading: Spreading | None = None,
-        pace: Pace | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, recognizer: Recognizer, max_age_s: float | None = None, pace: Pace | None = None) -> None:
         self._recognizer = recognizer
-        self._spreading = spreading
+        self._max_age_s = max_age_s
         self._pace = pace
-        self._clock = clock
         self._batches: Batches | None = None
         self._spread: Spread | None = None
 
@@ -60,20 +41,18 @@ class TiledView(View):
         """Find the pedestrians of one frame."""
         if frame.image is None:
             return Sighting(None)
-        if self._spreading is not None and self._pace is not None:
-            self._spreading = replace(self._spreading, budget_ms=self._pace.budget_ms(frame))
+        budget_ms = None if self._pace is None else self._pace.budget_ms(frame)
         frame_wh = size_of(frame.image)
         if self._batches is None or self._batches.plan.frame_wh != frame_wh:
             self._batches, self._spread = Batches(self._recognizer, plan_for(self._recognizer, frame_wh)), None
         plan = self._batches.plan
         if len(plan.tiles) == 1:  # the frame is hardly larger than a tile: it is seen as a whole, at its own scale
             return Sighting(self._recognizer.recognise(frame.image, self._side(frame_wh), closer=False))
-        if self._spreading is None or frame.name is not None:
+        if self._max_age_s is None or frame.time_s is None:
             return Sighting(self._batches.recognise(frame.image, lambda _: range(len(plan.tiles))).recognition)
         if self._spread is None:
-            self._spread = Spread(self._batches)
-        now_s = self._clock() if frame.time_s is None else frame.time_s
-        return Sighting(self._spread.recognise(frame.image, now_s, self._spreading))
+            self._spread = Spread(self._batches, self._max_age_s)
+        return Sighting(self._spread.recognise(frame.image, frame.time_s, budget_ms))
 
     def input_wh(self, frame_wh: SizeWH | None) -> SizeWH | None:
         """The size of a tile."""
@@ -198,21 +177,22 @@ class Batches:
 class Spread:
     """Spreads the tiles over successive frames and remembers what each has said."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Batches, max_age_s: float) -> None:
         self._batches = batches
+        self._max_age_s = max_age_s
         self._motion = MotionWatch(batches.plan)
         self._memories = [Memory() for _ in batches.plan.tiles]
         self._picture_ms: float | None = None  # what one picture of a batch costs
         self._before_s: float | None = None
 
-    def recognise(self, image: Image, now_s: float, spreading: Spreading) -> Recognition:
-        """Look at the most urgent tiles of a frame at `now_s`.
+    def recognise(self, image: Image, now_s: float, budget_ms: float | None) -> Recognition:
+        """Look at the most urgent tiles of a frame at `now_s`, as many as fit into the budget.
 
         The presence is that of all tiles that are fresh; the detections are those of the tiles looked at now.
         """
         if self._before_s is not None and now_s < self._before_s:  # the source has begun anew
             self._memories = [Memory() for _ in self._memories]
-        count, max_age_s = self._count(now_s, spreading), spreading.max_age_s
+        count, max_age_s = self._count(now_s, budget_ms), self._max_age_s
 
         def choose(shrunk: Image) -> Sequence[int]:
             moving: Mask = self._motion.moving(shrunk)
@@ -229,14 +209,14 @@ class Spread:
             coverage=tile_schedule.coverage(plan.tiles, self._memories, now_s, max_age_s),
         )
 
-    def _count(self, now_s: float, spreading: Spreading) -> int:
+    def _count(self, now_s: float, budget_ms: float | None) -> int:
         tiles_in_all = len(self._memories)
-        if spreading.budget_ms is not None:
+        if budget_ms is not None:
             if self._picture_ms is None:
                 return 1
-            return tile_schedule.affordable(spreading.budget_ms, self._picture_ms, tiles_in_all)
+            return tile_schedule.affordable(budget_ms, self._picture_ms, tiles_in_all)
         step_s = 0.0 if self._before_s is None else now_s - self._before_s
-        return tile_schedule.enough_to_stay_fresh(step_s, spreading.max_age_s, tiles_in_all)
+        return tile_schedule.enough_to_stay_fresh(step_s, self._max_age_s, tiles_in_all)
 
     def _remember(self, tiled: TiledRecognition, now_s: float) -> None:
         recognition = tiled.recognition

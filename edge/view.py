@@ -104,7 +104,7 @@ def open_view(
     """
     from edge.adaptive import AdaptiveView
     from edge.at_once import SeparateCores
-    from edge.tiling import Spreading, TiledView
+    from edge.tiling import TiledView
 
     if settings.plain:
         several = not info().live and recognizer.frames_at_once > 1
@@ -114,7 +114,7 @@ def open_view(
     pace = Pace(settings.budget_ms, info, sharers, every)
     if settings.tiles == "auto":
         hurries = info().live or settings.budget_ms is not None
-        return TiledView(recognizer, Spreading(settings.tile_max_age_s), pace if hurries else None)
+        return TiledView(recognizer, settings.tile_max_age_s, pace if hurries else None)
     rule = LadderRule(max_temperature_c=settings.max_temperature_c)
     follows = settings.follow_load
     return AdaptiveView(recognizer, rule, choose=follows, pace=pace if follows else None)

@@ -4,7 +4,7 @@ from edge.adaptive import AdaptiveView
 from edge.pace import Pace
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Frame, SourceInfo
-from edge.tiling import Spreading, TiledView
+from edge.tiling import TiledView
 from edge.view import ViewSettings, open_view
 from tests.edge.spots import spots
 from tests.models import write_spot_model
@@ -71,11 +71,11 @@ def test_the_size_of_a_camera_follows_the_rate_that_it_tells_with_its_first_fram
 
 def test_tiles_follow_the_rate_as_well(recognizer):
     told = [camera(1e-3)]
-    view = TiledView(recognizer, Spreading(10.0), Pace(None, lambda: told[0]))
+    view = TiledView(recognizer, 10.0, Pace(None, lambda: told[0]))
     frame = Frame(0, spots(width=900, height=500), time_s=0.0)
     assert [view.look(frame).recognition.coverage == 1.0 for _ in range(2)] == [False, True]
     told[0] = camera(1e9)
-    view = TiledView(recognizer, Spreading(10.0), Pace(None, lambda: told[0]))
+    view = TiledView(recognizer, 10.0, Pace(None, lambda: told[0]))
     assert [view.look(frame).recognition.coverage == 1.0 for _ in range(2)] == [False, False]
 
 

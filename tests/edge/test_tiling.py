@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from edge.motion import MotionWatch
+from edge.pace import Pace
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.records import Frame, SizeWH
+from edge.records import Frame, SizeWH, SourceInfo
 from edge.tiles import plan_tiles
-from edge.tiling import Spreading, TiledView, plan_for
+from edge.tiling import TiledView, plan_for
 from tests.models import write_spot_model
 
 WIDE, HIGH = 800, 500  # nine tiles
@@ -27,6 +28,11 @@ def ground(*corners: tuple[int, int], width: int = WIDE, height: int = HIGH, sid
     for x, y in corners:
         image[y : y + side, x : x + side] = 255
     return image
+
+
+def spread(recognizer: Recognizer, max_age_s: float, budget_ms: float) -> TiledView:
+    info = SourceInfo("flight.mp4", None, None, None, live=False)
+    return TiledView(recognizer, max_age_s, Pace(budget_ms, lambda: info))
 
 
 def corners_of(look):
@@ -77,7 +83,7 @@ def test_what_a_frame_leaves_in_the_buffers_never_shows_in_the_next(recognizer):
 
 
 def test_spread_tiles_cover_the_frame_after_a_while_and_say_so_until_then(recognizer):
-    view = TiledView(recognizer, Spreading(max_age_s=2.0, budget_ms=1e-6))  # one tile a frame
+    view = spread(recognizer, 2.0, budget_ms=1e-6)  # one tile a frame
     tiles = len(plan_for(recognizer, SizeWH(WIDE, HIGH)).tiles)
     coverages = [view.look(Frame(k, ground(), time_s=k / 100)).recognition.coverage for k in range(tiles + 5)]
     assert coverages[0] < 0.2
@@ -86,17 +92,17 @@ def test_spread_tiles_cover_the_frame_after_a_while_and_say_so_until_then(recogn
 
 
 def test_what_was_looked_at_too_long_ago_is_not_covered(recognizer):
-    view = TiledView(recognizer, Spreading(max_age_s=2.0, budget_ms=1e6))
+    view = spread(recognizer, 2.0, budget_ms=1e6)
     for k in range(3):  # all tiles as soon as it is known what one costs
         look = view.look(Frame(k, ground(), time_s=k / 100))
     assert look.recognition.coverage == 1.0
-    view = TiledView(recognizer, Spreading(max_age_s=0.05, budget_ms=1e-6))
+    view = spread(recognizer, 0.05, budget_ms=1e-6)
     coverages = [view.look(Frame(k, ground(), time_s=k / 30)).recognition.coverage for k in range(40)]
     assert max(coverages) < 0.5
 
 
 def test_tiles_with_people_are_looked_at_again_and_again(recognizer):
-    view = TiledView(recognizer, Spreading(max_age_s=5.0, budget_ms=1e-6))
+    view = spread(recognizer, 5.0, budget_ms=1e-6)
     image = ground((350, 260))
     seen = [len(view.look(Frame(k, image, time_s=k / 30)).recognition.scores) for k in range(40)]
     first = seen.index(1)
@@ -104,7 +110,7 @@ def test_tiles_with_people_are_looked_at_again_and_again(recognizer):
 
 
 def test_presence_remembers_people_whose_tile_is_not_due(recognizer):
-    view = TiledView(recognizer, Spreading(max_age_s=5.0, budget_ms=1e-6))
+    view = spread(recognizer, 5.0, budget_ms=1e-6)
     image = ground((350, 260))
     looks = [view.look(Frame(k, image, time_s=k / 30)).recognition for k in range(40)]
     first = next(k for k, look in enumerate(looks) if len(look.scores))
@@ -115,21 +121,21 @@ def test_without_a_budget_the_tiles_do_not_depend_on_the_machine(recognizer):
     image = ground((350, 260), (100, 100))
     runs = []
     for _ in range(2):
-        view = TiledView(recognizer, Spreading(max_age_s=2.0))
+        view = TiledView(recognizer, max_age_s=2.0)
         looks = [view.look(Frame(k, image, time_s=k / 10)).recognition for k in range(20)]
         runs.append([(look.coverage, look.presence, look.boxes_xyxy.tolist()) for look in looks])
     assert runs[0] == runs[1]
 
 
 def test_pictures_of_a_folder_get_all_tiles_at_once(recognizer):
-    view = TiledView(recognizer, Spreading(max_age_s=2.0, budget_ms=1e-6))
+    view = spread(recognizer, 2.0, budget_ms=1e-6)
     look = view.look(Frame(0, ground((350, 260)), name="a.jpg"))
     assert look.recognition.coverage == 1.0
     assert len(look.recognition.scores) == 1
 
 
 def test_a_source_that_begins_anew_or_changes_its_size_forgets(recognizer):
-    view = TiledView(recognizer, Spreading(max_age_s=2.0, budget_ms=1e-6))
+    view = spread(recognizer, 2.0, budget_ms=1e-6)
     for k in range(10):
         look = view.look(Frame(k, ground(), time_s=10 + k / 100))
     assert look.recognition.coverage == 1.0
