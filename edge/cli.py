@@ -21,7 +21,7 @@ from edge.options import (
 )
 from edge.secrets import fill
 from edge.service import CONFIG, ServiceKind, command_line, private_folder, service_files, write_files
-from edge.streams import let_go
+from edge.stdio import let_go
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -23,12 +23,12 @@ from edge.side_by_side import LabelledSink, SharedView, Turn, run_side_by_side
 from edge.sinks import Sink
 from edge.sinks.shared import SharedOutputs
 from edge.sinks.summary import Asked
+from edge.sinks.terminal import TerminalSink
 from edge.sources import LiveOptions, expand_recordings, is_live, open_source, redact
 from edge.sources.ahead import ReadAhead
 from edge.sources.shrink import Fit
 from edge.supervisor import Supervisor, SupervisorSink
 from edge.tally import Tally
-from edge.terminal import TerminalSink
 from edge.tiles import refuse_small
 from edge.verdict import Judge, VerdictOptions
 from edge.view import ViewSettings, open_view
@@ -377,7 +377,7 @@ def _report(outcomes: Sequence[Outcome], recordings: int, folder: Path, request:
 def _shown(request: WatchRequest, stop: Stop) -> list[Sink]:
     if not request.show:
         return []
-    from edge.window import WindowSink
+    from edge.sinks.window import WindowSink
 
     return [WindowSink(stop)]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import OF_THE_DISK, KestrelError, OutputClosedError, UnusableInputError
 from edge.secrets import redact_text
-from edge.streams import let_go, stand_in
+from edge.stdio import let_go, stand_in
 
 if TYPE_CHECKING:
     import typer

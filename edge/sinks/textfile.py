@@ -13,7 +13,7 @@ from typing import BinaryIO, NoReturn
 
 from edge.errors import KestrelError, OutputClosedError
 from edge.sinks.sink import broken_off, unwritable
-from edge.streams import let_go
+from edge.stdio import let_go
 
 _TORN_MOST_BYTES = 1 << 20  # longer than any line of ours
 _STDOUT_TURN = threading.Lock()  # a pipe takes long lines in pieces, between which those of another source may come

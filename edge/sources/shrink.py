@@ -56,7 +56,7 @@ class ToBgr:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Orientation:
     """What a display matrix makes of a picture: its sides exchanged or not, then mirrored; 90 degrees are both."""
 
     transposed: bool = False
@@ -65,35 +65,35 @@ class Turn:
 
     def applied_to(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The picture (H, W) or (H, W, C) as it is to be shown, contiguous."""
-        if self == Turn():
+        if self == Orientation():
             return image
         shown = np.swapaxes(image, 0, 1) if self.transposed else image
         shown = shown[:: -1 if self.upside_down else 1, :: -1 if self.mirrored else 1]
         return np.ascontiguousarray(shown)
 
 
-def turn_of(frame: VideoFrame) -> Turn:
+def orientation_of(frame: VideoFrame) -> Orientation:
     """What the file asks for, by the matrix a b u c d v x y w, under which (x, y) is shown at (ax + cy, bx + dy)."""
     # Not frame.side_data, which holds on to the frame that holds it: some hundred MB, until they are looked for.
     told: Mapping[Any, Any] = SideDataContainer(frame)  # type: ignore[call-arg]  # the stubs leave it out
     if _MATRIX not in told:
-        return Turn()
+        return Orientation()
     a, b, _, c, d = np.frombuffer(bytes(told[_MATRIX]), np.int32)[:5].tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
-        return Turn(transposed=True, mirrored=c < 0, upside_down=b < 0)
-    return Turn(mirrored=a < 0, upside_down=d < 0)
+        return Orientation(transposed=True, mirrored=c < 0, upside_down=b < 0)
+    return Orientation(mirrored=a < 0, upside_down=d < 0)
 
 
-def upright_image(frame: VideoFrame, turn: Turn, to_bgr: ToBgr, fit: Fit | None = None) -> Image:
+def upright_image(frame: VideoFrame, orientation: Orientation, to_bgr: ToBgr, fit: Fit | None = None) -> Image:
     """The picture as BGR, turned; with `fit` at that size, if it is smaller than the frame."""
-    image = None if fit is None else _shrunk_image(frame, to_bgr, fit, turned=turn.transposed)
-    return turn.applied_to(to_bgr.image(frame) if image is None else image)
+    image = None if fit is None else _shrunk_image(frame, to_bgr, fit, turned=orientation.transposed)
+    return orientation.applied_to(to_bgr.image(frame) if image is None else image)
 
 
-def upright_wh(frame: VideoFrame, turn: Turn) -> SizeWH:
+def upright_wh(frame: VideoFrame, orientation: Orientation) -> SizeWH:
     """The size of the whole picture, upright."""
     size_wh = SizeWH(frame.width, frame.height)
-    return _turned(size_wh) if turn.transposed else size_wh
+    return _turned(size_wh) if orientation.transposed else size_wh
 
 
 def _shrunk_image(frame: VideoFrame, to_bgr: ToBgr, fit: Fit, *, turned: bool) -> Image | None:

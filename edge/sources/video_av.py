@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from edge.cpu import usable_cores
 from edge.records import Image, SizeWH
 from edge.sources.damage import Damage, with_following
-from edge.sources.shrink import Fit, ToBgr, turn_of, upright_image, upright_wh
+from edge.sources.shrink import Fit, ToBgr, orientation_of, upright_image, upright_wh
 from edge.thermal import RollingStretch, is_raw
 
 _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list, never shown
@@ -135,7 +135,7 @@ def read_with_pyav(
                 if after_s is not None and time_s <= after_s + _SAME_TIME_S:
                     continue
                 if spoilt:
-                    yield DecodedFrame(None, time_s, upright_wh(frame, turn_of(frame)))
+                    yield DecodedFrame(None, time_s, upright_wh(frame, orientation_of(frame)))
                 else:
                     yield _decoded(frame, time_s, fit, stretch, to_bgr)
     except (av.error.FFmpegError, OSError):
@@ -159,11 +159,11 @@ class _Clock:
 
 
 def _decoded(frame: VideoFrame, time_s: float, fit: Fit | None, stretch: RollingStretch, to_bgr: ToBgr) -> DecodedFrame:
-    turn = turn_of(frame)
+    orientation = orientation_of(frame)
     if is_raw(frame.format.name):
-        grey = turn.applied_to(stretch.to_8_bit(frame.to_ndarray(format="gray16le")))
+        grey = orientation.applied_to(stretch.to_8_bit(frame.to_ndarray(format="gray16le")))
         return DecodedFrame(np.stack([grey] * 3, -1), time_s)
-    image, full_wh = upright_image(frame, turn, to_bgr, fit), upright_wh(frame, turn)
+    image, full_wh = upright_image(frame, orientation, to_bgr, fit), upright_wh(frame, orientation)
     return DecodedFrame(image, time_s, None if image.shape[:2] == (full_wh.height, full_wh.width) else full_wh)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from edge.records import Image, SizeWH
 from edge.sources.quiet import silence
-from edge.sources.shrink import ToBgr, Turn, turn_of, upright_image
+from edge.sources.shrink import Orientation, ToBgr, orientation_of, upright_image
 from edge.sources.video import VideoSource, read_with_opencv
 from edge.sources.video_av import read_with_pyav
 
@@ -111,7 +111,7 @@ def test_a_frame_is_let_go_of_once_its_turn_is_known(tmp_path: Path) -> None:
     with av.open(str(write_painted(tmp_path / "a.mp4"))) as container:
         frame = next(container.decode(video=0))
         holders = sys.getrefcount(frame)
-        assert turn_of(frame) == Turn()
+        assert orientation_of(frame) == Orientation()
         assert sys.getrefcount(frame) == holders
 
 
@@ -124,8 +124,11 @@ def test_odd_sizes_are_shrunk_to_the_last_column(tmp_path: Path) -> None:
     assert np.abs(first.image.astype(int) - shrunk)[-3:, -3:].max() < 12
 
 
-@pytest.mark.parametrize("turn", [Turn(), Turn(True, True), Turn(False, True, True), Turn(True, False, True)])
-def test_a_turned_video_is_shrunk_upright(tmp_path: Path, turn: Turn) -> None:
+@pytest.mark.parametrize(
+    "orientation",
+    [Orientation(), Orientation(True, True), Orientation(False, True, True), Orientation(True, False, True)],
+)
+def test_a_turned_video_is_shrunk_upright(tmp_path: Path, orientation: Orientation) -> None:
     path = write_painted(tmp_path / "a.mp4")
     asked: list[SizeWH] = []
 
@@ -135,7 +138,7 @@ def test_a_turned_video_is_shrunk_upright(tmp_path: Path, turn: Turn) -> None:
 
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        small, full = upright_image(frame, turn, ToBgr(), fit), upright_image(frame, turn, ToBgr())
+        small, full = upright_image(frame, orientation, ToBgr(), fit), upright_image(frame, orientation, ToBgr())
     upright_wh = SizeWH(full.shape[1], full.shape[0])
     assert asked == [upright_wh]
     assert small.shape == (full.shape[0] // 2, full.shape[1] // 2, 3)

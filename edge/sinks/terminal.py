@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from edge.records import PROCESSOR, Event, ExitReason, Frame, Header, Record, Summary
 from edge.sinks.sink import Sink
-from edge.streams import let_go
+from edge.stdio import let_go
 
 
 class TerminalSink(Sink):

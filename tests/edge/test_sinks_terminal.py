@@ -8,7 +8,7 @@ import pytest
 from edge.listing import headline
 from edge.recordings import expected_frames
 from edge.records import Event, SourceInfo
-from edge.terminal import TerminalSink, in_words
+from edge.sinks.terminal import TerminalSink, in_words
 from edge.watch import Selection
 from tests.edge.recordings import HEADER, SUMMARY, seen
 
