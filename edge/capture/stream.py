@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from edge.capture.messages import CaptureError, CaptureOptions, Opened, Taken
+from edge.damage import Doubt, after_packet, after_picture
 from edge.jpeg import is_cut_short
 from edge.nal import is_without_picture
 from edge.records import Image
@@ -31,10 +32,8 @@ from edge.thermal import RollingStretch, is_raw
 _PROBE = {"analyzeduration": "1500000", "probesize": "2000000"}  # microseconds, bytes: enough for 10 frames a second
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of <libavformat/avformat.h>
 _MOST_AHEAD_S = 30.0  # a time stamp further ahead is a jump, not a picture that came early
-_DOUBT_MOST_S = 10.0  # streams without keyframes (intra refresh) heal within this time
 _ONE_CORE_PX = 2560 * 1440
 _WAIT_S, _BEHIND_AFTER_S = 0.002, 3.0
-NEAR_PACKETS = 2  # FFmpeg's parser puts the mark of a damage on the packet before it
 
 
 def read_stream(address: str, options: CaptureOptions) -> Iterator[Opened | Taken]:
@@ -111,27 +110,27 @@ def open_options(address: str, options: CaptureOptions) -> dict[str, str]:
 def read_frames(container: InputContainer, stream: VideoStream) -> Iterator[Taken]:
     """Every picture that decodes, with its doubts; keyframes alone while decoding is behind what comes in."""
     doubt, skipped, stretch = Doubt(), 0, RollingStretch()
-    pace = Pace() if comes_in_bursts(container) else None
+    playback = Playback() if comes_in_bursts(container) else None
     codec = stream.codec_context
     is_jpeg = codec.name == "mjpeg"
     started_s = time.monotonic()
     backlog = Backlog(started_s)
     for packet in container.demux(stream):
         received_s = time.monotonic()
-        if pace is None:
+        if playback is None:
             backlog = after_wait(backlog, received_s - started_s, key=packet.is_keyframe, now_s=received_s)
         started_s = received_s
         if backlog.behind and packet.size and (is_jpeg or not packet.is_keyframe):
             skipped += 1
             continue
-        doubt = after_packet(doubt, damaged=packet.is_corrupt, now_s=received_s)
         frames, broken = decode(packet)
         decode_ms = 1e3 * (time.monotonic() - received_s)
         broken = broken and not is_without_picture(packet, codec.name, codec.extradata)
-        doubt = Doubt(received_s) if broken or (is_jpeg and is_cut_short(bytes(packet))) else doubt
+        damaged = packet.is_corrupt or broken or (is_jpeg and is_cut_short(bytes(packet)))
+        doubt = after_packet(doubt, damaged=damaged, now_s=received_s)
         for frame in frames:
-            if pace is not None and frame.time is not None:
-                time.sleep(pace.wait_s(frame.time, time.monotonic()))
+            if playback is not None and frame.time is not None:
+                time.sleep(playback.wait_s(frame.time, time.monotonic()))
             doubt = after_picture(doubt, corrupt=frame.is_corrupt, key=frame.key_frame, now_s=received_s)
             yield Taken(
                 captured_s=time.monotonic(),
@@ -154,30 +153,6 @@ def decode(packet: "Packet[VideoStream]") -> tuple[list[VideoFrame], bool]:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """Since when pictures are taken for corrupt: from damaged data to the next keyframe; None where they are whole."""
-
-    since_s: float | None = None
-    packets: int = 0  # that came since the damage
-
-
-def after_packet(doubt: Doubt, *, damaged: bool, now_s: float) -> Doubt:
-    """The doubt after a packet; every damage begins it anew."""
-    if damaged:
-        return Doubt(now_s)
-    if doubt.since_s is None or now_s - doubt.since_s > _DOUBT_MOST_S:
-        return Doubt()
-    return Doubt(doubt.since_s, doubt.packets + 1)
-
-
-def after_picture(doubt: Doubt, *, corrupt: bool, key: bool, now_s: float) -> Doubt:
-    """The doubt about a picture: a keyframe ends it, unless it is so near to the damage that it may be what was hit."""
-    if corrupt:
-        return Doubt(now_s)
-    return Doubt() if key and doubt.packets > NEAR_PACKETS else doubt
-
-
-@dataclass(frozen=True, slots=True)
 class Backlog:
     """When data last had to be waited for. Who never waits decodes more slowly than pictures come: they pile up on the
     way, and what is shown grows older and older."""
@@ -196,7 +171,7 @@ def after_wait(backlog: Backlog, wait_s: float, *, key: bool, now_s: float) -> B
     return Backlog(now_s) if key and caught_up else replace(backlog, caught_up=caught_up)
 
 
-class Pace:
+class Playback:
     """Lets pictures that come in bursts pass at the speed at which they were taken."""
 
     def __init__(self) -> None:

@@ -17,8 +17,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from edge.cpu import usable_cores
+from edge.damage import Damage, with_following
 from edge.records import Image, SizeWH
-from edge.sources.damage import Damage, with_following
 from edge.sources.shrink import Fit, ToBgr, orientation_of, upright_image, upright_wh
 from edge.thermal import RollingStretch, is_raw
 

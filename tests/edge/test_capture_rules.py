@@ -15,16 +15,14 @@ from edge.capture.newest import Newest, Numbered
 from edge.capture.pattern import Pattern, number_in, paint, paint_ground, parse_pattern
 from edge.capture.stream import (
     Backlog,
-    Doubt,
-    Pace,
-    after_packet,
-    after_picture,
+    Playback,
     after_wait,
     decoding_threads,
     open_options,
     read_stream,
     resolves,
 )
+from edge.damage import Doubt, after_packet, after_picture
 from edge.records import SizeWH
 from edge.thermal import RollingStretch
 
@@ -169,13 +167,13 @@ def test_a_keyframe_ends_the_doubt_unless_it_is_near_the_damage(doubt, corrupt, 
 
 
 def test_pictures_that_come_in_bursts_wait_for_their_time():
-    pace = Pace()
-    assert pace.wait_s(50.0, now_s=1.0) == 0.0  # the first one sets the time
-    assert pace.wait_s(50.5, now_s=1.0) == 0.5
-    assert pace.wait_s(51.0, now_s=4.0) == 0.0  # late: all that follow are later, too
-    assert pace.wait_s(51.5, now_s=4.0) == 0.5
-    assert pace.wait_s(900.0, now_s=4.0) == 0.0  # a jump begins anew
-    assert pace.wait_s(2.0, now_s=5.0) == 0.0
+    playback = Playback()
+    assert playback.wait_s(50.0, now_s=1.0) == 0.0  # the first one sets the time
+    assert playback.wait_s(50.5, now_s=1.0) == 0.5
+    assert playback.wait_s(51.0, now_s=4.0) == 0.0  # late: all that follow are later, too
+    assert playback.wait_s(51.5, now_s=4.0) == 0.5
+    assert playback.wait_s(900.0, now_s=4.0) == 0.0  # a jump begins anew
+    assert playback.wait_s(2.0, now_s=5.0) == 0.0
 
 
 @pytest.mark.parametrize(

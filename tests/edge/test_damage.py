@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edge.capture.stream import read_frames
+from edge.damage import Damage
 from edge.errors import SourceError
 from edge.sources import open_source
-from edge.sources.damage import Damage
 from edge.sources.video import missing_between
 from tests.edge.videos import Recipe, make_video, number_of
 

@@ -1,25 +1,53 @@
-"""Which frames of a damaged video file are made up.
+"""Which pictures of damaged video are made up.
 
 A decoder conceals what it lost and says so of that frame alone, if at all; those that are predicted from it come out
 smeared, and look whole. So nothing is trusted from a damage on until a keyframe that was sent after it.
+
+Live streams go by time (`Doubt`). Files go by the order of packets and frames (`Damage`), since times may begin anew
+within one, and a decoder's threads give frames late.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from edge.capture.stream import NEAR_PACKETS
 from edge.nal import is_without_picture
 
+_NEAR_PACKETS = 2  # FFmpeg's parser puts the mark of a damage on the packet before it
 _HEALED_S, _HEALED_FRAMES = 10.0, 25  # streams without keyframes (intra refresh) heal within this time, or so many
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Since when pictures are taken for corrupt: from damaged data to the next keyframe; None where they are whole."""
+
+    since_s: float | None = None
+    packets: int = 0  # that came since the damage
+
+
+def after_packet(doubt: Doubt, *, damaged: bool, now_s: float) -> Doubt:
+    """The doubt after a packet; every damage begins it anew."""
+    if damaged:
+        return Doubt(now_s)
+    if doubt.since_s is None or now_s - doubt.since_s > _HEALED_S:
+        return Doubt()
+    return Doubt(doubt.since_s, doubt.packets + 1)
+
+
+def after_picture(doubt: Doubt, *, corrupt: bool, key: bool, now_s: float) -> Doubt:
+    """The doubt about a picture: a keyframe ends it, unless it is so near to the damage that it may be what was hit."""
+    if corrupt:
+        return Doubt(now_s)
+    return Doubt() if key and doubt.packets > _NEAR_PACKETS else doubt
+
+
 class Damage:
-    """Follows the packets and the frames of one stream. It goes by their order: times may begin anew within a file."""
+    """Follows the packets and the frames of one file."""
 
     def __init__(self, stream: VideoStream, fps: float) -> None:
         codec = stream.codec_context
@@ -38,7 +66,7 @@ class Damage:
         self._recent.append(packet)
         if packet.is_corrupt and not _begins_anew(packet, following):
             self._begins(key_sent=False)
-            self._too_near = NEAR_PACKETS
+            self._too_near = _NEAR_PACKETS
         elif self._too_near:
             self._too_near -= 1
         elif packet.is_keyframe:
@@ -74,7 +102,7 @@ def with_following(
     waiting: deque[Packet[VideoStream]] = deque()
     for packet in packets:
         waiting.append(packet)
-        if len(waiting) > NEAR_PACKETS:
+        if len(waiting) > _NEAR_PACKETS:
             yield waiting.popleft(), tuple(waiting)
     while waiting:
         yield waiting.popleft(), tuple(waiting)
