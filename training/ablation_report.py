@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from edge.cpu import cpu_name
-from edge.errors import ProcessingError
+from training.image_files import save_figure
 
 _FIGURES = {"ap50": "AP50", "ap50_95": "AP50:95", "centre_ap": "centre AP", "auroc": "presence AUROC"}
 _CHARTED = ("ap50", "centre_ap", "auroc")
@@ -86,11 +86,7 @@ def draw(rows: Mapping[str, str], scores: Sequence[Score], title: str, file: Pat
     panels[0].set_yticks(range(len(arms)), [rows[arm] for arm in arms])
     panels[0].invert_yaxis()
     figure.suptitle(title)
-    try:
-        figure.savefig(file, dpi=110)
-    except OSError as error:
-        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
-    return file
+    return save_figure(figure, file)
 
 
 def _of(scores: Sequence[Score], arm: str) -> list[Score]:

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from edge.contract import Calibration
-from edge.errors import ProcessingError
 from training.calibration import fit, presence_of
 from training.coco_scoring import DetectedPicture
 from training.evaluation import judge, score_known_presence
+from training.image_files import save_figure
 from training.rounding import text_of
 
 LEAST_LOSS_AP50 = 0.005  # less may be rounding
@@ -156,8 +156,4 @@ def draw(comparison: Comparison, title: str, file: Path) -> Path:
     course.set(xlabel="step", ylabel="mean of AP50 and presence AUROC")
     course.set_title("held-out pictures, as the run went")
     figure.suptitle(title)
-    try:
-        figure.savefig(file, dpi=110)
-    except OSError as error:
-        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
-    return file
+    return save_figure(figure, file)

@@ -138,14 +138,15 @@ def _fit_warning(candidate: "Candidate", pictures: "Dataset") -> tuple[str, ...]
 
 
 def _near_duplicates(evaluation: "Evaluation", training_set: "Dataset", report: Path | None) -> dict[str, Any]:
+    from training.image_files import save_sheet
     from training.near_duplicates import find_near_duplicates
-    from training.pair_sheet import write_pair_sheet
+    from training.pair_sheet import pair_sheet
 
     found = find_near_duplicates(evaluation, training_set)
     if found.pairs or found.same_scene:
         typer.echo(f"warning: {found}", err=True)
     if report is not None and found.pairs:
-        _say_written((write_pair_sheet(found, report / "near_duplicates.png"),))
+        _say_written((save_sheet(pair_sheet(found), report / "near_duplicates.png"),))
     return found.to_json()
 
 

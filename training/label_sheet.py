@@ -4,12 +4,10 @@ The frames are the user's own, or somebody's: look at them, and publish only wha
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from edge.errors import ProcessingError
 from edge.records import Image
 from edge.sources.pictures import read_picture
 from training.pseudo_labels import PseudoLabelled
@@ -41,20 +39,6 @@ def label_sheet(labelled: Sequence[PseudoLabelled], title: str) -> Image:
         top, left = TITLE_PX + k // COLUMNS * TILE_WH[1], k % COLUMNS * TILE_WH[0]
         sheet[top : top + TILE_WH[1], left : left + TILE_WH[0]] = _tile(one)
     return sheet
-
-
-def write_label_sheet(labelled: Sequence[PseudoLabelled], title: str, file: Path) -> Path:
-    """Write it as PNG.
-
-    Raises:
-        ProcessingError: the file cannot be written.
-    """
-    _, content = cv2.imencode(".png", label_sheet(labelled, title))
-    try:
-        file.write_bytes(content.tobytes())
-    except OSError as error:
-        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
-    return file
 
 
 def _few(labelled: Sequence[PseudoLabelled], most: int) -> list[PseudoLabelled]:

@@ -19,6 +19,7 @@ from edge.records import Image
 from training.coco_scoring import score_ap50
 from training.datasets import Dataset, LabelledPicture, load_image
 from training.evaluation import Evaluation
+from training.rounding import rounded, text_of
 
 THUMB_PX, LOW_FREQUENCIES = 32, 12
 BITS = LOW_FREQUENCIES**2 - 1
@@ -55,18 +56,15 @@ class NearDuplicates:
             "training_set": self.training_set,
             "near_duplicates": len(self.pairs),
             "same_scene": self.same_scene,
-            "AP50_without": None if self.ap50_without is None else round(self.ap50_without, 4),
+            "AP50_without": rounded(self.ap50_without),
         }
 
     def __str__(self) -> str:
-        def text(value: float | None) -> str:
-            return "-" if value is None else f"{value:.3f}"
-
         mostly = max(len(self.pairs), self.same_scene) > self.pictures / 2
         return (
             f"{len(self.pairs)} of {self.pictures} pictures nearly repeat one of {self.training_set} (AP50 "
-            f"{text(self.ap50)}, without them {text(self.ap50_without)}), and {self.same_scene} are of scenes that it "
-            f"holds{': the figures say little about new places' if mostly else ''}"
+            f"{text_of(self.ap50)}, without them {text_of(self.ap50_without)}), and {self.same_scene} are of scenes "
+            f"that it holds{': the figures say little about new places' if mostly else ''}"
         )
 
 

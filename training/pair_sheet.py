@@ -1,32 +1,14 @@
 """A contact sheet of test pictures beside the training pictures that they repeat, for eyes to judge."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 
-from edge.errors import ProcessingError
 from edge.records import Image
 from training.datasets import LabelledPicture, load_image
 from training.near_duplicates import NearDuplicates
 
 CELL_PX, COLUMNS, MOST_PAIRS = 200, 3, 12
 _TITLE_PX, _CAPTION_PX, _GAP_PX = 44, 32, 16
-
-
-def write_pair_sheet(found: NearDuplicates, file: Path) -> Path:
-    """Write the sheet.
-
-    Raises:
-        ProcessingError: the file cannot be written.
-    """
-    encoded, content = cv2.imencode(".png", pair_sheet(found))
-    try:
-        if encoded:
-            file.write_bytes(content.tobytes())
-    except OSError as error:
-        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
-    return file
 
 
 def pair_sheet(found: NearDuplicates) -> Image:

@@ -18,6 +18,7 @@ from edge.errors import ProcessingError
 from edge.records import Image
 from training.datasets import load_image
 from training.evaluation import Evaluation, precision_recall
+from training.image_files import save_figure, save_sheet
 from training.mistakes import Kind, Mistake, count_mistakes, find_mistakes
 from training.robustness import VariantScore
 from training.rounding import text_of
@@ -153,7 +154,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
             f"{evaluation.model} on {evaluation.dataset}, threshold {evaluation.at_threshold.threshold:.2f}: {words}"
         )
         sheet = contact_sheet(worst(evaluation, kinds), title, evaluation.at_threshold.threshold)
-        files.append(_write_image(sheet, folder / name))
+        files.append(save_sheet(sheet, folder / name))
     return tuple(files)
 
 
@@ -278,21 +279,7 @@ def _write(image: Image, text: str, at: tuple[int, int], colour: tuple[int, int,
 def _write_chart(draw: Callable[[Evaluation, Axes], Any], evaluation: Evaluation, file: Path) -> Path:
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     draw(evaluation, figure.add_subplot())
-    try:
-        figure.savefig(file, dpi=120)
-    except OSError as error:
-        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
-    return file
-
-
-def _write_image(image: Image, file: Path) -> Path:
-    encoded, content = cv2.imencode(".png", image)
-    try:
-        if encoded:
-            file.write_bytes(content.tobytes())
-    except OSError as error:
-        raise ProcessingError(f"{file} cannot be written: {error.strerror}") from None
-    return file
+    return save_figure(figure, file, dpi=120)
 
 
 def _write_text(text: str, file: Path) -> Path:

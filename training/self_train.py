@@ -27,7 +27,8 @@ from training.begun_with import note, require_as_begun
 from training.checkpoints import Checkpoint, build_network, save_checkpoint
 from training.datasets import Dataset, join_datasets, read_dataset
 from training.datasets.coco_writing import write_coco
-from training.label_sheet import write_label_sheet
+from training.image_files import save_sheet
+from training.label_sheet import label_sheet
 from training.networks.trunks import load_weights
 from training.noise import NoiseSettings, add_noise
 from training.processes import join_processes
@@ -135,7 +136,7 @@ def teach_frames(teacher: Checkpoint, rule: LabelRule, file: Path) -> Iterator[s
         yield f"warning: {odd.partition(';')[0]}"
     labelled = label_frames(frames, recognise_with(teacher), rule)
     said = f"{file.stem}: {_taught(labelled)} of {len(frames)} frames"
-    sheet = write_label_sheet(labelled, said, file.with_suffix(".png"))
+    sheet = save_sheet(label_sheet(labelled, said), file.with_suffix(".png"))
     scores = {one.picture.path: one.scores for one in labelled}
     write_coco(file, [one.picture for one in labelled], teacher.modality, scores)
     yield f"{said}; look at {sheet}"

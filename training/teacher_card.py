@@ -7,6 +7,7 @@ from edge.records import Modality
 from training.ensembles import member_settings
 from training.history import told
 from training.markdown import bullets, table
+from training.rounding import text_of
 from training.teacher_files import TeacherFile, shipped_name
 
 NOT_FOR = (
@@ -73,7 +74,7 @@ def _metrics(name: str, figures: Mapping[str, Any]) -> str:
         ("centre AP", figures.get("centre_AP")),
         ("presence AUROC", presence.get("AUROC")),
     ]
-    shown = [(label, "-" if value is None else f"{value:.3f}") for label, value in rows]
+    shown = [(label, text_of(value)) for label, value in rows]
     head = f"### {name}: {figures.get('pictures', '?')} pictures, {figures.get('pedestrians', '?')} pedestrians"
     return f"{head}\n\n{table(('figure', 'value'), shown)}"
 

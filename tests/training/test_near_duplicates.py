@@ -10,8 +10,9 @@ from tests.training.test_evaluation import boxes
 from training.coco_scoring import DetectedPicture
 from training.datasets import Dataset, LabelledPicture
 from training.evaluation import Evaluation, judge
+from training.image_files import save_sheet
 from training.near_duplicates import find_near_duplicates, near_pairs, perceptual_hash
-from training.pair_sheet import CELL_PX, pair_sheet, write_pair_sheet
+from training.pair_sheet import CELL_PX, pair_sheet
 
 
 def place(seed: int, shift_px: int = 0, noise: float = 0.0) -> Image:
@@ -62,7 +63,7 @@ def test_near_duplicates_are_counted_and_ap50_is_told_without_them(tmp_path: Pat
     assert "1 of 2 pictures nearly repeat one of train" in str(found)
     assert json.dumps(found.to_json())
     assert pair_sheet(found).shape[0] > CELL_PX
-    assert write_pair_sheet(found, tmp_path / "pairs.png").stat().st_size > 1000
+    assert save_sheet(pair_sheet(found), tmp_path / "pairs.png").stat().st_size > 1000
 
 
 def test_where_every_picture_is_repeated_nothing_is_left_to_judge(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import Image, Recognition
 from tests.training.people import draw_people
-from training.label_sheet import label_sheet, write_label_sheet
+from training.image_files import save_sheet
+from training.label_sheet import label_sheet
 from training.pseudo_labels import LabelRule, PseudoLabelled, label_frames, labels_of, save_frames
 from training.unlabelled import Recording
 
@@ -87,7 +88,7 @@ def test_the_contact_sheet_shows_who_is_taught_and_who_is_ignored(tmp_path):
         return recognition((FAR, 0.9), (NEAR, 0.4))
 
     labelled = label_frames([tmp_path / "a.png"], both, LabelRule())
-    sheet = cv2.imread(str(write_label_sheet(labelled, "round 1", tmp_path / "sheet.png")))
+    sheet = cv2.imread(str(save_sheet(label_sheet(labelled, "round 1"), tmp_path / "sheet.png")))
     assert sheet is not None
     tile = sheet[48:300, :400]
     for colour in ((0, 159, 230), (170, 170, 170)):
