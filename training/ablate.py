@@ -37,12 +37,11 @@ from training.self_train import (
     NOISE,
     collect_frames,
     recognise_with,
-    require_modality,
     require_start,
     teach_frames,
     with_footage,
 )
-from training.teacher_files import load_network_file
+from training.teacher_files import load_network_file, require_modality
 from training.unlabelled import ThinSettings
 from training.write_aside import write_aside
 
@@ -160,9 +159,9 @@ def ablate(settings: AblateSettings) -> Iterator[str]:
     labelled = read_dataset(settings.run.dataset, usual="train", require_pedestrians=True)
     teacher = load_network_file(settings.run.teacher or Path())
     modality_of(labelled)
-    require_modality(teacher, labelled)
+    require_modality(teacher, labelled.modality)
     judged = read_dataset(settings.validate, usual="val", require_pedestrians=True)
-    require_modality(teacher, judged)
+    require_modality(teacher, judged.modality)
     noisy = any(arm.noisy for arm in settings.arms)
     require_start(settings.run, settings.noise if noisy else NoiseSettings())
     _claim(out, settings)

@@ -168,16 +168,17 @@ def evaluate(
 def detect(
     recognise: Callable[[Image], Recognition], pictures: Sequence[LabelledPicture]
 ) -> tuple[DetectedPicture, ...]:
-    """Ask for every picture; keep at most 500 detections with a score of at least `SCORE_FLOOR`."""
-    found = []
+    """Ask for every picture."""
     # disable=None: a progress bar on a terminal, none when piped
-    for picture in tqdm(pictures, desc="evaluate", unit="picture", disable=None):
-        recognition = recognise(load_image(picture))
-        order = np.argsort(-recognition.scores, kind="stable")[:MAX_DETECTIONS]
-        order = order[recognition.scores[order] >= SCORE_FLOOR]
-        boxes_xyxy, scores = recognition.boxes_xyxy[order], recognition.scores[order]
-        found.append(DetectedPicture(picture, recognition.presence, boxes_xyxy, scores))
-    return tuple(found)
+    shown = tqdm(pictures, desc="evaluate", unit="picture", disable=None)
+    return tuple(as_detected(picture, recognise(load_image(picture))) for picture in shown)
+
+
+def as_detected(picture: LabelledPicture, recognition: Recognition) -> DetectedPicture:
+    """What is judged of an answer: at most 500 detections, with a score of at least `SCORE_FLOOR`."""
+    order = np.argsort(-recognition.scores, kind="stable")[:MAX_DETECTIONS]
+    order = order[recognition.scores[order] >= SCORE_FLOOR]
+    return DetectedPicture(picture, recognition.presence, recognition.boxes_xyxy[order], recognition.scores[order])
 
 
 def judge(

@@ -52,7 +52,7 @@ from training.snapshots import Snapshot, best, cross_fitted, stale
 from training.splits import Split, split_by_scene
 from training.start_point import PROOF_PICTURES, StartPoint, read_start_point
 from training.targets import Batch
-from training.teacher_files import load_network_file
+from training.teacher_files import load_teacher
 from training.torch_recognizer import TorchRecognizer, as_flown
 
 FEW_PICTURES = 20
@@ -203,15 +203,11 @@ def _ask(student: Student, start: StartPoint, held_out: Dataset) -> tuple[Detect
 def _load_teacher(settings: FinetuneSettings, start: StartPoint) -> AnyNetwork | None:
     if settings.teacher is None:
         return None
-    checkpoint = load_network_file(settings.teacher)
-    if checkpoint.modality != start.modality:
-        rule = f"of modality {start.modality}"
-        raise InvalidValueError("teacher", rule, checkpoint.modality, "name another file")
-    network = checkpoint.network()
+    network = load_teacher(settings.teacher, start.modality)
     if start.student.spec.stride not in network.strides:
         rule = f"one with a head at stride {start.student.spec.stride}"
         raise InvalidValueError("teacher", rule, f"strides {list(network.strides)}", "name another file")
-    return network.requires_grad_(False)
+    return network
 
 
 def _old_pictures(settings: FinetuneSettings, start: StartPoint, split: Split) -> Dataset | None:

@@ -8,7 +8,6 @@ neighbouring cells of a map say the same.
 Both are hooks: the weights, their names and what is exported stay as they are, and in evaluation mode nothing happens.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.errors import InvalidValueError
+from training.shared_maps import heads_of
 
 PLACES = ("drop_path", "drop_path1", "drop_path2")  # where timm's residual blocks put it
 
@@ -41,7 +41,7 @@ def add_noise(network: nn.Module, settings: NoiseSettings) -> None:
         InvalidValueError: stochastic depth for a network without a residual block that learns.
     """
     if settings.dropout:
-        for head in _heads(network):
+        for head in heads_of(network):
             head.register_forward_pre_hook(_dropout(settings.dropout))
     if settings.stochastic_depth:
         learning = [m for m in network.modules() if any(p.requires_grad for p in m.parameters())]
@@ -53,10 +53,6 @@ def add_noise(network: nn.Module, settings: NoiseSettings) -> None:
             rate = settings.stochastic_depth * place / len(blocks)
             for branch in branches:
                 branch.register_forward_hook(_depth(rate))
-
-
-def _heads(network: nn.Module) -> Sequence[Any]:
-    return [network.head] if hasattr(network, "head") else list(network.heads)  # type: ignore[arg-type]
 
 
 def _residual_branches(module: nn.Module) -> list[nn.Module]:

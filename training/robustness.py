@@ -1,5 +1,6 @@
 """How much of its accuracy a model keeps under corruptions, or on thermal pictures of another look."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from edge.contract import MAX_DETECTIONS
 from edge.records import Image, Recognition
 from training.coco_scoring import DetectedPicture, score_ap50
 from training.corruptions import Variant
-from training.datasets import LabelledPicture, load_image
-from training.evaluation import SCORE_FLOOR, Evaluation
+from training.datasets import load_image
+from training.evaluation import Evaluation, as_detected
 from training.presence_scoring import auroc
 from training.rounding import rounded
 
@@ -51,17 +51,11 @@ def measure_variants(
     for variant in variants:
         found = []
         for picture in tqdm(pictures, desc=variant.name, unit="picture", disable=None):
-            changed = variant.of(load_image(picture), picture.path.name)
-            found.append(_detected(picture, recognise(changed), variant.scale))
+            detected = as_detected(picture, recognise(variant.of(load_image(picture), picture.path.name)))
+            boxes_xyxy = (detected.boxes_xyxy / variant.scale).astype(np.float32)
+            found.append(dataclasses.replace(detected, boxes_xyxy=boxes_xyxy))
         rows.append(_score(variant, found, clean))
     return tuple(rows)
-
-
-def _detected(picture: LabelledPicture, recognition: Recognition, scale: float) -> DetectedPicture:
-    order = np.argsort(-recognition.scores, kind="stable")[:MAX_DETECTIONS]
-    order = order[recognition.scores[order] >= SCORE_FLOOR]
-    boxes_xyxy = (recognition.boxes_xyxy[order] / scale).astype(np.float32)
-    return DetectedPicture(picture, recognition.presence, boxes_xyxy, recognition.scores[order])
 
 
 def _score(variant: Variant, found: Sequence[DetectedPicture], clean: Evaluation) -> VariantScore:

@@ -35,7 +35,7 @@ from training.networks.trunks import load_weights
 from training.processes import Processes, join_processes
 from training.shared_batch_norm import share_batch_norms
 from training.targets import Batch
-from training.teacher_files import load_network_file
+from training.teacher_files import load_teacher
 
 CROP_MULTIPLE = max(PYRAMID_STRIDES)
 REFIT_BATCH = 8
@@ -108,7 +108,7 @@ def train(
     _seed(settings.train.seed)
     device = _device(processes)
     modality = modality_of(dataset)
-    teacher = _load_teacher(settings, modality)
+    teacher = None if settings.teacher is None else load_teacher(settings.teacher, modality)
     plan = Plan(settings.kind, _spec(settings, teacher), modality, device)
     previous = find_again(settings.out / "last.pt", plan) if settings.resume else None
     network = network_of(plan, previous, start or (lambda n: _first_weights(n, settings, dataset, teacher)), prepare)
@@ -257,18 +257,6 @@ def _seed(seed: int) -> None:
 
 def _device(processes: Processes) -> torch.device:
     return torch.device(f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
-
-
-def _load_teacher(settings: RunSettings, modality: Modality) -> AnyNetwork | None:
-    """Any network of ours can teach: a teacher, a larger student, or several of them."""
-    if settings.teacher is None:
-        return None
-    checkpoint = load_network_file(settings.teacher)
-    if checkpoint.modality != modality:
-        raise UnusableInputError(
-            f"teacher must be of modality {modality}, got {checkpoint.modality}; name another file"
-        )
-    return checkpoint.network().requires_grad_(False)
 
 
 def _check_losses(settings: RunSettings, network: Network, teacher: AnyNetwork | None) -> None:

@@ -21,7 +21,6 @@ import torch
 
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.modality import mismatch
-from edge.records import Modality
 from edge.sources.pictures import read_picture
 from training.begun_with import note, require_as_begun
 from training.checkpoints import Checkpoint, build_network, save_checkpoint
@@ -34,7 +33,7 @@ from training.noise import NoiseSettings, add_noise
 from training.processes import join_processes
 from training.pseudo_labels import SOURCE, LabelRule, PseudoLabelled, Recognise, label_frames, save_frames
 from training.run import RunSettings, train
-from training.teacher_files import load_network_file
+from training.teacher_files import load_network_file, require_modality
 from training.torch_recognizer import TorchRecognizer, as_flown
 from training.unlabelled import Recording, ThinSettings, choose_frames
 
@@ -88,7 +87,7 @@ def self_train(settings: SelfTrainSettings) -> Iterator[str]:
     processes.wait()
     labelled = read_dataset(settings.run.dataset, usual="train", require_pedestrians=True)
     teacher = load_network_file(settings.teacher)
-    require_modality(teacher, labelled)
+    require_modality(teacher, labelled.modality)
     require_start(settings.run, settings.noise)
     if processes.first:
         # What is taught belongs to one footage and one teacher, and others may have the same names.
@@ -154,19 +153,6 @@ def recognise_with(teacher: Checkpoint) -> Recognise:
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     recognizer = TorchRecognizer(network, network.strides[0], teacher.input_rule, INPUT_MULTIPLE)
     return as_flown(recognizer.recognise, teacher.modality)
-
-
-def require_modality(teacher: Checkpoint, labelled: Dataset) -> Modality:
-    """The modality of both.
-
-    Raises:
-        UnusableInputError: they differ.
-    """
-    if labelled.modality not in (None, teacher.modality):
-        raise UnusableInputError(
-            f"teacher must be of modality {labelled.modality}, got {teacher.modality}; name another file"
-        )
-    return teacher.modality
 
 
 def _taught(labelled: tuple[PseudoLabelled, ...]) -> str:

@@ -43,7 +43,7 @@ def watched(network: nn.Module) -> Iterator[SharedMaps]:
             maps.all.extend(given)
             maps.fused.extend(given[1:])
 
-    handles = [head.register_forward_pre_hook(note, prepend=True) for head in _heads(network)]
+    handles = [head.register_forward_pre_hook(note, prepend=True) for head in heads_of(network)]
     try:
         yield maps
     finally:
@@ -51,9 +51,10 @@ def watched(network: nn.Module) -> Iterator[SharedMaps]:
             handle.remove()
 
 
-def _heads(network: nn.Module) -> list[Any]:
+def heads_of(network: nn.Module) -> list[Any]:
+    """The heads of a network of ours; of an ensemble those of all its networks."""
     if hasattr(network, "members"):
-        return [head for member in network.members for head in _heads(member)]  # type: ignore[union-attr]
+        return [head for member in network.members for head in heads_of(member)]  # type: ignore[union-attr]
     return [network.head] if hasattr(network, "head") else list(getattr(network, "heads", ()))
 
 

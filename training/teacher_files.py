@@ -22,6 +22,7 @@ from edge.records import Modality
 from training.checkpoints import Checkpoint, load_checkpoint
 from training.data_card import DataCard
 from training.history import learnt_on, told
+from training.networks.ensemble import AnyNetwork
 from training.write_aside import write_aside
 
 SCHEMA = 1
@@ -65,7 +66,7 @@ def load_network_file(path: Path) -> Checkpoint:
     Raises:
         UnusableInputError: missing, neither of both, or it contradicts itself.
     """
-    checkpoint = load_checkpoint(path) if path.suffix != SUFFIX else _load_teacher(path)
+    checkpoint = load_checkpoint(path) if path.suffix != SUFFIX else _read_teacher(path)
     try:
         learnt_on(checkpoint.settings)
         for settings in checkpoint.settings.get("members", (checkpoint.settings,)):
@@ -79,7 +80,24 @@ def load_network_file(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _load_teacher(path: Path) -> Checkpoint:
+def load_teacher(path: Path, modality: Modality) -> AnyNetwork:
+    """Any network of ours can teach: a teacher, a larger student, or several of them. Frozen, in evaluation mode.
+
+    Raises:
+        UnusableInputError: no such file, or of another modality.
+    """
+    checkpoint = load_network_file(path)
+    require_modality(checkpoint, modality)
+    return checkpoint.network().requires_grad_(False)
+
+
+def require_modality(teacher: Checkpoint, modality: Modality | None) -> None:
+    """Raises UnusableInputError unless it is that of the pictures; None: they do not say theirs."""
+    if modality not in (None, teacher.modality):
+        raise UnusableInputError(f"teacher must be of modality {modality}, got {teacher.modality}; name another file")
+
+
+def _read_teacher(path: Path) -> Checkpoint:
     about = read_about(path)
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
