@@ -3,49 +3,34 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
-from edge.errors import InvalidValueError, KestrelError
+from edge.errors import InvalidValueError
 from edge.results import (
-    CHART,
     FIRST_OF_RECORDS,
     PICTURES,
     RECORDS,
     RESULTS,
     SUMMARY,
-    VIDEO,
     begins_as,
     has_foreign_summary,
     is_ours,
     listed,
     read_summary,
 )
-from edge.sinks import AnnotatedPicturesSink, ChartSink, CsvSink, JsonLinesSink, Sink, SummarySink, VideoSink
-from edge.sinks.board import SinkState
-from edge.sinks.clips import ClipOptions, ClipsSink
+from edge.sinks.clips import ClipOptions
 from edge.sinks.csv import FIRST_ROW
 from edge.sinks.jsonl import Rotation
 from edge.sinks.own_files import Budget
-from edge.sinks.queued import CLOSE_WITHIN_S, Deadline, QueuedSink, QueueRule
-from edge.sinks.segments import SegmentsSink
-from edge.sinks.shared import SharedOutputs
-from edge.sinks.summary import NOTHING, Asked
-from edge.sources import Source, files_of, is_live
+from edge.sources import files_of, is_live
 from edge.sources.addresses import live_kind, short_name
 from edge.sources.files import base_of
-from edge.sources.pictures import PicturesSource
 
 STDOUT = Path("-")
 _STAMP = re.compile(r"-\d{8}T\d{6}Z(-\d+)?$")
-_VIDEO_QUEUE = QueueRule(live=False, capacity=1, images=True)
-_LIVE_LINES = QueueRule(live=True, capacity=1000, images=False)
-_LIVE_PICTURES = QueueRule(live=True, capacity=8, images=True)
-LIVE_FSYNC_S = 1.0  # with a record a second, a power cut so loses at most two
-LIVE_SEGMENT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +43,8 @@ class OutputOptions:
     video: bool = True
     overwrite: bool = False
     rotation: Rotation | None = None  # one file of records
-    fsync_s: float | None = None  # LIVE_FSYNC_S for live sources, else as the system likes
-    segment_s: float | None = None  # LIVE_SEGMENT_S for live sources, else one video
+    fsync_s: float | None = None  # every second for live sources, else as the system likes
+    segment_s: float | None = None  # ten minutes for live sources, else one video
     video_budget: Budget = field(default_factory=Budget)  # of live sources and segments
     clips: ClipOptions | None = None  # no clips
 
@@ -77,6 +62,11 @@ class OutputOptions:
     def need_pictures(self) -> bool:
         """Whether somebody but the network looks at the pictures."""
         return self.video or self.clips is not None
+
+    @property
+    def clips_folder(self) -> Path | None:
+        """Where clips go, in full; None where none are made. Raises InvalidValueError."""
+        return None if self.clips is None else _resolved(self.clips.folder)
 
 
 def stem_of(uri: str) -> str:
@@ -162,7 +152,7 @@ def refuse_clashes(folder: Path, options: OutputOptions, source: str) -> None:
             raise InvalidValueError("output", "a file of its own for each output", str(file))
         taken.add(place)
     in_parts = options.video and (options.segment_s is not None or is_live(source))
-    if in_parts and options.clips is not None and _resolved(options.clips.folder) == _resolved(folder):
+    if in_parts and options.clips is not None and options.clips_folder == _resolved(folder):
         raise InvalidValueError("clips", "another folder than that of the video's parts", str(options.clips.folder))
 
 
@@ -211,7 +201,7 @@ def size_bytes(recording: str) -> int | None:
 def are_there(folder: Path, options: OutputOptions) -> bool:
     """Whether an earlier run wrote all that is asked for now."""
     files = ((options.jsonl or folder / RECORDS, FIRST_OF_RECORDS), (options.csv, FIRST_ROW.encode()))
-    if options.clips is not None and (read_summary(folder) or {}).get("clips") != str(_resolved(options.clips.folder)):
+    if options.clips is not None and (read_summary(folder) or {}).get("clips") != str(options.clips_folder):
         return False
     if not all(begins_as(file, first) for file, first in files if file not in (None, STDOUT)):
         return False
@@ -230,109 +220,6 @@ def refuse_existing(folder: Path, options: OutputOptions) -> None:
     for file in (options.jsonl, options.csv):
         if file is not None and file.is_file():
             raise InvalidValueError("output", "a new file", str(file), advice)
-
-
-def make_sinks(
-    folder: Path,
-    options: OutputOptions,
-    source: Source,
-    enter: float,
-    shared: SharedOutputs | None = None,
-    asked: Asked = NOTHING,
-) -> list[Sink]:
-    """Create the outputs of one run; `enter` is the presence that the chart marks, `shared` what all sources share,
-    and `asked` how frames are to be looked at.
-
-    Those of a live run have threads of their own: none can stall the loop or another, and none ends the run.
-
-    Raises:
-        KestrelError: one of them cannot be created; those before it are closed again.
-    """
-    sinks: list[Sink] = []
-    try:
-        if source.info.live:
-            _add_live(sinks, folder, options, source, enter, (shared or SharedOutputs()).sources, asked)
-        else:
-            _add_recorded(sinks, folder, options, source, enter, asked)
-    except KestrelError:
-        for sink in sinks:
-            sink.close()
-        raise
-    if shared is not None:
-        sinks += shared.sinks(name_of_run(folder), partial(states, tuple(sinks)))
-    return sinks
-
-
-def states(sinks: Sequence[Sink]) -> list[SinkState]:
-    """How those outputs do that can fail on their own."""
-    return [
-        SinkState(sink.name, sink.dropped, sink.failures, sink.failing)
-        for sink in sinks
-        if isinstance(sink, QueuedSink)
-    ]
-
-
-def _add_live(
-    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, sources: int, asked: Asked
-) -> None:
-    fsync_s = LIVE_FSYNC_S if options.fsync_s is None else options.fsync_s
-    segment_s, fps = options.segment_s or LIVE_SEGMENT_S, source.info.fps
-    deadline = Deadline(CLOSE_WITHIN_S)
-
-    def add(name: str, make: Callable[[], Sink], rule: QueueRule = _LIVE_LINES) -> None:
-        sinks.append(QueuedSink(name, make, rule, deadline))
-
-    add("summary", partial(SummarySink, folder / SUMMARY, asked=asked))
-    add("records", _records(folder, options, append=True, fsync_s=fsync_s))
-    if options.csv is not None:
-        csv = None if options.csv == STDOUT else options.csv
-        add("csv", partial(CsvSink, csv, append=True, fsync_s=fsync_s))
-    if options.video:
-        budget = options.video_budget.share(sources)
-        add("annotated video", partial(SegmentsSink, folder, segment_s, fps, budget, fsync_s), _LIVE_PICTURES)
-    if options.clips is not None:
-        name = name_of_run(folder)
-        clips = replace(options.clips, budget=options.clips.budget.share(sources))
-        if sources > 1:
-            clips = replace(clips, folder=clips.folder / name)
-        add("clips", partial(ClipsSink, clips, name, fps, fsync_s), _LIVE_PICTURES)
-    add("chart", partial(ChartSink, folder / CHART, enter, quick=True))
-
-
-def _add_recorded(
-    sinks: list[Sink], folder: Path, options: OutputOptions, source: Source, enter: float, asked: Asked
-) -> None:
-    def add_queued(name: str, make: Callable[[], Sink]) -> None:
-        """Drawn and encoded while the next frames are recognised."""
-        sinks.append(QueuedSink(name, make, _VIDEO_QUEUE, Deadline(None)))
-
-    size_wh, fps = source.info.size_wh, source.info.fps
-    clips = None if options.clips is None else _resolved(options.clips.folder)
-    sinks.append(SummarySink(folder / SUMMARY, size_bytes(source.info.uri), clips, asked))
-    if options.csv is not None:  # where it cannot be begun, nothing else is
-        sinks.append(CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s))
-    sinks.append(_records(folder, options, append=False, fsync_s=options.fsync_s)())
-    if options.video and isinstance(source, PicturesSource):
-        add_queued("annotated pictures", partial(AnnotatedPicturesSink, folder / PICTURES))
-    elif options.video and options.segment_s is not None:
-        segments = partial(SegmentsSink, folder, options.segment_s, fps, options.video_budget, options.fsync_s)
-        add_queued("annotated video", segments)
-    elif options.video and size_wh is not None:
-        add_queued("annotated video", partial(VideoSink, folder / VIDEO, size_wh, fps))
-    if options.clips is not None:
-        add_queued("clips", partial(ClipsSink, options.clips, folder.name or "kestrel", fps, options.fsync_s))
-    sinks.append(ChartSink(folder / CHART, enter))
-
-
-def _records(folder: Path, options: OutputOptions, *, append: bool, fsync_s: float | None) -> Callable[[], Sink]:
-    path = options.jsonl or folder / RECORDS
-    return partial(
-        JsonLinesSink,
-        None if path == STDOUT else path,
-        append=append,
-        fsync_s=fsync_s,
-        rotation=options.rotation,
-    )
 
 
 def _resolved(path: Path) -> Path:

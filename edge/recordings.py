@@ -19,6 +19,7 @@ from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer
 from edge.records import SourceInfo, Summary
 from edge.results import SUMMARY, clear, read_summary
+from edge.run_sinks import Run, make_sinks
 from edge.side_by_side import LabelledSink, SharedView, Turn, run_side_by_side
 from edge.sinks import Sink
 from edge.sinks.shared import SharedOutputs
@@ -192,9 +193,8 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         sinks: list[Sink] = _shown(request, stop)
         if not source.info.live:
             clear(folder, request.outputs.jsonl)
-        sinks += outputs.make_sinks(
-            folder, request.outputs, source, rule.enter, request.shared, asked_of(request, recognizer)
-        )
+        run = Run(folder, request.outputs, source, rule.enter, asked_of(request, recognizer))
+        sinks += make_sinks(run, request.shared)
         frames = expected_frames(source.info, request.selection)
         sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
         if request.supervisor.listens:
