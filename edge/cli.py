@@ -11,7 +11,6 @@ from edge.commands_watch import watch
 from edge.errors import InvalidValueError, OutputClosedError, UnusableInputError
 from edge.options import (
     ModelOption,
-    Precision,
     PrecisionOption,
     ProviderOption,
     SectionedCommand,
@@ -50,7 +49,7 @@ app.command(cls=SectionedCommand, short_help="Find the pedestrians in a recordin
 @app.command(short_help="Try it on the two clips that ship with Kestrel.")
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("kestrel-demo"),
-    precision: PrecisionOption = Precision.auto,
+    precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Watch the two clips that ship with Kestrel, one in colour and one thermal.
@@ -62,7 +61,7 @@ def demo(
     from edge.recognizer import RecognizerSettings
 
     with stop_on_signals() as stop:
-        run_demo(out, precision.value, RecognizerSettings(threads, frame_per_core=True), stop)
+        run_demo(out, precision, RecognizerSettings(threads, frame_per_core=True), stop)
 
 
 @app.command(short_help="Measure how fast it is on this machine.")
@@ -74,7 +73,7 @@ def bench(
         ),
     ] = None,
     model: ModelOption = "rgb",
-    precision: PrecisionOption = Precision.auto,
+    precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
     provider: ProviderOption = None,
     size: SizeOption = None,
@@ -118,10 +117,10 @@ def bench(
     settings = RecognizerSettings(threads, input_wh=size_wh, provider=provider)
     with stop_on_signals() as stop:
         if compare:
-            command.bench_comparison(request, words.models, precision.value, settings, outputs, stop)
+            command.bench_comparison(request, words.models, precision, settings, outputs, stop)
             return
         run = command.bench_sweep if sweep else command.bench
-        run(request, resolve(model, precision.value), settings, outputs, stop)
+        run(request, resolve(model, precision), settings, outputs, stop)
 
 
 @app.command(short_help="List and verify models.")

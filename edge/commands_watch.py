@@ -95,7 +95,7 @@ def watch(
         shared_by_all = open_shared(network.asked(), sources=len(uris), quiet_s=quiet_s)
         with shared_by_all as shared, closing(request.supervisor):
             with request.supervisor.starting("loading the model"):
-                recognizer = Recognizer(resolve(model.model, model.precision.value), settings)
+                recognizer = Recognizer(resolve(model.model, model.precision), settings)
             begun.close()
             notes = rounding_note(size_wh, recognizer.exact_input_wh)
             raise typer.Exit(watch_sources(replace(request, shared=shared), Session(recognizer, stop, notes)))

@@ -11,7 +11,6 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -178,5 +177,5 @@ def _toml(value: Any) -> str:
         return str(value)  # inf and nan are TOML, and not JSON
     if isinstance(value, int | float):
         return repr(value)
-    text = value.value if isinstance(value, Enum) else str(value)
+    text = str(value)
     return json.dumps(redact(text) if holds_credentials(text) else text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -7,7 +7,7 @@ from typing import Literal
 from edge.cpu import Int8Support, int8_support
 from edge.errors import InvalidValueError, ModelError
 
-PrecisionChoice = Literal["auto", "int8", "fp32"]
+PrecisionChoice = Literal["auto", "int8", "fp32"]  # auto: INT8 where it is shipped and this processor is made for it
 MODELS_FOLDER = Path(__file__).parent / "models"
 SHIPPED_NAMES = {"rgb": "rgb-small", "rgb-nano": "rgb-nano", "thermal": "thermal-small", "thermal-nano": "thermal-nano"}
 

@@ -11,30 +11,22 @@ import inspect
 import re
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields, is_dataclass
-from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from edge.errors import InvalidValueError
+from edge.model_files import PrecisionChoice
 from edge.records import SizeWH
 
 MAX_SIDE_PX = 8192
 
 
-class Precision(StrEnum):
-    """`auto` takes INT8 where it is shipped and this processor is made for it, else FP32."""
-
-    auto = "auto"
-    int8 = "int8"
-    fp32 = "fp32"
-
-
 ModelOption = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="rgb, rgb-nano, thermal, thermal-nano, or an ONNX file of Kestrel's.")
 ]
-PrecisionOption = Annotated[Precision, typer.Option(help="Precision of a shipped model; a FILE runs as it is.")]
+PrecisionOption = Annotated[PrecisionChoice, typer.Option(help="Precision of a shipped model; a FILE runs as it is.")]
 ThreadsOption = Annotated[
     int | None, typer.Option(metavar="N", help="Threads of the network.  [default: usable cores, at most 4]")
 ]

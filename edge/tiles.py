@@ -7,6 +7,7 @@ meet in the overlap are joined. A pass over the whole frame, shrunk, finds those
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from edge.errors import InvalidValueError
 from edge.geometry import Detections, Mask
 from edge.records import Boxes, Scores, SizeWH
 
+Tiles = Literal["off", "all", "auto"]  # all: every tile of every frame; auto: spread over successive frames
 OVERLAP_PX = 96  # the largest person that tiles alone answer for; on the shrunk frame those are tall enough to be found
 _LEAST_OVERLAPS = 2  # that a tile is long, at least
 _CUT_PX = 2.0

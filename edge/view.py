@@ -7,15 +7,15 @@ sighting = view.look(frame)  # its recognition, and what has changed in how it l
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.ladder import LadderRule
 from edge.pace import Pace
 from edge.recognizer import Recognizer
 from edge.records import Event, Frame, Recognition, SizeWH, SourceInfo
+from edge.tiles import Tiles
 
-Tiles = Literal["off", "all", "auto"]
 DEFAULT_MAX_AGE_S = 2.0
 
 

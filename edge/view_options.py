@@ -1,23 +1,15 @@
 """The section of `kestrel watch --help` on how it looks at a frame. Imports nothing heavy."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from edge.options import option, refuse_idle
+from edge.tiles import Tiles
 
 if TYPE_CHECKING:
     from edge.view import ViewSettings
 
 LOOK = "How it looks at a frame"
-
-
-class Tiles(StrEnum):
-    """`all`: every tile of every frame; `auto`: spread over successive frames."""
-
-    off = "off"
-    all = "all"
-    auto = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +24,7 @@ class ViewSection:
             "frame; auto: spread over frames, first where people were or something moves.",
             "[all|auto]",
         ),
-    ] = Tiles.off
+    ] = "off"
     tile_max_age: Annotated[
         float, option(LOOK, "A tile not looked at for S seconds turns clear into unknown.", "S")
     ] = 2.0
@@ -56,6 +48,6 @@ class ViewSection:
         """
         from edge.view import ViewSettings
 
-        if self.tiles is Tiles.off:
+        if self.tiles == "off":
             refuse_idle(self, ("tile_max_age",), "used together with --tiles")
-        return ViewSettings(self.tiles.value, self.tile_max_age, follow_load, self.budget_ms, self.max_temperature)
+        return ViewSettings(self.tiles, self.tile_max_age, follow_load, self.budget_ms, self.max_temperature)

@@ -12,7 +12,6 @@ import typer
 
 from edge.options import (
     ModelOption,
-    Precision,
     PrecisionOption,
     ProviderOption,
     ThreadsOption,
@@ -59,7 +58,7 @@ class ModelSection:
     """Which model, and how it runs."""
 
     model: ModelOption = "rgb"
-    precision: PrecisionOption = Precision.auto
+    precision: PrecisionOption = "auto"
     threads: ThreadsOption = None
     provider: ProviderOption = None
     size: Annotated[

@@ -9,7 +9,7 @@ import typer
 from edge.commands_watch import watch
 from edge.config import Setting, read_config, settings_of, write_config
 from edge.errors import InvalidValueError
-from edge.options import Precision
+from edge.model_files import PrecisionChoice
 
 
 class Colour(StrEnum):
@@ -138,7 +138,7 @@ def test_credentials_are_not_written(config, source):
 
 def test_every_option_of_watch_can_be_in_a_file(tmp_path):
     settings = settings_of(watch)
-    made: dict[type, Any] = {bool: True, int: 7, float: 0.5, str: "x", Path: Path("x"), Precision: Precision.fp32}
+    made: dict[Any, Any] = {bool: True, int: 7, float: 0.5, str: "x", Path: Path("x"), PrecisionChoice: "fp32"}
     values = {s.name: [made[s.kind]] if s.many else made[s.kind] for s in settings if s.kind in made}
     file = tmp_path / "all.toml"
     file.write_text(write_config(values, settings))

@@ -12,7 +12,7 @@ from edge.records import SizeWH, SourceInfo
 from edge.startup import run
 from edge.tiling import TiledView
 from edge.view import ViewSettings, WholeView, open_view
-from edge.view_options import Tiles, ViewSection
+from edge.view_options import ViewSection
 from edge.watch_options import ModelSection
 from tests.edge.spots import spots, write_pictures
 from tests.models import write_spot_model
@@ -99,7 +99,7 @@ def test_options_out_of_their_range_are_refused(settings, name):
 
 def test_the_options_become_the_settings():
     assert ViewSection().asked(follow_load=False) == ViewSettings()
-    assert ViewSection(Tiles.all).asked(follow_load=False) == ViewSettings(tiles="all")
+    assert ViewSection("all").asked(follow_load=False) == ViewSettings(tiles="all")
     assert ViewSection(budget_ms=20.0, max_temperature=70.0).asked(follow_load=True) == ViewSettings(
         follow_load=True, budget_ms=20.0, max_temperature_c=70.0
     )
