@@ -12,6 +12,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from export.readers import readers_of
+
 BLOCK = 16  # channels: AVX-512's; that of AVX2 and NEON, 8 or 4, divides it
 MOST_ADDED = 1 / 8  # of the channels; more would cost more than the blocks save
 _BY_ITSELF = frozenset(("Relu", "LeakyRelu", "HardSwish", "MaxPool", "AveragePool"))  # each channel
@@ -52,10 +54,7 @@ class _Graph:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self.outputs = {value.name for value in model.graph.output}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in model.graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
+        self.readers = readers_of(model.graph)
 
     def width_of(self, node: onnx.NodeProto) -> int:
         """Channels that a convolution of all channels gives; 0 for any other node."""

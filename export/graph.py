@@ -32,6 +32,7 @@ from edge.onnx_growth import OPERATORS
 from edge.records import SizeWH
 from export.blocks import fill_blocks
 from export.model_file import scratch_folder
+from export.readers import readers_of
 from training.networks.peaks import boxes_at, find_peaks
 from training.networks.student import Student
 
@@ -134,9 +135,9 @@ def to_onnx(student: Student, calibration: Calibration) -> onnx.ModelProto:
 def calibrate_presence(model: onnx.ModelProto, calibration: Calibration) -> None:
     """Give a graph that `to_onnx` made another calibration, in place: exporting it again would take seconds."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    read = [name for node in model.graph.node for name in node.input]
+    readers = readers_of(model.graph)
     for name, value in calibration.constants.items():
-        assert read.count(name) == 1, f"{name} must be read by the presence alone"
+        assert len(readers.get(name, ())) == 1, f"{name} must be read by the presence alone"
         stored[name].CopyFrom(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
 
 

@@ -26,6 +26,7 @@ from edge.errors import ProcessingError
 from edge.records import Image
 from export.model_file import scratch_folder
 from export.ranges import Calibrating, Histogram, Range, choose_range, measure
+from export.readers import readers_of
 
 ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Sigmoid", "Mul")
 Weights = npt.NDArray[np.float32]
@@ -220,18 +221,14 @@ def _between(model: onnx.ModelProto, start: str, last: Sequence[onnx.NodeProto])
 
 def calibrate(prepared: Prepared, frames: Iterable[Image]) -> dict[str, Histogram]:
     """Histograms of all activations that may become INT8; `frames` as `export.ranges.measure` wants them."""
-    names = set(prepared.body)
-    users: dict[str, list[str]] = {}
-    for node in prepared.model.graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node.op_type)
+    names, readers = set(prepared.body), readers_of(prepared.model.graph)
     # A layer and the ReLU after it become one: what lies between them is never stored.
     tensors = [
         name
         for node in prepared.model.graph.node
         if node.name in names
         for name in node.output
-        if not set(users[name]) <= {"Relu", "Clip"}
+        if not {reader.op_type for reader in readers[name]} <= {"Relu", "Clip"}
     ]
     return measure(prepared.model, tensors, frames)
 
