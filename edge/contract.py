@@ -198,12 +198,12 @@ class ModelMetadata:
         """Of the pictures that presence was calibrated on, above 0 and below 1; a half where the figures do not say."""
         try:
             presence = self.metrics[self.settings[FITTED_TO]]["presence"]
-            ups, downs = presence["positives"], presence["negatives"]
-            require_whole("positives", ups, 1, MOST_PICTURES)
-            require_whole("negatives", downs, 1, MOST_PICTURES)
+            positives, negatives = presence["positives"], presence["negatives"]
+            require_whole("positives", positives, 1, MOST_PICTURES)
+            require_whole("negatives", negatives, 1, MOST_PICTURES)
         except (KeyError, TypeError, InvalidValueError):
             return 0.5
-        share: float = ups / (ups + downs)
+        share: float = positives / (positives + negatives)
         return share
 
     def to_props(self) -> dict[str, str]:

@@ -68,10 +68,10 @@ def fit_platt(top_scores: Vector, positive: Mask) -> Calibration:
     The least cross-entropy against Platt's smoothed targets; (N,) scores in 0..1 and (N,) truths. Without
     both kinds of pictures there is nothing to fit: the identity.
     """
-    ups, downs = int(positive.sum()), int((~positive).sum())
-    if not ups or not downs:
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    if not positives or not negatives:
         return Calibration(1.0, 0.0)
-    targets = np.where(positive, (ups + 1) / (ups + 2), 1 / (downs + 2))
+    targets = np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     features = np.stack((logit(top_scores), np.ones(len(top_scores))), 1)  # (N, 2)
     weights = _logistic_regression(features, targets)
     slope, intercept = (float(w) for w in weights)
