@@ -24,9 +24,9 @@ from edge.options import parse_size
 from edge.recognizer import Recognizer, RecognizerSettings
 from edge.records import Image, Recognition, SizeWH
 from edge.sources.quiet import silence
-from edge.sources.video import read_with_opencv
 from edge.sources.video_av import DecodedFrame, read_with_pyav
 from tests.bench_peers import SCORE_FLOOR, markdown
+from tests.edge.videos import images_of_opencv
 
 _CRF = "18"  # visually without loss
 
@@ -67,7 +67,7 @@ def run(dataset_dir: Path, recognizer: Recognizer, limit: int | None) -> list[Wa
         return recognizer.place(frame_wh).content_wh
 
     ways = [
-        Way("OpenCV, whole pictures", lambda path: next(read_with_opencv(path))),
+        Way("OpenCV, whole pictures", lambda path: DecodedFrame(next(images_of_opencv(path)), 0.0)),
         Way("PyAV, whole pictures", lambda path: next(read_with_pyav(path))),
         Way("PyAV, at the network's size", lambda path: next(read_with_pyav(path, fit=fit))),
     ]

@@ -1,18 +1,15 @@
-"""A video file: PyAV reads MP4, MOV, Matroska, WebM and MPEG-TS, OpenCV the rest; each steps in for the other.
+"""A video file, read by PyAV: OpenCV 5 makes nothing of interlaced pictures, and shows what lies in its memory instead.
 
 Time stamps are the file's own presentation times (checked on files of variable rate, with and without B-frames). AVI
-and raw H.264 have none: OpenCV's CAP_PROP_POS_MSEC after a read is used there, or the frame rate stands in.
+has times of decoding alone, which stand in; so does the frame rate where there are none, as in raw H.264.
 """
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-
-import cv2
-import numpy as np
 
 from edge.records import Frame, Signal, SourceInfo, size_of
 from edge.sources.black import is_black
@@ -91,20 +88,13 @@ class VideoSource(Source):
         if path.stat().st_size == 0:
             raise unusable(shown, "a video with at least one frame", "the file is empty")
         started = time.perf_counter()
-        self._path = path
-        self._fit = fit
         facts = read_facts(path)
         if facts is None and holds_no_video(path):
             raise unusable(shown, "a video that can be decoded", "it holds no video, only sound or the like")
         if facts is not None and facts.still:
             raise unusable(shown, "a video, or a picture that ends in .jpg, .png or the like", _STILL_ADVICE)
-        self._by_opencv = facts is None or not (facts.timed or facts.raw)
-        self._reader = self._read()
+        self._reader = read_with_pyav(path, fit)
         head = _up_to_a_whole_one(self._reader)
-        if not head:
-            self._by_opencv = not self._by_opencv
-            self._reader = self._read()
-            head = _up_to_a_whole_one(self._reader)
         first = head[-1] if head else None
         if first is None or first.image is None:
             raise unusable(shown, "a video that can be decoded", _why_unreadable(path, facts, damaged=len(head)))
@@ -124,7 +114,7 @@ class VideoSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         seq, time_s, started, gaps, damaged, black = -1, 0.0, 0.0, Gaps(), 0, 0
-        for seq, decoded in enumerate(self._every_frame()):
+        for seq, decoded in enumerate(self._frames):
             time_s = decoded.time_s
             gaps.see(time_s)
             decode_ms = self._first_ms if seq == 0 else (time.perf_counter() - started) * 1e3
@@ -145,18 +135,6 @@ class VideoSource(Source):
         )
         self.warnings += [note for note in notes if note]
 
-    def _read(self) -> Generator[DecodedFrame, None, None]:
-        return read_with_opencv(self._path) if self._by_opencv else read_with_pyav(self._path, fit=self._fit)
-
-    def _every_frame(self) -> Iterator[DecodedFrame]:
-        """What the reader reads, and what PyAV still finds where OpenCV gave up before the end of a damaged file."""
-        count, last_s = 0, 0.0
-        for frame in self._frames:
-            count, last_s = count + 1, frame.time_s
-            yield frame
-        if self._by_opencv and early_end(self._facts, count, last_s):
-            yield from read_with_pyav(self._path, after_s=last_s)
-
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
@@ -176,26 +154,6 @@ def _handed_over(frames: list[DecodedFrame]) -> Iterator[DecodedFrame]:
     """One by one, and none of them is held any longer."""
     while frames:
         yield frames.pop(0)
-
-
-def read_with_opencv(path: Path) -> Generator[DecodedFrame, None, None]:
-    """Every frame that OpenCV decodes; nothing where it cannot open the file."""
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)  # FFmpeg takes `10:30.avi` for a protocol
-    try:
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        step_s = 1.0 / fps if 0 < fps < 1000 else 1.0 / ASSUMED_FPS
-        last_s = -step_s
-        while True:
-            read, image = capture.read()
-            if not read or image is None:
-                return
-            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
-            last_s = time_s if time_s > max(last_s, -1e-9) else last_s + step_s
-            yield DecodedFrame(np.asarray(image, np.uint8), max(0.0, last_s))
-    except cv2.error:
-        return
-    finally:
-        capture.release()
 
 
 def estimated_frames(facts: VideoFacts) -> int | None:

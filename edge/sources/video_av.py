@@ -24,8 +24,7 @@ from edge.thermal import RollingStretch, is_raw
 
 _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list, never shown
 
-_SAME_TIME_S = 5e-4  # OpenCV's and PyAV's time of one frame differ by less
-# Containers that give every frame its presentation time. AVI and raw streams do not; OpenCV guesses better there.
+# Containers that give every frame its presentation time. AVI and raw streams do not.
 _TIMED = frozenset({"mov", "matroska", "mpegts"})
 _SEEK_BACK_S = 1.0  # a seek goes by the order of decoding, where a keyframe may stand before frames shown earlier
 _STILL_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # of pictures in the container of MP4
@@ -111,15 +110,12 @@ def holds_no_video(path: Path) -> bool:
         return False
 
 
-def read_with_pyav(
-    path: Path, after_s: float | None = None, fit: Fit | None = None
-) -> Generator[DecodedFrame, None, None]:
-    """Every frame that decodes, in order of presentation, rotated as the file asks; with `after_s` only later ones.
+def read_with_pyav(path: Path, fit: Fit | None = None) -> Generator[DecodedFrame, None, None]:
+    """Every frame that decodes, in order of presentation, rotated as the file asks.
 
-    All are decoded again for those: a seek in a damaged file goes by other times than its frames have.
     With `fit` the pictures come at that size where it is smaller. The frame that the end of the file cuts short is left
-    out. Ends quietly where nothing more can be read: whether that was the
-    end of the file is judged by the caller, from `VideoFacts`.
+    out. Ends quietly where nothing more can be read: whether that was the end of the file is judged by the caller, from
+    `VideoFacts`.
     """
     try:
         with _open(path) as container:
@@ -128,12 +124,10 @@ def read_with_pyav(
                 return
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = min(usable_cores(), _MOST_THREADS)
-            start = (stream.start_time or 0) if stream.time_base else 0
-            clock, stretch, to_bgr = _Clock(start, stream), RollingStretch(), ToBgr()
+            clock = _Clock(stream, by_decoding=container.format.name == "avi")
+            stretch, to_bgr = RollingStretch(), ToBgr()
             for frame, spoilt in _decode(container, stream):
                 time_s = clock.time_s(frame)
-                if after_s is not None and time_s <= after_s + _SAME_TIME_S:
-                    continue
                 if spoilt:
                     yield DecodedFrame(None, time_s, upright_wh(frame, orientation_of(frame)))
                 else:
@@ -143,17 +137,22 @@ def read_with_pyav(
 
 
 class _Clock:
-    """Presentation times that never go back; a frame without one comes a frame's length after the last."""
+    """Presentation times that never go back; a frame without one comes a frame's length after the last.
 
-    def __init__(self, start: int, stream: VideoStream) -> None:
-        self._start = start
+    `by_decoding`: the container tells when each is decoded alone, which goes as evenly, and begins before the first.
+    """
+
+    def __init__(self, stream: VideoStream, *, by_decoding: bool) -> None:
+        self._by_decoding = by_decoding
+        self._start = None if by_decoding else stream.start_time or 0
         self._step_s = 1 / (_rate_fps(stream) or ASSUMED_FPS)
         self._last_s = -self._step_s
 
     def time_s(self, frame: VideoFrame) -> float:
-        time_s = self._last_s
-        if frame.pts is not None and frame.time_base is not None:
-            time_s = float((frame.pts - self._start) * frame.time_base)
+        time_s, stamp = self._last_s, frame.dts if self._by_decoding else frame.pts
+        if stamp is not None and frame.time_base is not None:
+            self._start = stamp if self._start is None else self._start
+            time_s = float((stamp - self._start) * frame.time_base)
         self._last_s = time_s if time_s > max(self._last_s, -1e-9) else self._last_s + self._step_s
         return max(0.0, self._last_s)
 

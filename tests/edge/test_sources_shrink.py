@@ -9,8 +9,9 @@ import pytest
 from edge.records import Image, SizeWH
 from edge.sources.quiet import silence
 from edge.sources.shrink import Orientation, ToBgr, orientation_of, upright_image
-from edge.sources.video import VideoSource, read_with_opencv
+from edge.sources.video import VideoSource
 from edge.sources.video_av import read_with_pyav
+from tests.edge.videos import images_of_opencv
 
 silence()
 WIDTH, HEIGHT = 320, 192
@@ -48,11 +49,11 @@ TAGS = {
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le"])
 def test_at_full_size_the_picture_is_that_of_opencv(tmp_path: Path, pixel_format: str, tags: str) -> None:
     path = write_painted(tmp_path / "a.mp4", pixel_format, tags)
-    ours, theirs = list(read_with_pyav(path)), list(read_with_opencv(path))
+    ours, theirs = list(read_with_pyav(path)), list(images_of_opencv(path))
     assert len(ours) == len(theirs) == 5
     for one, other in zip(ours, theirs, strict=True):
         # OpenCV before 5 reads every video as BT.601
-        assert np.abs(one.image.astype(int) - other.image).max() <= (0 if cv2.__version__ >= "5" else 40)
+        assert np.abs(one.image.astype(int) - other).max() <= (0 if cv2.__version__ >= "5" else 40)
 
 
 def decoded(path: Path) -> list[av.VideoFrame]:

@@ -15,12 +15,13 @@ from av.video.stream import VideoStream
 from edge.errors import SourceError
 from edge.sources import open_source
 from edge.sources.video import early_end
-from edge.sources.video_av import VideoFacts, read_with_pyav
+from edge.sources.video_av import VideoFacts
 from tests.edge.videos import BAR_PX, BITS, VARIABLE_STEPS, Recipe, make_video, number_of, numbered_image, read
 
 B_FRAMES = {"bf": "3", "b-pyramid": "normal"}
 INDEX_FIRST = {"movflags": "faststart"}
 QUIET_HEVC = {"x265-params": "log-level=none"}
+INTERLACED = {"x264-params": "interlaced=1"}
 AV1 = next((codec for codec in ("libsvtav1", "libaom-av1") if codec in av.codecs_available), None)
 
 
@@ -37,6 +38,9 @@ AV1 = next((codec for codec in ("libsvtav1", "libaom-av1") if codec in av.codecs
         ("hevc_ten_bit.mp4", Recipe("libx265", "yuv420p10le", QUIET_HEVC, steps=VARIABLE_STEPS), 1e-6),
         ("sixteen_bit_grey.mkv", Recipe("ffv1", "gray16le", steps=VARIABLE_STEPS), 0.001),
         ("motion_jpeg.avi", Recipe("mjpeg", "yuvj420p", {"time_base": "1/30"}), 0.02),
+        ("b_frames.avi", Recipe(options={**B_FRAMES, "time_base": "1/30"}), 1e-3),
+        ("interlaced.avi", Recipe(options={**INTERLACED, "time_base": "1/30"}), 1e-3),
+        ("interlaced.mpg", Recipe("mpeg2video", options={"flags": "+ildct", "time_base": "1/30"}), 1e-3),
         ("raw.h264", Recipe(), 1.0),  # without time stamps: the frame rate stands in
     ],
 )
@@ -131,21 +135,13 @@ def test_black_frames_are_counted(tmp_path: Path) -> None:
     assert source.warnings == ["2 black frames: clear does not mean that nobody is there"]
 
 
-def test_pyav_steps_in_where_opencv_cannot_decode(tmp_path: Path) -> None:
+def test_av1_is_read(tmp_path: Path) -> None:
     path = tmp_path / "av1.mp4"
     times_s = make_video(path, 12, Recipe(AV1 or "", steps=VARIABLE_STEPS))
     source, frames = read(path)
     assert [number_of(f.image) for f in frames if f.image is not None] == list(range(12))
     assert np.allclose([f.time_s for f in frames if f.time_s is not None], times_s)
     assert [warning for warning in source.warnings if "stretched to 8 bit" not in warning] == []
-
-
-def test_pyav_goes_on_after_any_frame(tmp_path: Path) -> None:
-    path = tmp_path / "plain.mp4"
-    times_s = make_video(path, 40, Recipe(options={**B_FRAMES, "g": "12"}, steps=VARIABLE_STEPS))
-    for stopped_at in (0, 11, 12, 30, 39):
-        rest = list(read_with_pyav(path, after_s=times_s[stopped_at]))
-        assert [number_of(p.image) for p in rest] == list(range(stopped_at + 1, 40))
 
 
 def test_frames_cut_away_by_an_edit_list_are_not_missed(tmp_path: Path) -> None:
@@ -379,10 +375,3 @@ def test_a_video_closed_in_the_middle_never_waits_for_its_own_decoder(tmp_path: 
             assert len(list(islice(source, taken))) == taken
     # With a level, PyAV's callback takes Python's lock in the decoder's threads, which the closing thread may hold.
     assert av.logging.get_level() is None
-
-
-def test_opencv_itself_reads_the_test_videos(tmp_path: Path) -> None:
-    make_video(tmp_path / "plain.mp4", 3)
-    capture = cv2.VideoCapture(str(tmp_path / "plain.mp4"), cv2.CAP_FFMPEG)
-    assert capture.read()[0]
-    capture.release()
