@@ -172,7 +172,7 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Vi
     Decoder threads still hold frames when the file ends, and PyAV stops fetching them at the first broken one. Whole
     ones behind it are then decoded once more, by one thread, where a broken packet costs nothing but itself.
     """
-    last_sent = last_given = -math.inf  # presentation times in the stream's units
+    last_sent = last_given = -math.inf  # latest presentation times, in the stream's units
     damage = Damage(stream, _rate_fps(stream) or ASSUMED_FPS)
     for packet, following in with_following(container.demux(stream)):
         if _is_cut(packet, container):
@@ -182,7 +182,7 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Vi
         damage.packet_sent(packet, following)
         try:
             for frame in packet.decode():
-                last_given = last_given if frame.pts is None else frame.pts
+                last_given = last_given if frame.pts is None else max(last_given, frame.pts)
                 yield frame, damage.spoils(frame)
         except av.error.InvalidDataError:
             damage.packet_refused()

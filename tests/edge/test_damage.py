@@ -146,12 +146,16 @@ def test_transport_streams_that_were_joined_are_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     monkeypatch.setattr("edge.sources.video_av.usable_cores", lambda: threads)
-    make_video(tmp_path / "a.ts", 45, Recipe(options={"g": "20", "bf": "2"}))
+    recipe = Recipe(options={"g": "20", "bf": "2"})
+    make_video(tmp_path / "a.ts", 200, recipe)
+    make_video(tmp_path / "b.ts", 45, recipe)
     joined = tmp_path / "joined.ts"
-    joined.write_bytes(2 * (tmp_path / "a.ts").read_bytes())
+    joined.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
     with open_source(str(joined)) as source:
-        assert [frame.signal for frame in source] == ["ok"] * 90
-        assert source.warnings == []
+        frames = list(source)
+    assert [frame.signal for frame in frames] == ["ok"] * 245
+    assert [number_of(f.image) for f in frames if f.image is not None] == [*range(200), *range(45)]
+    assert source.warnings == []
 
 
 def test_a_keyframe_that_lost_a_part_is_no_new_beginning(tmp_path: Path) -> None:
