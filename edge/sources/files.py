@@ -13,10 +13,12 @@ from pathlib import Path
 from edge.results import left_out
 from edge.sources.pictures import PICTURE_SUFFIXES, NamedPicture
 from edge.sources.source import unusable
+from edge.sources.video_av import MOTION_JPEG_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
     | {".264", ".h264", ".265", ".h265", ".hevc"}
+    | MOTION_JPEG_SUFFIXES
 )
 _WILDCARD = re.compile(r"[*?[]")
 

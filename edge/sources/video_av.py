@@ -28,6 +28,7 @@ _INDEX_DISCARD = 0x2  # FFmpeg's AVINDEX_DISCARD_FRAME: cut away by an edit list
 _TIMED = frozenset({"mov", "matroska", "mpegts"})
 _SEEK_BACK_S = 1.0  # a seek goes by the order of decoding, where a keyframe may stand before frames shown earlier
 _STILL_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # of pictures in the container of MP4
+MOTION_JPEG_SUFFIXES = frozenset({".mjpeg", ".mjpg"})  # pictures one behind another, as rpicam-vid writes them
 _MOST_THREADS = 4  # each holds frames of its own
 ASSUMED_FPS = 25.0  # only for files that have neither time stamps nor a frame rate
 
@@ -92,6 +93,8 @@ def _is_still(container: InputContainer, stream: VideoStream) -> bool:
     name = container.format.name
     if name == "gif":
         return stream.frames == 1
+    if Path(container.name).suffix.lower() in MOTION_JPEG_SUFFIXES:
+        return False
     return name == "image2" or name.endswith("_pipe") or container.metadata.get("major_brand") in _STILL_BRANDS
 
 

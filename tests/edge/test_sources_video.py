@@ -41,6 +41,7 @@ AV1 = next((codec for codec in ("libsvtav1", "libaom-av1") if codec in av.codecs
         ("b_frames.avi", Recipe(options={**B_FRAMES, "time_base": "1/30"}), 1e-3),
         ("interlaced.avi", Recipe(options={**INTERLACED, "time_base": "1/30"}), 1e-3),
         ("interlaced.mpg", Recipe("mpeg2video", options={"flags": "+ildct", "time_base": "1/30"}), 1e-3),
+        ("raw.mjpeg", Recipe("mjpeg", "yuvj420p", {"time_base": "1/30"}), 1.0),
         ("raw.h264", Recipe(), 1.0),  # without time stamps: the frame rate stands in
     ],
 )
