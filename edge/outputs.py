@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge.errors import InvalidValueError
 from edge.results import (
+    CHART,
     FIRST_OF_RECORDS,
     PICTURES,
     RECORDS,
@@ -205,7 +206,7 @@ def are_there(folder: Path, options: OutputOptions) -> bool:
         return False
     if not all(begins_as(file, first) for file, first in files if file not in (None, STDOUT)):
         return False
-    return not options.video or any(folder.glob(f"{PICTURES}*"))
+    return (folder / CHART).is_file() and (not options.video or any(folder.glob(f"{PICTURES}*")))
 
 
 def refuse_existing(folder: Path, options: OutputOptions) -> None:

@@ -159,6 +159,9 @@ def test_resume_does_again_what_lacks_an_output_that_is_asked_for(watch):
     assert Path("flight.csv").exists()
     assert Path("flight/annotated.mp4").exists()
     assert "finished already" in watch("flight.mp4", "--csv", "flight.csv", "--resume").stdout
+    Path("flight/timeline.png").unlink()  # drawn last: the run was killed meanwhile, or the disk was full
+    assert "finished already" not in watch("flight.mp4", "--resume").stdout
+    assert Path("flight/timeline.png").exists()
     Path("mine.csv").write_text("mine")
     assert watch("flight.mp4", "--csv", "mine.csv", "--resume").returncode == 2  # neither there, nor to be replaced
     assert Path("mine.csv").read_text() == "mine"
