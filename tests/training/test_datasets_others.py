@@ -224,6 +224,16 @@ def test_visdrone_pictures_of_one_name_in_two_folders_have_labels_of_their_own(t
         read_dataset(tmp_path)
 
 
+def test_pictures_of_a_linked_folder_are_read_and_hidden_files_are_not(tmp_path: Path) -> None:
+    write_visdrone(tmp_path / "flights", VISDRONE)
+    for name in ("images", "annotations"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        (tmp_path / "all" / name / "day1").symlink_to(tmp_path / "flights" / name)
+        write_text(tmp_path / "all" / name / "._macos.jpg", "")
+    write_text(tmp_path / "all" / "annotations" / "._macos.txt", "")
+    assert len(read_dataset(tmp_path / "all").pictures) == 1
+
+
 def test_a_split_that_is_named_of_a_folder_without_splits_is_refused(tmp_path: Path) -> None:
     folder = write_people(tmp_path / "people-rgb", 2)
     with pytest.raises(DatasetError, match=r"split must be left out for .*people-rgb, got 'test'"):

@@ -1,7 +1,8 @@
 """Annotation files of one box a line, as VisDrone and YOLO have them."""
 
+import glob
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,13 @@ def list_pictures(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} must be a folder with pictures; it is missing")
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    pictures = files_below(folder, PICTURE_SUFFIXES)
     if not pictures:
         raise DatasetError(f"{folder} must hold at least one picture ({', '.join(sorted(PICTURE_SUFFIXES))}), got none")
     return pictures
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files with these endings (lower case), sorted by path; linked folders are entered, hidden files do not count."""
+    names = glob.glob("**/*", root_dir=folder, recursive=True)  # noqa: PTH207 - Path.rglob enters no linked folder
+    return sorted(path for name in names if (path := folder / name).suffix.lower() in suffixes and path.is_file())

@@ -25,7 +25,7 @@ from training.datasets.labels import (
     size_from_header,
 )
 from training.datasets.records import Dataset, DatasetError
-from training.datasets.textfile import Line, list_pictures, read_lines
+from training.datasets.textfile import Line, files_below, list_pictures, read_lines
 
 IGNORED_CLASS = 0
 PEDESTRIAN_CLASSES = (1, 2)
@@ -39,7 +39,7 @@ def find_visdrone(path: Path, split: str | None) -> Path | None:
     if split is not None:
         candidates = [path / split, *sorted(path.glob(f"*-{split}")), *sorted(path.glob(f"*-{split}-dev"))]
     for folder in candidates:
-        if (folder / "images").is_dir() and any((folder / "annotations").rglob("*.txt")):
+        if (folder / "images").is_dir() and files_below(folder / "annotations", {".txt"}):
             return folder
     return None
 
@@ -58,7 +58,7 @@ def read_visdrone(folder: Path) -> Dataset:
         if file in label_files:
             raise DatasetError(f"{path} must have a name of its own, got that of {label_files[file].name}; rename one")
         label_files[file] = path
-    for file in sorted(annotations.rglob("*.txt")):
+    for file in files_below(annotations, {".txt"}):
         if file not in label_files:
             raise DatasetError(f"{file} must have a picture of the same name in {images}, got none")
     checked = []
