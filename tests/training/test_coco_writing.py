@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from edge.errors import ProcessingError
 from tests.training.folders import write_coco as make_coco
+from tests.training.folders import write_picture
 from training.datasets import read_dataset
 from training.datasets.coco_writing import write_coco
 
@@ -31,6 +33,17 @@ def test_pictures_beside_the_file_have_short_names_and_scores_are_kept(tmp_path)
     assert [image["file_name"] for image in document["images"]] == ["a.png", "flight2_00012.png"]
     assert [a.get("score") for a in document["annotations"] if a["category_id"] == 1] == [0.75]
     assert document["info"] == {}
+
+
+def test_two_links_to_one_picture_stay_two(tmp_path):
+    picture = write_picture(tmp_path / "store" / "1.png")
+    links = [tmp_path / "all" / name for name in ("a.png", "b.png")]
+    links[0].parent.mkdir()
+    for link in links:
+        link.symlink_to(picture)
+    ours = read_dataset(make_coco(tmp_path / "rgb")).pictures[0]
+    file = write_coco(tmp_path / "out.json", [dataclasses.replace(ours, path=link) for link in links], "rgb")
+    assert [picture.path for picture in read_dataset(file).pictures] == links
 
 
 def test_no_pictures_make_an_empty_file(tmp_path):

@@ -165,6 +165,12 @@ def test_a_yolo_list_without_pictures_is_an_empty_data_set(tmp_path: Path) -> No
         read_dataset(tmp_path)
 
 
+def test_a_picture_that_a_yolo_list_names_twice_counts_once(tmp_path: Path) -> None:
+    folder = write_yolo(tmp_path, "0 0.5 0.5 0.2 0.4\n", "train: train.txt\nnames: [person]\n")
+    write_text(folder / "train.txt", "images/train/b.png\n./images/train/a_001.png\nimages/train/b.png\n")
+    assert [picture.path.name for picture in read_dataset(folder).pictures] == ["b.png", "a_001.png"]
+
+
 @pytest.mark.parametrize("inner", ["", "normal_json"])
 def test_hit_uav_is_read_in_its_own_layout(inner: str, tmp_path: Path) -> None:
     dataset = read_dataset(write_hit_uav(tmp_path) / inner)

@@ -26,6 +26,8 @@ def write_coco(
 ) -> Path:
     """Write `file`; the folder `images` beside it is made, and pictures outside it are named by their full path.
 
+    Links are named, not what they lead to: two may lead to one picture, and a file name stands in COCO but once.
+
     `scores` are those of a picture's pedestrians, where they are a network's and no labels. The file is written aside,
     then renamed.
 
@@ -62,7 +64,7 @@ def _image(picture: LabelledPicture, image_id: int, folder: Path) -> dict[str, A
     inside = picture.path.is_relative_to(folder)
     return {
         "id": image_id,
-        "file_name": picture.path.relative_to(folder).as_posix() if inside else str(picture.path.resolve()),
+        "file_name": picture.path.relative_to(folder).as_posix() if inside else str(picture.path.absolute()),
         "width": picture.size_wh.width,
         "height": picture.size_wh.height,
         "scene": picture.scene,

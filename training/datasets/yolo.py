@@ -1,7 +1,8 @@
 """YOLO folders: `data.yaml` names the classes and the picture folders, `labels/<name>.txt` has a line a box.
 
 A line is `class cx cy w h`, the last four as shares of the picture's width and height. The label folder is the picture
-folder with its last `images` replaced by `labels`. A picture without a label file holds nobody.
+folder with its last `images` replaced by `labels`. A picture without a label file holds nobody; one that is listed
+twice counts once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ def read_yolo(file: Path, split: str | None, usual: str | None = None) -> Datase
     chosen = choose_split(file, tuple(description.folders), split, usual)
     checked = []
     labels_seen = 0
-    for path, below in _pictures(description, chosen):
+    for path, below in dict(_pictures(description, chosen)).items():
         label_file = _label_file(path)
         size_wh = size_from_header(path)
         labels = list(_labels(label_file, description, size_wh)) if label_file.is_file() else []
