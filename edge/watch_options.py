@@ -71,7 +71,11 @@ class ModelSection:
     ] = None
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="SCORE", help="Drop detections with a lower score.  [default: the model's own]"),
+        typer.Option(
+            metavar="SCORE",
+            help="Drop detections with a lower score; the verdict goes by presence instead, see --enter.  "
+            "[default: the model's own]",
+        ),
     ] = None
 
     @property

@@ -27,6 +27,7 @@ _PEDESTRIAN = "#fdd9a8"
 _UNKNOWN = "#b8bec4"
 _SIZE_INCHES = (12.0, 5.2)
 _DPI = 110
+_COLUMNS = 600  # a band takes at least one of them, two pixels, so that a short sighting shows in hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,8 @@ def render(chart: Chart) -> bytes:
     if chart.in_seconds:
         lower.xaxis.set_major_locator(MultipleLocator(tick_step_s(spans[-1].end - spans[0].start)))
         lower.xaxis.set_major_formatter(FuncFormatter(lambda x, _: minutes_seconds(x)))
-        lower.set_xlabel("time in the source (min:sec)")
+        clock = "min:sec" if _end(spans) < 3600 else "h:min:sec"
+        lower.set_xlabel(f"time in the source ({clock})")
     else:
         lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
         lower.set_xlabel("picture (0 is the first)")
@@ -158,24 +160,26 @@ def minutes_seconds(time_s: float) -> str:
 
 def _shade(upper: "Axes", lower: "Axes", spans: list[Span]) -> None:
     """Bands behind the curves: where the verdict was pedestrian, and where it was unknown."""
-    width = _typical_step(spans)
+    end = _end(spans)
+    narrowest = (end - spans[0].start) / _COLUMNS
     for chosen, colour, text in (
         ([s.pedestrian for s in spans], _PEDESTRIAN, "verdict: pedestrian"),
         ([s.unknown for s in spans], _UNKNOWN, "no signal / unknown"),
     ):
-        bands = [(start, max(end - start, width)) for start, end in runs(spans, chosen)]
+        bands = [(start, max(until - start, narrowest)) for start, until in runs(spans, chosen, end)]
         for axes in (upper, lower):
             if bands:
                 axes.broken_barh(bands, (-10.0, 1e6), facecolors=colour, alpha=0.6, linewidth=0, zorder=0, label=text)
 
 
-def _draw_presence(axes: "Axes", spans: list[Span], threshold: float | None) -> None:
+def _draw_presence(axes: "Axes", spans: list[Span], enter: float | None) -> None:
     x, y = _points(spans, [s.presence for s in spans])
     axes.plot(
         x, y, color=_PRESENCE, linewidth=1.2, marker="o" if len(spans) < 60 else None, markersize=3, label="presence"
     )
-    if threshold is not None:
-        axes.axhline(threshold, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=f"threshold {threshold:.2f}")
+    if enter is not None:
+        label = f"pedestrian from {enter:.2f} (--enter)"
+        axes.axhline(enter, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
     axes.set_ylim(-0.02, 1.03)
     axes.set_ylabel("presence", color=_INK)
     axes.grid(axis="y", color="#e3e6e8", linewidth=0.7)
@@ -183,9 +187,7 @@ def _draw_presence(axes: "Axes", spans: list[Span], threshold: float | None) -> 
 
 
 def _draw_count(axes: "Axes", spans: list[Span]) -> None:
-    step = _typical_step(spans)
-    x = [s.start for s in spans]
-    edges = [*x, max(spans[-1].end, spans[-1].start) + step]
+    edges = [*(s.start for s in spans), _end(spans)]
     heights = [float("nan") if s.count is None else float(s.count) for s in spans]
     axes.stairs(heights, edges, fill=True, color=_COUNT, linewidth=0)
     top = max((s.count for s in spans if s.count is not None), default=0)
@@ -196,6 +198,11 @@ def _draw_count(axes: "Axes", spans: list[Span]) -> None:
 def _points(spans: list[Span], values: list[float | None]) -> tuple[list[float], list[float]]:
     """x and y of a curve; a value that is None breaks it."""
     return [s.start for s in spans], [float("nan") if v is None else v for v in values]
+
+
+def _end(spans: list[Span]) -> float:
+    """Where the last frame's share of the axis ends."""
+    return max(spans[-1].end, spans[-1].start + _typical_step(spans))
 
 
 def _typical_step(spans: list[Span]) -> float:

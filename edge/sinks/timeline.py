@@ -62,8 +62,8 @@ class Timeline:
         return [*self._spans, self._open] if self._open else list(self._spans)
 
 
-def runs(spans: list[Span], chosen: list[bool]) -> list[tuple[float, float]]:
-    """Start and end of each unbroken run of chosen spans; a run reaches to the start of the span after it."""
+def runs(spans: list[Span], chosen: list[bool], end: float) -> list[tuple[float, float]]:
+    """Start and end of each unbroken run of chosen spans; a run reaches to the span after it, the last one to `end`."""
     found: list[tuple[float, float]] = []
     start: float | None = None
     for span, is_chosen in zip(spans, chosen, strict=True):
@@ -73,7 +73,7 @@ def runs(spans: list[Span], chosen: list[bool]) -> list[tuple[float, float]]:
             found.append((start, span.start))
             start = None
     if start is not None:
-        found.append((start, spans[-1].end))
+        found.append((start, end))
     return found
 
 

@@ -4,10 +4,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge.errors import OutputClosedError, ProcessingError
-from edge.records import FrameRecord, Pedestrian
+from edge.records import FrameRecord, Image, Pedestrian
 from edge.sinks import ChartSink
 from edge.sinks.chart import minutes_seconds, tick_step_s
 from edge.sinks.timeline import MAX_SPANS, Span, Timeline, runs
@@ -64,6 +66,28 @@ def test_runs_of_any_kind_have_a_chart(tmp_path: Path, records: list[FrameRecord
     assert picture.shape[1] > picture.shape[0] > 400
 
 
+def columns(picture: Image, colour_bgr: tuple[int, int, int]) -> NDArray[np.intp]:
+    """Where along the x axis a colour is, in pixels."""
+    return np.flatnonzero((np.abs(picture.astype(int) - colour_bgr).max(axis=2) < 6).sum(axis=0) > 20)
+
+
+def test_a_short_sighting_in_hours_is_shaded(tmp_path: Path) -> None:
+    seconds = [FrameRecord(s, "ok", "clear", 0.1, (), 1.0, None, time_s=float(s)) for s in range(7200)]
+    seconds[3000] = replace(seconds[3000], verdict="pedestrian", presence=0.9, pedestrians=(PERSON,))
+    chart(tmp_path / "timeline.png", seconds)
+    picture = cv2.imread(str(tmp_path / "timeline.png"))[70:]  # below the legend
+    shaded = (picture[..., 2].astype(int) - picture[..., 0] > 30).sum(axis=0)
+    assert shaded.max() > 300
+
+
+def test_the_last_picture_is_shaded_as_wide_as_its_count_is_drawn(tmp_path: Path) -> None:
+    pictures = [FrameRecord(i, "ok", "pedestrian", 0.9, (PERSON,), 1.0, None, name=f"{i}.jpg") for i in range(3)]
+    chart(tmp_path / "timeline.png", pictures)
+    picture = cv2.imread(str(tmp_path / "timeline.png"))[70:]  # below the legend
+    shade, count = columns(picture, (203, 232, 254)), columns(picture, (2, 95, 217))
+    assert (shade[0], shade[-1]) == (pytest.approx(count[0], abs=1), pytest.approx(count[-1], abs=1))
+
+
 def test_a_run_without_frames_has_no_chart(tmp_path: Path) -> None:
     chart(tmp_path / "timeline.png", [])
     assert not (tmp_path / "timeline.png").exists()
@@ -104,7 +128,7 @@ def test_an_empty_timeline_has_no_spans() -> None:
 )
 def test_runs(chosen: list[bool], expected: list[tuple[float, float]]) -> None:
     spans = [Span(float(i), i + 0.5, None, None, False, False) for i in range(len(chosen))]
-    assert runs(spans, chosen) == expected
+    assert runs(spans, chosen, len(spans) - 0.5) == expected
 
 
 @pytest.mark.parametrize(
