@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import Event, Frame, FrameRecord, Header, Record, Signal, Verdict
 from edge.sinks.address import Address, read_secret
-from edge.sinks.board import STUCK_AFTER_S
+from edge.sinks.board import STUCK_AFTER_S, SinkState
 from edge.sinks.sink import Sink, reason, say_at_once
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class MqttConnection:
         self._options = options
         self._lock = threading.Lock()
         self._states: dict[str, str] = {}  # the latest of each topic, said anew to a broker that returns
-        self._lost_events = self._waiting_events = 0
+        self._lost_events = self._waiting_events = self._failures = 0
         self._closed = False
         self._client = _make_client(options)
         self._client.will_set(self._available, "offline", qos=1, retain=True)
@@ -115,6 +115,11 @@ class MqttConnection:
     def connected(self) -> bool:
         """Whether the broker has accepted us."""
         return bool(self._client.is_connected())
+
+    @property
+    def how_it_does(self) -> SinkState:
+        """For page and metrics: events lost, attempts and connections that failed, and whether the broker is away."""
+        return SinkState("mqtt", self._lost_events, self._failures, not self.connected)
 
     def state(self, topic: str, payload: str) -> None:
         """Retained; of those that come while the broker is away only the latest is said."""
@@ -168,7 +173,7 @@ class MqttConnection:
     def _on_connect(self, client: "Client", data: object, flags: object, code: Any, properties: object) -> None:  # noqa: ARG002
         """In the network's thread, after each connection."""
         if code.is_failure:
-            self._warn(f"MQTT: the broker {self._options.broker} refuses us: {code}; trying again")
+            self._failed(f"MQTT: the broker {self._options.broker} refuses us: {code}; trying again")
             return
         client.publish(self._available, "online", qos=0, retain=True)
         with self._lock:
@@ -177,11 +182,15 @@ class MqttConnection:
                 client.publish(topic, payload, qos=0, retain=True)
 
     def _on_connect_fail(self, client: "Client", data: object) -> None:  # noqa: ARG002
-        self._warn(f"MQTT: the broker {self._options.broker} cannot be reached; trying again")
+        self._failed(f"MQTT: the broker {self._options.broker} cannot be reached; trying again")
 
     def _on_disconnect(self, client: "Client", data: object, flags: object, code: Any, properties: object) -> None:  # noqa: ARG002
         if not self._closed and code.is_failure:
-            self._warn(f"MQTT: the broker {self._options.broker} went away ({code}); trying again")
+            self._failed(f"MQTT: the broker {self._options.broker} went away ({code}); trying again")
+
+    def _failed(self, text: str) -> None:
+        self._failures += 1
+        self._warn(text)
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:

@@ -41,12 +41,15 @@ class SharedOutputs:
         if self.http is not None:
             from edge.sinks.http import HttpSink
 
-            sinks.append(HttpSink(self.http, source, others, self.quiet_s))
+            sinks.append(HttpSink(self.http, source, lambda: [*others(), *self._states()], self.quiet_s))
         if self.mqtt is not None:
             from edge.sinks.mqtt import MqttSink
 
             sinks.append(MqttSink(self.mqtt, source if self.sources > 1 else None, quiet_s=self.quiet_s))
         return sinks
+
+    def _states(self) -> list[SinkState]:
+        return [] if self.mqtt is None else [self.mqtt.how_it_does]
 
     def tell_lost(self, source: str, failure: Summary) -> None:
         """Show a source that could not even begin as lost, like one that failed later."""

@@ -17,7 +17,10 @@ from edge.errors import InvalidValueError, UnusableInputError
 from edge.records import Event, Frame, Pedestrian
 from edge.sinks import mqtt
 from edge.sinks.address import Address
+from edge.sinks.board import SinkState
+from edge.sinks.http_server import HttpServer
 from edge.sinks.mqtt import Login, MqttConnection, MqttOptions, MqttSink, find_login, topic_word
+from edge.sinks.shared import SharedOutputs
 from tests.edge.recordings import HEADER, lost, seen
 from tests.servers.mqtt import Broker, Listener, running_broker, wait_until, why_not
 
@@ -124,6 +127,24 @@ def test_a_broker_that_is_away_at_start_hears_the_latest_state_and_every_event(t
     assert "cannot be reached" in capsys.readouterr().err
 
 
+@needs_broker
+def test_page_and_metrics_are_told_of_a_broker_that_is_away(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
+    with HttpServer(Address("127.0.0.1", 0)) as server, MqttConnection(options(broker)) as connection:
+        shared = SharedOutputs(server, connection)
+        with contextlib.ExitStack() as stack:
+            for sink in shared.sinks("cam", lambda: [SinkState("records", 0, 0, failing=False)]):
+                stack.enter_context(sink).write(HEADER, None)
+            wait_until(lambda: bool(connection.warnings))
+            records, told = server.boards["cam"].snapshot().sinks
+            assert (records.name, told.name, told.failing, told.failures > 0) == ("records", "mqtt", True, True)
+            broker.start()
+            stack.callback(broker.stop)
+            wait_until(lambda: connection.connected)
+            assert not server.boards["cam"].snapshot().sinks[1].failing
+
+
+@needs_broker
 def test_a_state_that_comes_while_a_broker_returns_is_the_last_one_that_it_hears(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
