@@ -29,7 +29,7 @@ _UNIT = """\
 #   kestrel watch 'rtsp://${{CAMERA_USER}}:${{CAMERA_PASSWORD}}@10.0.0.5/live' --print-config > {config}
 #   install -D -m 600 /dev/null /etc/kestrel/secrets.env    # then write CAMERA_USER=... and CAMERA_PASSWORD=... into it
 #   systemctl daemon-reload && systemctl enable --now kestrel && systemctl status kestrel
-# Results: /var/lib/kestrel/. Log: journalctl -u kestrel.
+# Results: /var/lib/kestrel/; rotate-mb and video-max-mb in {config} bound them. Log: journalctl -u kestrel.
 
 [Unit]
 Description=Kestrel, pedestrians in live video
