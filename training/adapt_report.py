@@ -152,8 +152,9 @@ def draw(comparison: Comparison, title: str, file: Path) -> Path:
     bars.set_title(f"count error {comparison.before.count_mae:.2f} before, {comparison.after.count_mae:.2f} after")
     course.plot(comparison.steps, comparison.qualities, "o-", color=_AFTER, markersize=4)
     course.axvline(comparison.kept_step, color="#D55E00", linestyle="--", label=f"kept: step {comparison.kept_step}")
-    course.legend(loc="lower right")
-    course.set(xlabel="step", ylabel="mean of AP50 and presence AUROC")
+    course.legend(loc="best")
+    known = "AP50" if comparison.before.auroc is None else "mean of AP50 and presence AUROC"
+    course.set(xlabel="step", ylabel=known)
     course.set_title("held-out pictures, as the run went")
     figure.suptitle(title)
     return save_figure(figure, file)

@@ -2,6 +2,7 @@ import dataclasses
 
 import cv2
 import pytest
+from matplotlib.figure import Figure
 
 from edge.contract import Calibration
 from edge.errors import ProcessingError
@@ -63,6 +64,15 @@ def test_the_chart_is_a_picture_and_a_place_that_cannot_be_written_one_error(tmp
     assert image.std() > 10
     with pytest.raises(ProcessingError, match="cannot be written"):
         draw(drawn, "a place", tmp_path / "nowhere" / "chart.png")
+
+
+@pytest.mark.parametrize(("auroc", "label"), [(0.9, "mean of AP50 and presence AUROC"), (None, "AP50")])
+def test_the_course_is_named_after_what_the_pictures_can_tell(tmp_path, monkeypatch, auroc, label):
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    both = comparison(dataclasses.replace(GOOD, auroc=auroc))
+    draw(dataclasses.replace(both, before=both.after), "a place", tmp_path / "chart.png")
+    assert drawn[0].axes[1].get_ylabel() == label
 
 
 def test_what_else_got_clearly_worse_is_told():
