@@ -18,6 +18,7 @@ from edge.results import (
     SUMMARY,
     begins_as,
     has_foreign_summary,
+    has_results,
     is_ours,
     listed,
     read_summary,
@@ -217,7 +218,8 @@ def refuse_existing(folder: Path, options: OutputOptions) -> None:
         return
     advice = "add --overwrite to replace it, or choose another"
     if folder.is_dir() and any(folder.iterdir()):
-        raise InvalidValueError("output", "a new or empty folder", str(folder), f"{advice} with --out")
+        finish = "add --resume to finish it, " if has_results(folder) else ""
+        raise InvalidValueError("output", "a new or empty folder", str(folder), f"{finish}{advice} with --out")
     for file in (options.jsonl, options.csv):
         if file is not None and file.is_file():
             raise InvalidValueError("output", "a new file", str(file), advice)

@@ -115,7 +115,10 @@ def test_results_are_not_overwritten_unasked(watch):
     before = Path("flight/records.jsonl").read_text()
     refused = watch("flight.mp4")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("kestrel: output must be a new or empty folder, got 'flight'; add --overwrite")
+    assert refused.stderr == (
+        "kestrel: output must be a new or empty folder, got 'flight'; "
+        "add --resume to finish it, add --overwrite to replace it, or choose another with --out\n"
+    )
     assert Path("flight/records.jsonl").read_text() == before
     assert watch("flight.mp4", "--overwrite", "--no-video").returncode == 0
     assert names("flight") == {"records.jsonl", "timeline.png", "summary.json"}
