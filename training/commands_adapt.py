@@ -134,7 +134,7 @@ def self_train(
 ) -> None:
     """Learn from own footage without labels: a teacher labels it, the student learns it with DATASET, disturbed.
 
-    Example: kestrel-train self-train data/train --unlabelled flights/ --teacher runs/teacher/teacher.pt --minutes 60
+    Example: kestrel-train self-train data/rgb-train --unlabelled flights/ --teacher teacher.pt --minutes 60
 
     Look at OUT/round-1.png before you trust the student. The teacher labels, and that is all, unless a loss of its own
     is named, such as --soft 0.5: then it is asked at every step as well, and the others have their defaults.
@@ -264,7 +264,7 @@ def ablate(
 ) -> None:
     """Find out whether distillation helps: the same student with and without it, over several seeds.
 
-    Example: kestrel-train ablate data/train --validate data/val --teacher teacher.pt --steps 2000 --jobs 2
+    Example: kestrel-train ablate data/rgb-train --validate data/rgb-val --teacher teacher.pt --steps 2000 --jobs 2
 
     What is finished is kept: run the same command again after a kill, with more seeds, or with more arms.
     """
@@ -301,12 +301,12 @@ def ablate(
 
 def _teacher_file(asked: str | None, dataset: Path) -> Path:
     from training.datasets import read_dataset
+    from training.run import modality_of
     from training.teacher_files import shipped_teacher
 
     if asked is not None:
         return Path(asked)
-    modality = read_dataset(dataset, usual="train").modality
-    found = shipped_teacher(modality) if modality else None
+    found = shipped_teacher(modality_of(read_dataset(dataset, usual="train")))
     if found is None:
         raise InvalidValueError("teacher", "a file where this checkout has none", asked, "train one, name it")
     return found

@@ -91,7 +91,7 @@ def teacher(
     ] = None,
     resume: ResumeOption = False,
 ) -> None:
-    """Train a teacher on labels. Example: kestrel-train teacher data/train --minutes 60 --out runs/teacher"""
+    """Train a teacher on labels. Example: kestrel-train teacher data/rgb-train --minutes 60 --out runs/teacher"""
     from training.datasets import read_dataset
     from training.history import taken_over
     from training.networks.inherit import inherit_all
@@ -196,7 +196,7 @@ def distil(
     ] = None,
     resume: ResumeOption = False,
 ) -> None:
-    """Distil a student. Example: kestrel-train distil data/train --teacher runs/teacher/teacher.pt --minutes 120"""
+    """Distil a student. Example: kestrel-train distil data/rgb-train --teacher runs/teacher/teacher.pt --minutes 120"""
     from training.datasets import read_dataset
     from training.finetune import hold_norms
     from training.history import taken_over

@@ -6,7 +6,7 @@ The file is what COCO calls results, a JSON list of `{"image_id": 7, "category_i
 
     predictions = [
         {"image_id": image["id"], "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
-        for image in json.load(open("data/train/annotations.json"))["images"]
+        for image in json.load(open("data/rgb-train/annotations.json"))["images"]
         for x0, y0, x1, y1, score in my_detector(image["file_name"])
     ]
     json.dump(predictions, open("predictions.json", "w"))

@@ -44,6 +44,14 @@ def test_an_ablation_prints_its_table(monkeypatch, capsys, people_rgb, learnt_st
     assert "| + hard targets | 1 |" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["ablate", "self-train"])
+def test_pictures_of_no_modality_are_named_where_a_teacher_is_looked_for(monkeypatch, capsys, tmp_path, command):
+    place = write_people(tmp_path / "place", 2)
+    others = ("--validate", place) if command == "ablate" else ("--unlabelled", "a.mp4")
+    assert run(monkeypatch, kestrel_train, command, place, *others, *SHORT) == 2
+    assert "dataset must say whether it is rgb or thermal, got neither in place" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
