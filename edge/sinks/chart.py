@@ -69,7 +69,8 @@ class ChartSink(Sink):
     def write(self, record: Record, frame: Frame | None) -> None:  # noqa: ARG002
         """Remember what the chart needs of a header or frame record."""
         if isinstance(record, Header):
-            self._title = PurePath(record.source).name or record.source
+            stream = "://" in record.source  # the last word of an address says little: live
+            self._title = record.source if stream else PurePath(record.source).name or record.source
         if isinstance(record, FrameRecord):
             self._in_seconds = record.time_s is not None
             self._timeline.add(record)

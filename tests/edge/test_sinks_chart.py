@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge.errors import OutputClosedError, ProcessingError
 from edge.records import FrameRecord, Image, Pedestrian
 from edge.sinks import ChartSink
-from edge.sinks.chart import minutes_seconds, tick_step_s
+from edge.sinks.chart import Chart, minutes_seconds, tick_step_s
 from edge.sinks.timeline import MAX_SPANS, Span, Timeline, runs
 from tests.edge.recordings import HEADER, SUMMARY, lost, seen
 
@@ -98,6 +98,19 @@ def test_a_name_that_the_font_lacks_is_no_obstacle(tmp_path: Path) -> None:
         sink.write(replace(HEADER, source="航拍 $x^{.mp4"), None)
         sink.write(seen(0), None)
     assert (tmp_path / "timeline.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("source", "title"),
+    [("flights/one.mp4", "one.mp4"), ("rtsp://10.0.0.5/live", "rtsp://10.0.0.5/live"), ("0", "0"), (".", ".")],
+)
+def test_a_chart_is_named_after_its_file_or_its_whole_address(tmp_path, monkeypatch, source, title):
+    drawn: list[Chart] = []
+    monkeypatch.setattr("edge.sinks.chart.render", lambda chart: drawn.append(chart) or b"")
+    with ChartSink(tmp_path / "timeline.png") as sink:
+        sink.write(replace(HEADER, source=source), None)
+        sink.write(seen(0), None)
+    assert [chart.title for chart in drawn] == [title]
 
 
 def test_a_hundred_thousand_frames_keep_their_peak_in_bounded_memory() -> None:
