@@ -51,12 +51,14 @@ class VerdictOptions:
     leave_s: float | None = None
 
     def applied_to(self, rule: VerdictRule) -> VerdictRule:
-        """The model's rule with the user's values.
+        """The model's rule with the user's values; an `enter` below the model's `leave` takes that down with it.
 
         Raises:
-            InvalidValueError: both do not go together, for example an `enter` below the model's `leave`.
+            InvalidValueError: both do not go together, for example a `leave` above the model's `enter`.
         """
         given = {name: value for name in _RULE_FIELDS if (value := getattr(self, name)) is not None}
+        if self.enter is not None and self.leave is None:
+            given["leave"] = min(rule.leave, self.enter)
         return replace(rule, **given) if given else rule
 
 

@@ -154,7 +154,8 @@ class VerdictSection:
         float | None, option(VERDICT, "Presence from which it says pedestrian.  [default: the model's own]", "P")
     ] = None
     leave: Annotated[
-        float | None, option(VERDICT, "Presence below which it says clear.  [default: the model's own]", "P")
+        float | None,
+        option(VERDICT, "Presence below which it says clear.  [default: the model's own, at most --enter]", "P"),
     ] = None
     enter_s: Annotated[
         float | None,

@@ -143,6 +143,7 @@ def test_a_loss_says_why_once_however_it_changes():
     [
         ({}, RULE),
         ({"enter": 0.9}, VerdictRule(0.9, 0.4, 0.2, 0.5)),
+        ({"enter": 0.3}, VerdictRule(0.3, 0.3, 0.2, 0.5)),
         ({"leave": 0.0, "enter_s": 0.0}, VerdictRule(0.6, 0.0, 0.0, 0.5)),
         ({"enter": 0.2, "leave": 0.1, "enter_s": 1.0, "leave_s": 9.0}, VerdictRule(0.2, 0.1, 1.0, 9.0)),
     ],
@@ -151,7 +152,7 @@ def test_options_win_over_the_rule_of_the_model(options, rule):
     assert VerdictOptions(**options).applied_to(RULE) == rule
 
 
-@pytest.mark.parametrize("options", [{"enter": 0.3}, {"leave": 0.7}, {"enter": 1.5}, {"leave_s": -1.0}])
+@pytest.mark.parametrize("options", [{"enter": 0.3, "leave": 0.4}, {"leave": 0.7}, {"enter": 1.5}, {"leave_s": -1.0}])
 def test_options_that_contradict_the_rest_of_the_rule_are_refused(options):
     with pytest.raises(InvalidValueError, match="verdict"):
         VerdictOptions(**options).applied_to(RULE)
