@@ -25,6 +25,7 @@ from edge.contract import (
 from edge.errors import InvalidValueError, UnusableInputError
 from edge.recognizer import Recognizer
 from edge.records import Image, Modality
+from export.calibration_frames import require_source
 from export.card import model_card
 from export.card_chart import draw_card_chart
 from export.card_examples import draw_examples, read_examples
@@ -94,6 +95,8 @@ def export_model(settings: ExportSettings) -> Iterator[str]:
     student = student_of(checkpoint)
     card = read_data_card(settings.data_card)
     datasets = _read_all(settings, checkpoint.modality)
+    if settings.int8:
+        require_source(settings.int8.calibrate, checkpoint.modality)
     metadata = _metadata(settings, checkpoint, student, card)
     require_told(metadata)
     if settings.other:

@@ -39,12 +39,10 @@ def calibration_frames(
     Raises:
         UnusableInputError: nothing to read, the other modality among it, or too few frames beside those of `measured`.
     """
-    if is_live(source):
-        raise UnusableInputError(f"--calibrate must be recorded, got {redact(source)!r}; record it first")
     rng = random.Random(0)
-    dataset = _labelled(source)
     modality = recognizer.metadata.modality
-    decoded = _recorded(source) if dataset is None else _pictures(dataset, modality, rng)
+    dataset = require_source(source, modality)
+    decoded = _recorded(source) if dataset is None else _pictures(dataset, rng)
     known = _Known.of(measured)
     fresh = _fresh(tqdm(decoded, "calibration frames", unit="frame", disable=None), known)
     if dataset is not None:  # any part of a random order is a fair sample: the first few suffice
@@ -57,6 +55,24 @@ def calibration_frames(
         )
     _require_modality(images, modality)
     return images
+
+
+def require_source(source: str, modality: Modality) -> Dataset | None:
+    """The data set that `source` names, None for pictures and recordings; its frames are not looked at.
+
+    Raises:
+        UnusableInputError: nothing to read, or the other modality.
+    """
+    if is_live(source):
+        raise UnusableInputError(f"--calibrate must be recorded, got {redact(source)!r}; record it first")
+    dataset = _labelled(source)
+    if dataset is None:
+        expand_recordings(source)
+    elif dataset.modality not in (None, modality):
+        raise UnusableInputError(
+            f"--calibrate must be {modality} as the checkpoint is, got the {dataset.modality} {dataset.name}"
+        )
+    return dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +117,8 @@ def _recorded(source: str) -> Iterator[Image]:
             yield from (frame.image for frame in frames if frame.image is not None)
 
 
-def _pictures(dataset: Dataset, modality: Modality, rng: random.Random) -> Iterator[Image]:
+def _pictures(dataset: Dataset, rng: random.Random) -> Iterator[Image]:
     """All of them, in random order."""
-    if dataset.modality not in (None, modality):
-        raise UnusableInputError(
-            f"--calibrate must be {modality} as the checkpoint is, got the {dataset.modality} {dataset.name}"
-        )
     yield from map(load_image, rng.sample(dataset.pictures, len(dataset.pictures)))
 
 

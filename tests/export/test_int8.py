@@ -93,6 +93,15 @@ def test_unusable_int8_settings_are_refused_before_anything_is_written(learnt_st
     assert [p.name for p in tmp_path.iterdir()] == ["m-int8.onnx"]
 
 
+def test_what_cannot_be_calibrated_on_is_refused_before_a_graph_is_made(
+    learnt_student, people_rgb, monkeypatch, tmp_path
+):
+    monkeypatch.delattr("export.build.to_onnx")
+    settings = Int8Settings(str(tmp_path / "no.mp4"))
+    with pytest.raises(UnusableInputError, match=r"must be an existing file, .*no\.mp4'"):
+        list(export_model(export_settings(learnt_student, tmp_path / "m.onnx", validate=people_rgb, int8=settings)))
+
+
 @pytest.mark.parametrize(
     ("tried", "kept"),
     [
