@@ -7,9 +7,12 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from edge.drawing import clock
 from edge.records import PROCESSOR, Event, ExitReason, Frame, Header, Record, Summary
 from edge.sinks.sink import Sink
 from edge.stdio import let_go
+
+_MOST_TOLD = 8  # sightings by their times; the chart and the records have all
 
 
 class TerminalSink(Sink):
@@ -25,6 +28,7 @@ class TerminalSink(Sink):
         self._results = results
         self._words = words
         self._said: set[str] = set()
+        self._sightings = Sightings()
         self._bar = tqdm(total=frames, desc=title, unit=" frames", disable=not sys.stderr.isatty(), leave=False)
 
     def write(self, record: Record, frame: Frame | None) -> None:
@@ -33,6 +37,8 @@ class TerminalSink(Sink):
             self._bar.update(1)
         if isinstance(record, Header) and record.provider != PROCESSOR:
             self._say(f"{self._title}: the network runs on {record.provider}")
+        if isinstance(record, Event):
+            self._sightings.add(record)
         if isinstance(record, Event) and record.event.startswith("size_"):
             self._say(f"{self._title}: {record.event.replace('_', ' ')}: {record.detail}")
         if isinstance(record, Event) and record.event.startswith("signal_"):
@@ -46,7 +52,7 @@ class TerminalSink(Sink):
         if isinstance(record, Summary):
             self.close()
             results = self._results if record.exit_reason != "failed" or _holds_anything(self._results) else None
-            _print(in_words(self._title, record, results), self._words)
+            _print(in_words(self._title, record, results, self._sightings), self._words)
 
     def skip(self, frame: Frame) -> None:  # noqa: ARG002
         """A skipped frame is progress, too."""
@@ -60,6 +66,32 @@ class TerminalSink(Sink):
         with suppress(OSError, ValueError):
             self._bar.clear()
         _print(text, sys.stderr)
+
+
+class Sightings:
+    """From when to when pedestrians were there, by the events of a recording. Live ones are told as they come."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._begun: list[float] = []  # seconds, of the first ones
+        self._ended: list[float] = []  # one fewer while the last goes on
+
+    def add(self, event: Event) -> None:
+        """Count an event."""
+        if event.time_s is None or event.captured_at is not None:
+            return
+        if event.event == "appeared":
+            self._count += 1
+            if self._count <= _MOST_TOLD:
+                self._begun.append(event.time_s)
+        elif event.event == "gone" and len(self._ended) < len(self._begun):
+            self._ended.append(event.time_s)
+
+    def __str__(self) -> str:
+        ends = [*(clock(end_s) for end_s in self._ended), "the end"]
+        spans = [f"{clock(start_s)} to {end}" for start_s, end in zip(self._begun, ends, strict=False)]
+        more = self._count - len(spans)
+        return ", ".join(spans) + (f", and {more} {'time' if more == 1 else 'times'} more" if more else "")
 
 
 def _print(text: str, to: TextIO) -> None:
@@ -85,7 +117,7 @@ def _holds_anything(folder: Path) -> bool:
     return False
 
 
-def in_words(title: str, summary: Summary, results: Path | None) -> str:
+def in_words(title: str, summary: Summary, results: Path | None, sightings: Sightings) -> str:
     """The summary for a person: how long it took, where people are, and where to look; `results` None: nowhere."""
     speed = "" if summary.fps is None else f" ({summary.fps:.1f} a second)"
     judged = "them" if summary.judged == summary.frames else f"the {summary.judged} that could be judged"
@@ -101,6 +133,8 @@ def in_words(title: str, summary: Summary, results: Path | None) -> str:
         lines.append(
             f"  pedestrians in {_percent(summary.pedestrian_share)} of {judged}, at most {summary.max_count} at once"
         )
+    if str(sightings):
+        lines.append(f"  seen from {sightings}")
     if summary.dropped:
         lines.append(f"  {summary.dropped} {'frame was' if summary.dropped == 1 else 'frames were'} dropped to keep up")
     if results is not None:

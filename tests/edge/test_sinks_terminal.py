@@ -8,7 +8,7 @@ import pytest
 from edge.listing import headline
 from edge.recordings import expected_frames
 from edge.records import Event, SourceInfo
-from edge.sinks.terminal import TerminalSink, in_words
+from edge.sinks.terminal import Sightings, TerminalSink, in_words
 from edge.watch import Selection
 from tests.edge.recordings import HEADER, SUMMARY, seen
 
@@ -33,10 +33,35 @@ from tests.edge.recordings import HEADER, SUMMARY, seen
     ],
 )
 def test_the_summary_is_said_in_words(changes, words):
-    said = in_words("a.mp4", replace(SUMMARY, **changes), Path("results"))
+    said = in_words("a.mp4", replace(SUMMARY, **changes), Path("results"), Sightings())
     for part in words.split("|"):
         assert part in said
     assert said.endswith("results: results/")
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([("appeared", 3.0), ("gone", 65.4), ("appeared", 70.0)], "  seen from 0:03.0 to 1:05.4, 1:10.0 to the end"),
+        ([(event, float(k)) for k in range(10) for event in ("appeared", "gone")], ", and 2 times more"),
+        ([], None),
+        ([("signal_lost", 1.0)], None),
+    ],
+)
+def test_the_times_of_sightings_are_told(events, told):
+    words = io.StringIO()
+    with TerminalSink("a.mp4", Path("results"), None, words) as sink:
+        for event, time_s in events:
+            sink.write(Event(event, time_s=time_s), None)
+        sink.write(replace(SUMMARY, warnings=()), None)
+    assert ("seen from" in words.getvalue()) is (told is not None)
+    assert (told or "") in words.getvalue()
+
+
+def test_sightings_of_a_stream_are_not_told_again_at_its_end():
+    sightings = Sightings()
+    sightings.add(Event("appeared", time_s=3.0, captured_at="2026-01-01T00:00:00Z"))
+    assert str(sightings) == ""
 
 
 @pytest.mark.parametrize(("content", "said"), [(None, False), ("", False), ("{}", True)])
