@@ -185,8 +185,7 @@ def _learn(run: _Run) -> Path:
 def _announce(run: _Run) -> None:
     """What is learnt from, and what is odd about it, before hours are spent."""
     named = [str(file) for file in (run.settings.teacher, run.settings.extra_teacher) if file is not None]
-    alone = "alone; --teacher FILE names a teacher" if run.settings.kind == "student" else "alone"
-    taught = f"and of {' and '.join(named)}" if named else alone
+    taught = f"and of {' and '.join(named)}" if named else "alone"
     for warning in run.dataset.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"learns of the labels of {run.dataset.name} {taught}", file=sys.stderr)

@@ -88,7 +88,7 @@ class Sightings:
             self._ended.append(event.time_s)
 
     def __str__(self) -> str:
-        ends = [*(clock(end_s) for end_s in self._ended), "the end"]
+        ends = [*(clock(end_s) for end_s in self._ended), "the last frame"]
         spans = [f"{clock(start_s)} to {end}" for start_s, end in zip(self._begun, ends, strict=False)]
         more = self._count - len(spans)
         return ", ".join(spans) + (f", and {more} {'time' if more == 1 else 'times'} more" if more else "")
