@@ -75,10 +75,11 @@ def watch(
     with stop_on_signals() as stop, ExitStack() as begun:
         begun.enter_context(leave_at_once())  # from here on, since the imports take their time, too
         from edge.model_files import resolve
+        from edge.one_source import WatchRequest
         from edge.recognizer import Recognizer
-        from edge.recordings import WatchRequest, watch_sources
         from edge.sinks.shared import open_shared
         from edge.watch import Session
+        from edge.watch_sources import watch_sources
 
         request = WatchRequest(
             sources=tuple(uris),

@@ -6,10 +6,11 @@ from pathlib import Path
 from edge.errors import UnusableInputError
 from edge.interruption import Stop
 from edge.model_files import MODELS_FOLDER, PrecisionChoice, resolve
+from edge.one_source import WatchRequest
 from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.recordings import WatchRequest, watch_sources
 from edge.watch import Session
+from edge.watch_sources import watch_sources
 
 CLIPS_FOLDER = Path(__file__).parent / "clips"
 _MODEL_OF_PREFIX = {"colour": "rgb", "thermal": "thermal"}

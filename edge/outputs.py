@@ -237,3 +237,15 @@ def _free_name(folder: Path) -> Path:
         return folder
     stamped = Path(f"{folder}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     return next(name for name in (stamped, *(Path(f"{stamped}-{n}") for n in range(2, 1000))) if not name.exists())
+
+
+def refuse_shared_files(options: OutputOptions) -> None:
+    """Raises InvalidValueError where several recordings or sources would write into one file."""
+    if options.csv == STDOUT:
+        advice = "its rows do not say whose they are; the lines of --jsonl - do"
+        raise InvalidValueError("csv", "left out for several recordings", "-", advice)
+    for name, file in (("jsonl", options.jsonl), ("csv", options.csv)):
+        if file not in (None, STDOUT):
+            rule = "left out or '-'" if name == "jsonl" else "left out"  # as said above
+            advice = "each one's folder has its own records.jsonl"
+            raise InvalidValueError(name, f"{rule} for several recordings", str(file), advice)

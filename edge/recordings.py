@@ -1,64 +1,24 @@
-"""One source, several recordings one after another, or several live sources at once: open, create the outputs, run
-the loop, say how it went."""
+"""Recordings, one after another: a folder of results each, what is finished already is left alone, a broken one does
+not stop the rest."""
 
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import repeat
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from edge import outputs
 from edge.errors import InvalidValueError, KestrelError, OutputClosedError, ProcessingError, UnusableInputError
-from edge.interruption import Stop
-from edge.outputs import OutputOptions
+from edge.one_source import WatchRequest, asked_of, watch_one, words_to
 from edge.recognizer import Recognizer
-from edge.records import SourceInfo, Summary
-from edge.results import SUMMARY, clear, read_summary
-from edge.run_sinks import Run, make_sinks
-from edge.side_by_side import LabelledSink, SharedView, Turn, run_side_by_side
-from edge.sinks import Sink
-from edge.sinks.shared import SharedOutputs
-from edge.sinks.summary import Asked
-from edge.sinks.terminal import TerminalSink
-from edge.sources import LiveOptions, expand_recordings, is_live, open_source, redact
-from edge.sources.ahead import ReadAhead
-from edge.sources.shrink import Fit
-from edge.supervisor import Supervisor, SupervisorSink
-from edge.tally import Tally
-from edge.tiles import refuse_small
-from edge.verdict import Judge, VerdictOptions
-from edge.view import ViewSettings, open_view
-from edge.watch import Selection, Session, watch
+from edge.results import SUMMARY, read_summary
+from edge.sources import LiveOptions, expand_recordings
+from edge.watch import Session
 from edge.whole_file import write_whole
 
 # What `--resume` need not do again.
 _FINISHED = ("end_of_source", "truncated")
-
-
-@dataclass(frozen=True, slots=True)
-class WatchRequest:
-    """All that `kestrel watch` was asked for, apart from the model."""
-
-    sources: tuple[str, ...]
-    outputs: OutputOptions = field(default_factory=OutputOptions)
-    selection: Selection = field(default_factory=Selection)
-    live: LiveOptions = field(default_factory=LiveOptions)
-    verdict: VerdictOptions = field(default_factory=VerdictOptions)
-    view: ViewSettings = field(default_factory=ViewSettings)
-    resume: bool = False
-    show: bool = False
-    shared: SharedOutputs | None = None  # page and messages, where they are open
-    supervisor: Supervisor = field(default_factory=Supervisor)  # systemd, where it started us
-
-    @property
-    def frame_per_core(self) -> bool:
-        """Whether each core may look at a frame of its own: a recording has the next one ready."""
-        return self.view.plain and not any(is_live(uri) for uri in self.sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +42,12 @@ class Outcome:
         }
 
 
-def watch_sources(request: WatchRequest, session: Session) -> int:
-    """Watch what the request names; the exit code is 1 where one of several sources failed.
+def watch_recordings(request: WatchRequest, session: Session) -> int:
+    """Watch one recording, or several one after another; the exit code is 1 where one of several failed.
 
     Raises:
-        KestrelError: nothing could be done, or the only source failed on the way.
+        KestrelError: nothing could be done, or the only one failed on the way.
     """
-    _refuse_misfits(request, session.recognizer)
-    live = [is_live(uri) for uri in request.sources]
-    if any(live) and not all(live):
-        raise UnusableInputError(
-            "SOURCEs must be all live or all recordings; start another `kestrel watch` for the rest"
-        )
-    if any(live):
-        return watch_live(request, session)
     _refuse_live_options(request.live)
     if request.outputs.segment_s is None and request.outputs.video_budget.max_mb is not None:
         limit = request.outputs.video_budget.max_mb
@@ -117,102 +69,16 @@ def watch_sources(request: WatchRequest, session: Session) -> int:
     return 0
 
 
-def _refuse_misfits(request: WatchRequest, recognizer: Recognizer) -> None:
-    """Before anything is written: raises InvalidValueError for options that do not go together with this model."""
-    request.verdict.applied_to(recognizer.metadata.verdict)
-    if request.view.tiles != "off" and recognizer.exact_input_wh is not None:
-        refuse_small(recognizer.exact_input_wh)
+def _refuse_live_options(live: LiveOptions) -> None:
+    """Raises InvalidValueError for what a recording would look otherwise with, if it did anything there.
 
-
-def watch_live(request: WatchRequest, session: Session) -> int:
-    """Watch cameras and streams: one, or several side by side with one model, each into a folder of its own.
-
-    Raises:
-        KestrelError: none could be opened, or the only one failed.
+    What concerns the connection alone may stay: a file of options for a camera is tried on a recording.
     """
-    uris, out = request.sources, request.outputs.out
-    if request.resume:
-        raise UnusableInputError("--resume cannot be used with live sources; with --out they append to their results")
-    if len(uris) == 1:
-        watch_one(uris[0], outputs.choose_folder(uris[0], out), request, session)
-        return 0
-    refuse_shared_files(request.outputs)
-    if request.show:
-        raise UnusableInputError("--show cannot be used with several sources; watch one of them alone")
-    turns = [Turn(lock, len(uris), label) for lock, label in zip(repeat(Lock()), told_apart(uris))]
-    folders = outputs.choose_live_folders(uris, out)
-    for uri in uris:
-        open_source(uri, request.live).close()  # a typo in one is told before any of them begins
-    runs = zip(uris, folders, turns, strict=True)
-    return run_side_by_side(
-        [partial(_watch_beside, uri, folder, request, session, turn) for uri, folder, turn in runs], session.stop
-    )
-
-
-def told_apart(uris: Sequence[str]) -> list[str]:
-    """Their addresses without credentials; those that then look alike are numbered."""
-    shown = [redact(uri) for uri in uris]
-    return [one if shown.count(one) == 1 else f"{one} #{shown[: k + 1].count(one)}" for k, one in enumerate(shown)]
-
-
-def _watch_beside(uri: str, folder: Path, request: WatchRequest, session: Session, turn: Turn) -> None:
-    try:
-        watch_one(uri, folder, request, session, turn)
-    except KestrelError as error:
-        if request.shared is not None and error.exit_code:
-            request.shared.tell_lost(outputs.name_of_run(folder), Tally().summary("failed", (str(error),)))
-        raise
-
-
-def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, turn: Turn | None = None) -> Summary:
-    """Watch one source into one folder; where it shares the network with others, they take turns by `turn`.
-
-    Raises:
-        KestrelError: it cannot be opened, or failed on the way.
-    """
-    outputs.refuse_clashes(folder, request.outputs, uri)
-    if is_live(uri):
-        outputs.refuse_recorded(folder)
-    elif request.resume:
-        outputs.refuse_foreign(folder, request.outputs)
-    session = replace(session, recognizer=session.recognizer.for_another_thread())  # palettes are a source's own
-    recognizer, stop = session.recognizer, session.stop
-    label = redact(uri) if turn is None else turn.label
-    rule = request.verdict.applied_to(recognizer.metadata.verdict)
-
-    def still_running() -> bool:
-        request.supervisor.wait(label)
-        return not stop.requested
-
-    with ExitStack() as stack:
-        source = stack.enter_context(
-            open_source(uri, request.live, still_running=still_running, fit=_fit(request, recognizer))
-        )
-        sharers = 1 if turn is None else turn.sharers
-        view = open_view(recognizer, request.view, lambda: source.info, sharers, request.selection.every)
-        sinks: list[Sink] = _shown(request, stop)
-        if not source.info.live:
-            clear(folder, request.outputs.jsonl)
-        run = Run(folder, request.outputs, source, rule.enter, asked_of(request, recognizer))
-        sinks += make_sinks(run, request.shared)
-        frames = expected_frames(source.info, request.selection)
-        sinks.append(TerminalSink(_title(uri, source.info), folder, frames, _words(request.outputs)))
-        if request.supervisor.listens:
-            sinks.append(SupervisorSink(request.supervisor, label))
-        for sink in sinks:
-            stack.enter_context(sink)
-        if turn is not None:
-            view, sinks = SharedView(view, turn.lock), [LabelledSink(sink, label) for sink in sinks]
-        frames_of = source if source.info.live else stack.enter_context(ReadAhead(source))
-        return watch(frames_of, session, sinks, request.selection, view, Judge(rule))
-
-
-def _fit(request: WatchRequest, recognizer: Recognizer) -> Fit | None:
-    """The network's own size, where only the network looks at the pictures, and once; else None, for whole pictures."""
-    page = request.shared is not None and request.shared.http is not None
-    if request.outputs.need_pictures or request.show or page or not request.view.plain:
-        return None
-    return lambda frame_wh: recognizer.place(frame_wh).content_wh
+    for name in ("width", "height", "fps", "rotate", "flip"):
+        value = getattr(live.capture, name)
+        if value != getattr(LiveOptions().capture, name):
+            advice = "turn the file itself" if name in ("rotate", "flip") else ""
+            raise InvalidValueError(name, "left out for recordings, it is for live sources", value, advice)
 
 
 def watch_several(recordings: Sequence[str], folder: Path, request: WatchRequest, session: Session) -> int:
@@ -222,7 +88,7 @@ def watch_several(recordings: Sequence[str], folder: Path, request: WatchRequest
         InvalidValueError: the outputs that were asked for cannot hold several recordings.
     """
     if len(recordings) > 1:
-        refuse_shared_files(request.outputs)
+        outputs.refuse_shared_files(request.outputs)
     outcomes: list[Outcome] = []
     for recording, name in zip(recordings, outputs.folder_names(recordings), strict=True):
         if session.stop.requested:
@@ -230,18 +96,6 @@ def watch_several(recordings: Sequence[str], folder: Path, request: WatchRequest
         outcomes.append(_attempt(recording, folder / name, request, session))
         write_combined(folder / SUMMARY, outcomes, len(recordings))
     return _report(outcomes, len(recordings), folder, request)
-
-
-def refuse_shared_files(options: OutputOptions) -> None:
-    """Raises InvalidValueError where several recordings or sources would write into one file."""
-    if options.csv == outputs.STDOUT:
-        advice = "its rows do not say whose they are; the lines of --jsonl - do"
-        raise InvalidValueError("csv", "left out for several recordings", "-", advice)
-    for name, file in (("jsonl", options.jsonl), ("csv", options.csv)):
-        if file not in (None, outputs.STDOUT):
-            rule = "left out or '-'" if name == "jsonl" else "left out"  # as said above
-            advice = "each one's folder has its own records.jsonl"
-            raise InvalidValueError(name, f"{rule} for several recordings", str(file), advice)
 
 
 def _attempt(recording: str, folder: Path, request: WatchRequest, session: Session) -> Outcome:
@@ -291,33 +145,6 @@ def _is_of(recording: str, summary: dict[str, Any]) -> bool:
     return not Path(path).exists() or Path(path).resolve() == Path(recording).resolve()
 
 
-def _refuse_live_options(live: LiveOptions) -> None:
-    """Raises InvalidValueError for what a recording would look otherwise with, if it did anything there.
-
-    What concerns the connection alone may stay: a file of options for a camera is tried on a recording.
-    """
-    for name in ("width", "height", "fps", "rotate", "flip"):
-        value = getattr(live.capture, name)
-        if value != getattr(LiveOptions().capture, name):
-            advice = "turn the file itself" if name in ("rotate", "flip") else ""
-            raise InvalidValueError(name, "left out for recordings, it is for live sources", value, advice)
-
-
-def asked_of(request: WatchRequest, recognizer: Recognizer) -> Asked:
-    """How frames are to be looked at, apart from model and threshold, by the words of the command line."""
-    exact_wh = recognizer.exact_input_wh
-    rule = request.verdict.applied_to(recognizer.metadata.verdict)
-    return {
-        "--every": request.selection.every,
-        "--size": "auto" if request.view.follow_load else str(exact_wh) if exact_wh else "the model's",
-        "--tiles": request.view.tiles,
-        "--enter": rule.enter,
-        "--leave": rule.leave,
-        "--enter-s": rule.enter_s,
-        "--leave-s": rule.leave_s,
-    }
-
-
 def _say_finished(folder: Path, recognizer: Recognizer, request: WatchRequest) -> None:
     """It stands as the earlier run left it: in what that was asked otherwise is said."""
     earlier = read_summary(folder) or {}
@@ -331,13 +158,7 @@ def _say_finished(folder: Path, recognizer: Recognizer, request: WatchRequest) -
         asked = asked_of(request, recognizer)
         other += [f"{name} {before[name]}" for name in asked if name in before and before[name] != asked[name]]
     words = f" with {' and '.join(other)}; leave out --resume and add --overwrite to do it again" if other else ""
-    print(f"{folder}/ is finished already{words}", file=_words(request.outputs))
-
-
-def expected_frames(info: SourceInfo, selection: Selection) -> int | None:
-    """How many frames of the source the loop will see, recognised or skipped; None where nobody knows."""
-    counts = [info.frame_count, selection.limit and (selection.limit - 1) * selection.every + 1]
-    return min((count for count in counts if count), default=None)
+    print(f"{folder}/ is finished already{words}", file=words_to(request.outputs))
 
 
 def write_combined(path: Path, outcomes: Sequence[Outcome], recordings: int) -> None:
@@ -368,24 +189,7 @@ def _report(outcomes: Sequence[Outcome], recordings: int, folder: Path, request:
     words = f"{done + skipped} of {recordings} recordings watched"
     words += f" ({skipped} of them earlier)" if skipped else ""
     words += ", the last one not to its end" if interrupted else ""
-    print(f"{words}; all results: {folder}/", file=_words(request.outputs))
+    print(f"{words}; all results: {folder}/", file=words_to(request.outputs))
     for outcome in failed:
         print(f"failed: {outcome.source}: {outcome.error}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _shown(request: WatchRequest, stop: Stop) -> list[Sink]:
-    if not request.show:
-        return []
-    from edge.sinks.window import WindowSink
-
-    return [WindowSink(stop)]
-
-
-def _words(options: OutputOptions) -> TextIO:
-    """Where words for people go: standard output, unless records go there."""
-    return sys.stderr if outputs.STDOUT in (options.jsonl, options.csv) else sys.stdout
-
-
-def _title(uri: str, info: SourceInfo) -> str:
-    return info.uri if info.live else Path(uri).name or uri  # `.` and `/` have no name

@@ -8,10 +8,11 @@ import cv2
 import pytest
 
 from edge.interruption import Stop
+from edge.one_source import WatchRequest
 from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.recordings import WatchRequest, watch_sources
 from edge.watch import Session
+from edge.watch_sources import watch_sources
 from tests.edge.spots import crossing, spots, write_video
 from tests.models import write_spot_model
 

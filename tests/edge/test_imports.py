@@ -21,7 +21,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import edge.cli", {"numpy"}),  # --help answers at once
         ("import edge.recognizer", {"numpy", "cv2", "onnxruntime"}),
         ("import edge.sources.video", {"numpy", "cv2", "av"}),
-        ("import edge.watch, edge.recordings", {"numpy", "cv2", "av", "onnxruntime"}),
+        ("import edge.watch, edge.watch_sources", {"numpy", "cv2", "av", "onnxruntime"}),
     ],
 )
 def test_heavy_packages_are_loaded_by_whoever_needs_them(statement: str, allowed: set[str]) -> None:

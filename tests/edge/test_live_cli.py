@@ -8,7 +8,7 @@ import pytest
 
 from edge.errors import OutputClosedError, ProcessingError
 from edge.interruption import Stop
-from edge.recordings import told_apart
+from edge.live_sources import told_apart
 from edge.records import Event, Frame, Record
 from edge.side_by_side import LabelledSink, SharedView, run_side_by_side
 from edge.sinks import Sink

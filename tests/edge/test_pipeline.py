@@ -9,15 +9,16 @@ import pytest
 
 from edge.errors import BrokenStreamError, ProcessingError
 from edge.interruption import Stop
+from edge.one_source import WatchRequest
 from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.recordings import WatchRequest, watch_sources
 from edge.records import Frame, FrameRecord, Record
 from edge.sinks import Sink
 from edge.sinks.queued import Deadline, QueuedSink, QueueRule
 from edge.sources import Source, open_source
 from edge.sources.ahead import ReadAhead
 from edge.watch import Session, watch
+from edge.watch_sources import watch_sources
 from tests.edge.spots import crossing, write_video
 from tests.models import write_spot_model
 

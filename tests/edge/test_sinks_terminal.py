@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.listing import headline
-from edge.recordings import expected_frames
+from edge.one_source import expected_frames
 from edge.records import Event, SourceInfo
 from edge.sinks.terminal import Sightings, TerminalSink, in_words
 from edge.watch import Selection
@@ -42,7 +42,10 @@ def test_the_summary_is_said_in_words(changes, words):
 @pytest.mark.parametrize(
     ("events", "told"),
     [
-        ([("appeared", 3.0), ("gone", 65.4), ("appeared", 70.0)], "  seen from 0:03.0 to 1:05.4, 1:10.0 to the last frame"),
+        (
+            [("appeared", 3.0), ("gone", 65.4), ("appeared", 70.0)],
+            "  seen from 0:03.0 to 1:05.4, 1:10.0 to the last frame",
+        ),
         ([(event, float(k)) for k in range(10) for event in ("appeared", "gone")], ", and 2 times more"),
         ([], None),
         ([("signal_lost", 1.0)], None),

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.one_source import WatchRequest, watch_one
 from edge.outputs import OutputOptions
 from edge.recognizer import Recognizer, RecognizerSettings
-from edge.recordings import WatchRequest, watch_one
 from edge.records import Image, SizeWH
 from edge.sources import open_source
 from edge.thermal import (
