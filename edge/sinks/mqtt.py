@@ -10,6 +10,7 @@ import json
 import os
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -182,7 +183,9 @@ class MqttConnection:
                 client.publish(topic, payload, qos=0, retain=True)
 
     def _on_connect_fail(self, client: "Client", data: object) -> None:  # noqa: ARG002
-        self._failed(f"MQTT: the broker {self._options.broker} cannot be reached; trying again")
+        error = sys.exception()  # paho asks while it handles it: the handshake of TLS fails here, too
+        why = f": {reason(error)}" if isinstance(error, OSError) else ""
+        self._failed(f"MQTT: the broker {self._options.broker} cannot be reached{why}; trying again")
 
     def _on_disconnect(self, client: "Client", data: object, flags: object, code: Any, properties: object) -> None:  # noqa: ARG002
         if not self._closed and code.is_failure:

@@ -122,7 +122,7 @@ def test_a_broker_that_is_away_at_start_hears_the_latest_state_and_every_event(t
         finally:
             connection.close()
             broker.stop()
-    assert connection.warnings[0].endswith("cannot be reached; trying again")
+    assert connection.warnings[0].endswith("cannot be reached: Connection refused; trying again")
     assert "went away" in connection.warnings[1]
     assert "cannot be reached" in capsys.readouterr().err
 
@@ -263,6 +263,7 @@ def test_tls_trusts_the_given_authority_and_no_other(tmp_path: Path) -> None:
         with MqttConnection(MqttOptions(address, "board-1", tls=True)) as suspicious:
             wait_until(lambda: bool(suspicious.warnings))
             assert not suspicious.connected
+            assert "certificate verify failed" in suspicious.warnings[0]
     wait_until(lambda: not any("paho" in thread.name for thread in threading.enumerate()))
     trusted = suspicious = None  # they may still hold that socket, and later tests do not bear its warning
     gc.collect()
