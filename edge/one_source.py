@@ -83,7 +83,8 @@ def watch_one(uri: str, folder: Path, request: WatchRequest, session: Session, t
         run = Run(folder, request.outputs, source, rule.enter, asked_of(request, recognizer))
         sinks += make_sinks(run, request.shared)
         frames = expected_frames(source.info, request.selection)
-        sinks.append(TerminalSink(_title(uri, source.info), folder, frames, words_to(request.outputs)))
+        title = label if source.info.live else Path(uri).name or uri  # `.` and `/` have no name
+        sinks.append(TerminalSink(title, folder, frames, words_to(request.outputs)))
         if request.supervisor.listens:
             sinks.append(SupervisorSink(request.supervisor, label))
         for sink in sinks:
@@ -134,7 +135,3 @@ def _shown(request: WatchRequest, stop: Stop) -> list[Sink]:
 def words_to(options: OutputOptions) -> TextIO:
     """Where words for people go: standard output, unless records go there."""
     return sys.stderr if outputs.STDOUT in (options.jsonl, options.csv) else sys.stdout
-
-
-def _title(uri: str, info: SourceInfo) -> str:
-    return info.uri if info.live else Path(uri).name or uri  # `.` and `/` have no name

@@ -79,6 +79,12 @@ def test_several_live_sources_share_one_model_and_every_line_names_its_source(wa
     assert f"the signal of {shown[2]} did not come back" in done.stderr
 
 
+def test_a_source_that_is_watched_twice_is_told_apart_in_words_as_well(watch):
+    done = watch("test:96x64@50", "test:96x64@50", "--limit", 2)
+    for number in (1, 2):
+        assert f"test:96x64@50 #{number}: 2 frames" in done.stdout
+
+
 @pytest.mark.parametrize(("sources", "budget"), [(1, "200.0"), (2, "100.0")])
 def test_a_size_that_follows_the_load_has_the_time_of_a_frame_shared_by_all_sources(watch, sources, budget):
     done = watch(*["test:320x192@5", "test:96x64@5"][:sources], "--size", "auto", "--limit", 1, "--jsonl", "-")
