@@ -82,4 +82,4 @@ def reason(error: Exception) -> str:
 def say_at_once(text: str) -> None:
     """A warning to people without waiting for the summary: a live run may not end for months."""
     with contextlib.suppress(OSError, ValueError):
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        print(f"warning: {text}\n", end="", file=sys.stderr, flush=True)

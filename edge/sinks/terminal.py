@@ -97,7 +97,7 @@ class Sightings:
 def _print(text: str, to: TextIO) -> None:
     """Words for whoever reads; that nobody does, or that a log's disk is full, is no reason to stop watching."""
     try:
-        print(text, file=to, flush=True)
+        print(f"{text}\n", end="", file=to, flush=True)  # in one piece: other sources write beside us
     except BrokenPipeError:
         let_go(to)
     except (OSError, ValueError):

@@ -8,6 +8,7 @@ import pytest
 from edge.listing import headline
 from edge.one_source import expected_frames
 from edge.records import Event, SourceInfo
+from edge.sinks.sink import say_at_once
 from edge.sinks.terminal import Sightings, TerminalSink, in_words
 from edge.watch import Selection
 from tests.edge.recordings import HEADER, SUMMARY, seen
@@ -157,3 +158,27 @@ def test_nor_is_a_reader_that_went_away():
     os.close(reading)
     with os.fdopen(writing, "w") as words, TerminalSink("cam", Path("results"), None, words) as sink:
         sink.write(SUMMARY, None)
+
+
+class Written(io.StringIO):
+    """Keeps what was written at a time: between two such pieces another thread may write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces += [text] if text else []
+        return len(text)
+
+
+def test_lines_of_several_sources_do_not_run_into_each_other(monkeypatch):
+    words, errors = Written(), Written()
+    monkeypatch.setattr("sys.stderr", errors)
+    with TerminalSink("cam", Path("results"), None, words) as sink:
+        sink.write(Event("signal_lost", time_s=1.5), None)
+        sink.write(SUMMARY, None)
+        say_at_once("its disk is full")
+        for written in (words, errors):
+            assert written.pieces
+            assert all(piece.endswith("\n") for piece in written.pieces)
