@@ -101,8 +101,11 @@ def _recorded(run: Run) -> Iterator[Sink]:
         return QueuedSink(name, make, _VIDEO_QUEUE, Deadline(None))
 
     yield SummarySink(folder / SUMMARY, size_bytes(info.uri), options.clips_folder, run.asked)
-    if options.csv is not None:  # where it cannot be begun, nothing else is
+    if options.csv is not None:  # where it or clips cannot be begun, nothing else is
         yield CsvSink(None if options.csv == STDOUT else options.csv, fsync_s=options.fsync_s)
+    if options.clips is not None:
+        name = folder.name or "kestrel"
+        yield queued("clips", partial(ClipsSink, options.clips, name, info.fps, options.fsync_s))
     yield _records(run, append=False, fsync_s=options.fsync_s)()
     if options.video and isinstance(run.source, PicturesSource):
         yield queued("annotated pictures", partial(AnnotatedPicturesSink, folder / PICTURES))
@@ -111,9 +114,6 @@ def _recorded(run: Run) -> Iterator[Sink]:
         yield queued("annotated video", segments)
     elif options.video and info.size_wh is not None:
         yield queued("annotated video", partial(VideoSink, folder / VIDEO, info.size_wh, info.fps))
-    if options.clips is not None:
-        name = folder.name or "kestrel"
-        yield queued("clips", partial(ClipsSink, options.clips, name, info.fps, options.fsync_s))
     yield ChartSink(folder / CHART, run.enter)
 
 

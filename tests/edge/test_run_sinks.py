@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import ProcessingError
+from edge.errors import InvalidValueError, ProcessingError
 from edge.outputs import OutputOptions
 from edge.records import SourceInfo
 from edge.run_sinks import Run, make_sinks, states
@@ -66,3 +66,11 @@ def test_what_was_opened_before_an_output_without_room_is_closed_again(here):
     with pytest.raises(ProcessingError, match="/dev/full"):
         make_sinks(Run(here / "results", OutputOptions(csv=Path("/dev/full")), recording, 0.5))
     gc.collect()  # a file that is left open is a warning, and warnings are errors
+
+
+def test_where_clips_cannot_be_written_no_records_are_begun_that_the_next_try_would_have_to_overwrite(here):
+    recording = Camera(SourceInfo("flight.mp4", None, 30.0, 3, live=False))
+    (here / "taken").touch()
+    with pytest.raises(InvalidValueError, match="taken"):
+        make_sinks(Run(here / "results", OutputOptions(clips=ClipOptions(here / "taken")), recording, 0.5))
+    assert not list((here / "results").glob("*"))
