@@ -240,6 +240,17 @@ def test_pictures_of_a_linked_folder_are_read_and_hidden_files_are_not(tmp_path:
     assert len(read_dataset(tmp_path / "all").pictures) == 1
 
 
+def test_a_link_that_leads_back_to_a_folder_around_it_is_not_entered(tmp_path: Path) -> None:
+    write_visdrone(tmp_path, VISDRONE)
+    images = tmp_path / "images"
+    for name, to in (("again", images), ("up", tmp_path), ("down/two", images / "down" / "one")):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).symlink_to(to)
+    (images / "down" / "one").mkdir()
+    (images / "down" / "one" / "round").symlink_to(images / "down" / "two")
+    assert len(read_dataset(tmp_path).pictures) == 1
+
+
 def test_a_split_that_is_named_of_a_folder_without_splits_is_refused(tmp_path: Path) -> None:
     folder = write_people(tmp_path / "people-rgb", 2)
     with pytest.raises(DatasetError, match=r"split must be left out for .*people-rgb, got 'test'"):

@@ -1,7 +1,7 @@
 """Annotation files of one box a line, as VisDrone and YOLO have them."""
 
-import glob
 import math
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,5 +69,14 @@ def list_pictures(folder: Path) -> list[Path]:
 
 def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Files with these endings (lower case), sorted by path; linked folders are entered, hidden files do not count."""
-    names = glob.glob("**/*", root_dir=folder, recursive=True)  # noqa: PTH207 - Path.rglob enters no linked folder
-    return sorted(path for name in names if (path := folder / name).suffix.lower() in suffixes and path.is_file())
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(place, name))]
+        visible = (Path(place, name) for name in names if not name.startswith("."))
+        files += [path for path in visible if path.suffix.lower() in suffixes and path.is_file()]
+    return sorted(files)
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder that it lies in: its files would be found again and again."""
+    return folder.is_symlink() and folder.resolve() in {above.resolve() for above in folder.parents}
