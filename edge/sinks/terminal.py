@@ -69,7 +69,7 @@ class TerminalSink(Sink):
 
 
 class Sightings:
-    """From when to when pedestrians were there, by the events of a recording. Live ones are told as they come."""
+    """From when to when pedestrians were there, by the events of a recording; those of live runs do not count."""
 
     def __init__(self) -> None:
         self._count = 0
