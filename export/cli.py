@@ -113,7 +113,7 @@ def export(
 ) -> None:
     """Write a trained student as one ONNX file that carries all it needs, with its card.
 
-    Example: kestrel-export runs/student/student.pt my-model.onnx --validate data/val --int8 --calibrate data/train
+    Example: kestrel-export student.pt my-model.onnx --validate data/rgb-val --int8 --calibrate data/rgb-train
     """
     if int8 and not calibrate:
         raise UnusableInputError("--int8 must come with --calibrate, got none; name a labelled folder or a recording")

@@ -55,7 +55,7 @@ def evaluate(
 ) -> None:
     """Print how well a model finds the pedestrians of a labelled folder.
 
-    Example: kestrel-train evaluate thermal data/val --report report/ --robustness --looks --train-set data/train
+    Example: kestrel-train evaluate rgb data/rgb-val --report report/ --robustness --looks --train-set data/rgb-train
     """
     from training.candidates import open_candidate
     from training.corruptions import CORRUPTIONS, LOOKS

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
@@ -177,7 +178,7 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Vi
     """
     last_sent = last_given = -math.inf  # latest presentation times, in the stream's units
     damage = Damage(stream, _rate_fps(stream) or ASSUMED_FPS)
-    for packet, following in with_following(container.demux(stream)):
+    for packet, following in with_following(_packets(container, stream)):
         if _is_cut(packet, container):
             continue
         if packet.pts is not None and not packet.is_discard:
@@ -191,6 +192,16 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Vi
             damage.packet_refused()
     if last_given < last_sent and stream.codec_context.thread_count > 1:
         yield from _decode_again(Path(container.name), last_given)
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """All up to the end, or to where the container breaks; an empty one last, which fetches what the decoder holds."""
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError:
+        last = Packet()
+        last.stream = stream
+        yield cast("Packet[VideoStream]", last)
 
 
 def _decode_again(path: Path, after: float) -> Iterator[tuple[VideoFrame, bool]]:

@@ -1,11 +1,14 @@
 import struct
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
+import av.error
 import av.logging
 import cv2
 import numpy as np
@@ -15,7 +18,7 @@ from av.video.stream import VideoStream
 from edge.errors import SourceError
 from edge.sources import open_source
 from edge.sources.video import early_end
-from edge.sources.video_av import VideoFacts
+from edge.sources.video_av import VideoFacts, read_with_pyav
 from tests.edge.videos import BAR_PX, BITS, VARIABLE_STEPS, Recipe, make_video, number_of, numbered_image, read
 
 B_FRAMES = {"bf": "3", "b-pyramid": "normal"}
@@ -236,6 +239,37 @@ def test_a_broken_frame_at_the_end_costs_itself_and_the_trust_in_what_is_shown_a
         "the file is damaged: 99 of 100 frames could be decoded",
     ]
     assert source.ended_early
+
+
+class BrokenContainer:
+    """A container that can be read up to its 20th packet."""
+
+    def __init__(self, path: Path) -> None:
+        self.container = av.open(str(path))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.container, name)
+
+    def __enter__(self) -> "BrokenContainer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    def demux(self, stream: VideoStream) -> "Iterator[av.Packet[VideoStream]]":
+        yield from islice(self.container.demux(stream), 20)
+        raise av.error.InvalidDataError(1, "broken")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_the_decoder_holds_where_the_container_breaks_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr("edge.sources.video_av.usable_cores", lambda: threads)
+    monkeypatch.setattr("edge.sources.video_av._open", BrokenContainer)
+    path = tmp_path / "long.mp4"
+    make_video(path, 40, Recipe(options=B_FRAMES))
+    assert len(list(read_with_pyav(path))) == 20
 
 
 TIMED = VideoFacts(None, 10.0, 30.0, timed=True)
