@@ -15,6 +15,11 @@ from edge.sources import Source, open_source
 BITS = 8
 BAR_PX = 16
 TIME_BASE = Fraction(1, 90_000)
+B_FRAMES = {"bf": "3", "b-pyramid": "normal"}
+INDEX_FIRST = {"movflags": "faststart"}
+QUIET_HEVC = {"x265-params": "log-level=none"}
+INTERLACED = {"x264-params": "interlaced=1"}
+AV1 = next((codec for codec in ("libsvtav1", "libaom-av1") if codec in av.codecs_available), None)
 VARIABLE_STEPS = (3000, 1500, 9000, 4500, 3003, 6100)  # in TIME_BASE: 10 to 60 frames a second
 
 
